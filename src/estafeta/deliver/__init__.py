@@ -1,0 +1,1 @@
+"""Step 6: which recipients are ours, and the place of a message in a mailbox."""

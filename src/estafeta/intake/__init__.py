@@ -1,0 +1,1 @@
+"""The SMTP session of all three roles, and the only code that opens an acceptance."""

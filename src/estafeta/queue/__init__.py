@@ -1,0 +1,1 @@
+"""Step 3: who is next and when, giving up, returning to the sender."""

@@ -1,0 +1,1 @@
+"""Step 7: the mailbox as IMAP and POP3 clients see it."""

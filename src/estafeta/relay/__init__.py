@@ -1,0 +1,1 @@
+"""Step 5: one attempt at one destination, one outcome for each recipient."""

@@ -1,0 +1,1 @@
+"""The same rooms in a simulated world, from one seed."""

@@ -1,0 +1,1 @@
+"""Memory: one store, one transaction, two engines."""

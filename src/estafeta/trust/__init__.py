@@ -1,0 +1,1 @@
+"""Verdicts about who a message comes from, sans-IO."""

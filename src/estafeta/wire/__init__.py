@@ -1,0 +1,1 @@
+"""Protocol machines, sans-IO: bytes in, events out."""

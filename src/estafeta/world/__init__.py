@@ -1,0 +1,1 @@
+"""Seams to what lies outside the program, and their real form."""

@@ -1,0 +1,215 @@
+"""Seams: everything outside that the program may touch, as one argument.
+
+A room gets a `World` and nothing else from outside: no `time.time()`, no `random`, no `socket`, no
+`open()`. Waiting (`asyncio.sleep`, `asyncio.timeout`) goes through the running event loop, whose
+clock the simulation makes virtual. The real forms stand beside this file; the simulated ones in
+`sim/`. Both pass tests/contract/test_streams.py.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An IP address (v4 or v6, no scope, no brackets) and a port; port 0 asks for a free one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class TlsInfo:
+    """What a finished handshake agreed on. peer_certificate: DER or b""; verified: chain and name."""
+
+    version: str
+    cipher: str
+    server_name: str = ""
+    peer_certificate: bytes = b""
+    own_certificate: bytes = b""
+    verified: bool = False
+
+
+class Clock(Protocol):
+    """Time of day. Durations use the event loop's own clock."""
+
+    def now(self) -> float:
+        """Seconds since 1970-01-01 UTC."""
+        ...
+
+
+class TlsConfig(Protocol):
+    """Opaque: `world.tls.server_config(...)` / `client_config(...)` make it, streams consume it."""
+
+
+class Stream(Protocol):
+    """A connection. All plaintext passes here, before and after TLS."""
+
+    @property
+    def peer(self) -> Endpoint: ...
+
+    @property
+    def local(self) -> Endpoint: ...
+
+    @property
+    def tls(self) -> TlsInfo | None:
+        """None while in the clear."""
+        ...
+
+    async def read(self) -> bytes:
+        """The next bytes, at most 64 KiB; b"" once the peer has closed in an orderly way.
+
+        Raises ConnectionError when the connection was cut: reset, or under TLS an end without
+        close_notify.
+        """
+        ...
+
+    def buffered(self) -> int:
+        """Octets that came from the peer, and that `read` would give at once."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """Queues bytes; nothing is copied per call. Ignored once the connection is lost."""
+        ...
+
+    async def drain(self) -> None:
+        """Returns when less than the high-water mark (64 KiB) is unsent. Raises ConnectionError."""
+        ...
+
+    async def start_tls(self, config: TlsConfig, *, server_name: str = "") -> TlsInfo:
+        """Handshake, as the side that `config` is for. `server_name`: SNI and the name checked.
+
+        Plaintext that is already buffered is an error of the caller (RFC 3207 §4.2): the machine
+        looks at its own buffer, the driver at `buffered()`. Raises ConnectionError or TlsError.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Sends what is queued and ends in order (close_notify, FIN). Bounded: 5 s, then abort."""
+        ...
+
+    def abort(self) -> None:
+        """Ends at once (RST)."""
+        ...
+
+
+class TlsError(Exception):
+    """The handshake failed; the text says why in one line."""
+
+
+class Listener(Protocol):
+    @property
+    def endpoint(self) -> Endpoint: ...
+
+    async def close(self) -> None:
+        """Takes no new connection; those that exist go on."""
+        ...
+
+
+class Datagrams(Protocol):
+    """A UDP socket."""
+
+    @property
+    def local(self) -> Endpoint: ...
+
+    def send(self, data: bytes, to: Endpoint) -> None: ...
+
+    async def receive(self) -> tuple[bytes, Endpoint]:
+        """Raises ConnectionError where the system reports the remote port as closed."""
+        ...
+
+    def close(self) -> None: ...
+
+
+Handler = Callable[[Stream], Awaitable[None]]
+
+
+class Net(Protocol):
+    async def connect(self, to: Endpoint, *, source: str = "") -> Stream:
+        """A TCP connection from address `source` ("" = any). Raises OSError; the caller bounds
+        the time with asyncio.timeout."""
+        ...
+
+    async def listen(self, at: Endpoint, handler: Handler) -> Listener:
+        """Runs `handler(stream)` as a task for each connection; when it returns or raises, the
+        stream is aborted if still open. Raises OSError (port in use, not permitted)."""
+        ...
+
+    async def datagrams(self, at: Endpoint) -> Datagrams: ...
+
+
+class Disk(Protocol):
+    """Files outside the database: large bodies. Paths are relative to the disk's root, "/"-separated.
+
+    What `sync`ed may be relied on after power loss, nothing else.
+    """
+
+    def create(self, path: str) -> WritableFile:
+        """A new file, parents made. Raises FileExistsError, OSError (ENOSPC, EROFS)."""
+        ...
+
+    async def sync_directory(self, path: str) -> None:
+        """Makes the names in it durable, parents included."""
+        ...
+
+    def read(self, path: str, start: int, end: int) -> bytes: ...
+
+    def size(self, path: str) -> int: ...
+
+    def remove(self, path: str) -> None: ...
+
+    def list(self, path: str) -> Iterator[str]: ...
+
+
+class WritableFile(Protocol):
+    def write(self, data: bytes) -> None: ...
+
+    async def sync(self) -> None:
+        """fsync, off the loop."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Cpu(Protocol):
+    """Where Python work of more than 2 ms goes; a process pool in the real world."""
+
+    async def run(self, work: Callable[..., T], *arguments: Any) -> T: ...
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """One machine's outside."""
+
+    clock: Clock
+    dice: random.Random
+    net: Net
+    disk: Disk
+    cpu: Cpu
+
+
+__all__ = [
+    "Clock",
+    "Cpu",
+    "Datagrams",
+    "Disk",
+    "Endpoint",
+    "Handler",
+    "Listener",
+    "Net",
+    "Stream",
+    "TlsConfig",
+    "TlsError",
+    "TlsInfo",
+    "World",
+    "WritableFile",
+]
