@@ -1,1 +1,1 @@
-"""Nouns: what a message, an address, an outcome and a report are. Pure: no clock, no socket, no disk."""
+"""Nouns: message, address, envelope, outcome, report. Pure: no clock, no socket, no disk."""

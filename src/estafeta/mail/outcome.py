@@ -48,7 +48,7 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 class Delivered(msgspec.Struct, frozen=True, tag="delivered"):
-    """The next keeper took responsibility. host: its name, address and port, or "" for ourselves."""
+    """The next keeper took responsibility. host: its name, address, port; "" for us."""
 
     reply: Reply
     host: str = ""

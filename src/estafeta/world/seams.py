@@ -29,7 +29,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class TlsInfo:
-    """What a finished handshake agreed on. peer_certificate: DER or b""; verified: chain and name."""
+    """What a handshake agreed on. peer_certificate: DER or b""; verified: chain and name."""
 
     version: str
     cipher: str
@@ -148,7 +148,7 @@ class Net(Protocol):
 
 
 class Disk(Protocol):
-    """Files outside the database: large bodies. Paths are relative to the disk's root, "/"-separated.
+    """Files outside the database: large bodies. Paths are relative to its root, "/"-separated.
 
     What `sync`ed may be relied on after power loss, nothing else.
     """
