@@ -1,0 +1,60 @@
+"""Ids: time-ordered 63-bit numbers for acceptances, bodies and events, and how people see them.
+
+42 bits of milliseconds since 1970, 21 bits that start at random in each millisecond and count up.
+Two processes may meet in one millisecond: the primary key then refuses the second, which is a
+temporary error of that unit and no loss.
+"""
+
+from __future__ import annotations
+
+import random
+
+from estafeta.world.seams import Clock
+
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: no I, L, O, U
+_VALUES = {c: n for n, c in enumerate(_ALPHABET)} | {c.lower(): n for n, c in enumerate(_ALPHABET)}
+_LOW_BITS = 21
+QUEUE_ID_LENGTH = 13
+
+
+class Ids:
+    """Gives out ids, each greater than the one before."""
+
+    def __init__(self, clock: Clock, dice: random.Random) -> None:
+        self._clock = clock
+        self._dice = dice
+        self._last = 0
+
+    def next(self) -> int:
+        base = int(self._clock.now() * 1000) << _LOW_BITS
+        if self._last < base:
+            # The upper half stays free for counting within the millisecond.
+            self._last = base | self._dice.getrandbits(_LOW_BITS - 1)
+        else:
+            self._last += 1
+        return self._last
+
+
+def milliseconds(number: int) -> int:
+    """When the id was made, in milliseconds since 1970 UTC."""
+    return number >> _LOW_BITS
+
+
+def first_at(at_ms: int) -> int:
+    """The least id that may be made at `at_ms` or later."""
+    return at_ms << _LOW_BITS
+
+
+def queue_id(number: int) -> str:
+    """13 characters of Crockford's base 32."""
+    return "".join(_ALPHABET[number >> shift & 31] for shift in range(60, -1, -5))
+
+
+def parse_queue_id(text: str) -> int:
+    """Raises ValueError."""
+    if len(text) != QUEUE_ID_LENGTH or any(c not in _VALUES for c in text):
+        raise ValueError(f"{text!r} is not a queue id: 13 letters and digits were expected")
+    number = 0
+    for c in text:
+        number = number << 5 | _VALUES[c]
+    return number
