@@ -84,7 +84,7 @@ class Store(Protocol):
 
 
 class Listening(Protocol):
-    """A hint is a hint: it may come late or for nothing; compare modseqs, poll every 5 s besides."""
+    """Hints may come late or for nothing: compare modseqs, and poll every 5 s besides."""
 
     async def wait(self) -> None:
         """Returns at once if a hint came since the last call."""
