@@ -169,14 +169,12 @@ CREATE TABLE queue (
   destination TEXT NOT NULL,              -- domain or address literal
   due         INTEGER NOT NULL,
   attempts    INTEGER NOT NULL DEFAULT 0,
-  lease       INTEGER,                    -- token that the unit of outcome must match
-  leased_until INTEGER NOT NULL DEFAULT 0,
+  lease       INTEGER,                    -- token that the unit of outcome must match; due = its end
   held        TEXT NOT NULL DEFAULT '',   -- why, while on hold
   last        TEXT NOT NULL DEFAULT '',   -- JSON of the last Outcome
   PRIMARY KEY (acceptance, n)
 ) WITHOUT ROWID;
 CREATE INDEX queue_due ON queue (destination, due, acceptance, n);
-CREATE INDEX queue_lease ON queue (leased_until) WHERE lease IS NOT NULL;
 
 CREATE TABLE destination (
   name TEXT PRIMARY KEY,

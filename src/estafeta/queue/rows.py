@@ -1,0 +1,167 @@
+"""Queue rows: the SQL of the queue's states (queue/states.py), each function part of a unit.
+
+Two levels: `destination` by next due, rows within a destination. A lease moves `due` to its own
+end, so one index serves due rows and ended leases alike, and nobody looks at a row being worked on.
+`destination.due` may be early, never late: early costs one look, late would forget the row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+import msgspec
+
+from estafeta.store.engine import Tx
+
+NEVER = 1 << 62
+HINT = ("queue", 0)
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """What becomes a row. token: lease of the worker that takes it on at once, or None."""
+
+    acceptance: int
+    n: int
+    destination: str
+    due: int
+    token: int | None = None
+
+
+class Leased(msgspec.Struct, frozen=True):
+    """Rows of one acceptance for one destination, under one token. numbers, attempts: parallel."""
+
+    token: int
+    acceptance: int
+    destination: str
+    numbers: tuple[int, ...]
+    attempts: tuple[int, ...]
+
+
+class LateOutcome(Exception):
+    """The lease ended and somebody else may have taken the rows: the outcome is not applied."""
+
+
+def enqueue(tx: Tx, rows: Iterable[Waiting]) -> None:
+    """No row -> waiting, or leased where a token is given; `due` is then the end of that lease."""
+    destinations: dict[str, int] = {}
+    for row in rows:
+        tx.run(
+            "INSERT INTO queue (acceptance, n, destination, due, lease) VALUES (?, ?, ?, ?, ?)",
+            (row.acceptance, row.n, row.destination, row.due, row.token),
+        )
+        destinations[row.destination] = min(row.due, destinations.get(row.destination, NEVER))
+        if row.token is None:
+            tx.hint(HINT)
+    for name, due in destinations.items():
+        expect(tx, name, due)
+
+
+def expect(tx: Tx, destination: str, due: int) -> None:
+    """Sees to it that `destination` is looked at by `due`. Writes only where that is earlier."""
+    tx.run(
+        "INSERT INTO destination (name, due) VALUES (?, ?) ON CONFLICT (name) DO UPDATE "
+        "SET due = excluded.due WHERE excluded.due < destination.due",
+        (destination, due),
+    )
+
+
+def due_destinations(tx: Tx, now: int, limit: int, busy: Collection[str]) -> list[str]:
+    """Names of destinations that may have due rows, the longest overdue first, without `busy`."""
+    found: list[str] = []
+    names = tx.rows(
+        "SELECT name FROM destination WHERE due <= ? ORDER BY due, name LIMIT ?",
+        (now, limit + len(busy)),
+    )
+    for (name,) in names:
+        if name not in busy:
+            found.append(name)
+    return found[:limit]
+
+
+def lease(
+    tx: Tx, destination: str, *, now: int, until: int, tokens: Sequence[int], recipients_max: int
+) -> list[Leased]:
+    """Waiting -> leased: at most one job for each of `tokens`, oldest due first.
+
+    Recipients of one acceptance go into one job, `recipients_max` at most.
+    """
+    rows = tx.rows(
+        "SELECT acceptance, n, attempts FROM queue WHERE destination = ? AND due <= ? "
+        "AND held = '' ORDER BY due, acceptance, n LIMIT ?",
+        (destination, now, len(tokens) * recipients_max),
+    )
+    groups: dict[int, list[tuple[int, int]]] = {}
+    for acceptance, n, attempts in rows:
+        group = groups.get(acceptance)
+        if group is None:
+            if len(groups) == len(tokens):
+                continue
+            group = groups[acceptance] = []
+        if len(group) < recipients_max:
+            group.append((n, attempts))
+    jobs: list[Leased] = []
+    for token, (acceptance, group) in zip(tokens, groups.items(), strict=False):
+        tx.run_many(
+            "UPDATE queue SET lease = ?, due = ? WHERE acceptance = ? AND n = ?",
+            [(token, until, acceptance, n) for n, _ in group],
+        )
+        numbers = tuple(n for n, _ in group)
+        attempts = tuple(a for _, a in group)
+        jobs.append(Leased(token, acceptance, destination, numbers, attempts))
+    settle_destination(tx, destination)
+    return jobs
+
+
+def settle_destination(tx: Tx, destination: str) -> None:
+    """Makes `destination.due` exact, or removes it with its last row."""
+    first = tx.value("SELECT MIN(due) FROM queue WHERE destination = ?", (destination,))
+    if first is None:
+        tx.run("DELETE FROM destination WHERE name = ?", (destination,))
+    else:
+        tx.run(
+            "UPDATE destination SET due = ? WHERE name = ? AND due <> ?",
+            (first, destination, first),
+        )
+
+
+def finish(tx: Tx, job: Leased, n: int) -> None:
+    """Leased -> no row; the caller ends the recipient in the same unit. Raises LateOutcome."""
+    if not tx.run(
+        "DELETE FROM queue WHERE acceptance = ? AND n = ? AND lease = ?",
+        (job.acceptance, n, job.token),
+    ):
+        raise LateOutcome(f"recipient {n} of {job.acceptance} is no longer leased to {job.token}")
+
+
+def defer(tx: Tx, job: Leased, n: int, *, due: int, last: str) -> None:
+    """Leased -> waiting until `due`, one attempt more. Raises LateOutcome."""
+    if not tx.run(
+        "UPDATE queue SET lease = NULL, due = ?, attempts = attempts + 1, last = ? "
+        "WHERE acceptance = ? AND n = ? AND lease = ?",
+        (due, last, job.acceptance, n, job.token),
+    ):
+        raise LateOutcome(f"recipient {n} of {job.acceptance} is no longer leased to {job.token}")
+    expect(tx, job.destination, due)
+    tx.hint(HINT)
+
+
+def give_back(tx: Tx, now: int) -> int:
+    """All leased -> waiting, for a worker that starts alone on its store. Returns how many."""
+    names = [
+        name
+        for (name,) in tx.rows("SELECT DISTINCT destination FROM queue WHERE lease IS NOT NULL")
+    ]
+    count = tx.run("UPDATE queue SET lease = NULL, due = ? WHERE lease IS NOT NULL", (now,))
+    for name in names:
+        expect(tx, name, now)
+    return count
+
+
+def next_due(tx: Tx) -> int | None:
+    """When the queue is to be looked at next, in milliseconds; None while it is empty."""
+    due = tx.value("SELECT MIN(due) FROM destination")
+    return None if due is None or due == NEVER else int(due)
+
+
+def size(tx: Tx) -> int:
+    return int(tx.value("SELECT COUNT(*) FROM queue"))

@@ -1,0 +1,78 @@
+"""Queue states: what a row of `queue` may be, how it changes, and what a crash leaves.
+
+The table is data: docs/queue-states.md is made from it, and tests/queue/test_states.py drives each
+transition and crashes in the middle of it. The commit instant of every transition is the COMMIT of
+the one unit named; before it the old state holds, after it the new one.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class State(msgspec.Struct, frozen=True):
+    """One state and the columns that say so."""
+
+    name: str
+    columns: str
+    meaning: str
+    after_crash: str
+
+
+class Transition(msgspec.Struct, frozen=True):
+    """from_, to: names of states, "" for no row. unit: the function that commits it."""
+
+    from_: str
+    to: str
+    when: str
+    unit: str
+    ledger: str
+
+
+STATES = (
+    State(
+        "waiting",
+        "lease IS NULL, held = '', due = when it is tried next",
+        "nobody works on it",
+        "waits on; tried when due",
+    ),
+    State(
+        "leased",
+        "lease = token of the worker's job, due = end of the lease",
+        "a worker is attempting it",
+        "when the lease ends it is due again and taken by whoever comes first; a worker that "
+        "starts alone on its store gives all leases back at once. The attempt may be made twice, "
+        "the outcome is recorded once",
+    ),
+    State(
+        "held",
+        "held = reason, lease IS NULL, due = never",
+        "an operator or a rule stopped it",
+        "stays held",
+    ),
+)
+
+TRANSITIONS = (
+    Transition(
+        "", "waiting", "accepted for a domain that is not ours", "rows.enqueue", "recipient open"
+    ),
+    Transition(
+        "",
+        "leased",
+        "accepted, and this worker has room for the destination: no second transaction to take it",
+        "rows.enqueue",
+        "recipient open",
+    ),
+    Transition("waiting", "leased", "due, and the destination has room", "rows.lease", "unchanged"),
+    Transition("leased", "", "taken by the next server", "rows.finish", "relayed"),
+    Transition("leased", "", "refused, or given up", "rows.finish", "returned, or dropped by rule"),
+    Transition("leased", "", "ours after all, and placed", "rows.finish", "stored"),
+    Transition("leased", "waiting", "deferred", "rows.defer", "unchanged; an event"),
+    Transition(
+        "leased",
+        "waiting",
+        "the worker starts anew, or the lease ended",
+        "rows.give_back",
+        "unchanged",
+    ),
+)
