@@ -1,0 +1,131 @@
+"""Certificates: an authority of one's own and leaves signed by it, for demo, tests, first start.
+
+Keys are ECDSA P-256, written as PEM files that only their owner may read.
+"""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+CLOCK_SKEW = datetime.timedelta(days=1)
+"""A certificate is valid from this long before it was made: other machines' clocks differ."""
+
+
+class Authority:
+    """A certificate authority. `now`: seconds since 1970 (of a `Clock`)."""
+
+    def __init__(self, name: str, now: float, days: int = 3650) -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._now = datetime.datetime.fromtimestamp(now, datetime.UTC)
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        key_id = x509.SubjectKeyIdentifier.from_public_key(self._key.public_key())
+        self._key_id = key_id
+        self.certificate = (
+            self._start(self._name, self._key.public_key(), days)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_usage(authority=True), critical=True)
+            .add_extension(key_id, critical=False)
+            .sign(self._key, hashes.SHA256())
+        )
+
+    @property
+    def pem(self) -> bytes:
+        """The authority's certificate."""
+        return self.certificate.public_bytes(serialization.Encoding.PEM)
+
+    def write(self, path: Path) -> Path:
+        """The authority's certificate as a PEM file; its key stays in memory."""
+        write_private(path, self.pem)
+        return path
+
+    def issue(self, names: Sequence[str], folder: Path, days: int = 397) -> tuple[Path, Path]:
+        """A leaf for `names` (DNS names, "*." wildcards, IP addresses), the first of which names
+        the files: (chain, key), mode 0600."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:64])])
+        leaf = (
+            self._start(subject, key.public_key(), days)
+            .add_extension(
+                x509.SubjectAlternativeName([_general(name) for name in names]), critical=False
+            )
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_usage(authority=False), critical=True)
+            .add_extension(
+                x509.ExtendedKeyUsage(
+                    [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+                ),
+                critical=False,
+            )
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(self._key_id),
+                critical=False,
+            )
+            .sign(self._key, hashes.SHA256())
+        )
+        stem = names[0].replace("*", "_").replace(":", "_").replace("/", "_")
+        folder.mkdir(parents=True, exist_ok=True)
+        chain_path, key_path = folder / f"{stem}.pem", folder / f"{stem}.key"
+        write_private(chain_path, leaf.public_bytes(serialization.Encoding.PEM) + self.pem)
+        write_private(
+            key_path,
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            ),
+        )
+        return chain_path, key_path
+
+    def _start(
+        self, subject: x509.Name, key: ec.EllipticCurvePublicKey, days: int
+    ) -> x509.CertificateBuilder:
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(self._now - CLOCK_SKEW)
+            .not_valid_after(self._now + datetime.timedelta(days=days))
+        )
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Writes a file that is never readable by others, not even while it is being written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(
+        path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+    )
+    with os.fdopen(descriptor, "wb") as file:
+        os.fchmod(descriptor, 0o600)
+        file.write(data)
+
+
+def _general(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def _usage(*, authority: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=authority,
+        crl_sign=authority,
+        encipher_only=False,
+        decipher_only=False,
+    )

@@ -1,0 +1,88 @@
+"""Two machines that can reach each other, over each net there is: for the contract of streams."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from estafeta.world.certificates import Authority
+from estafeta.world.net import RealNet
+from estafeta.world.seams import Endpoint, Net, Stream, TlsConfig
+from estafeta.world.tls import client_config, server_config
+
+
+@dataclass
+class Pair:
+    """here connects, there listens at `host`; the streams of both ends of one connection."""
+
+    here: Net
+    there: Net
+    host: str
+    server_tls: TlsConfig
+    client_tls: TlsConfig
+    stranger_tls: TlsConfig  # a client that trusts another authority
+    names: tuple[str, str]
+    holding: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def connected(self) -> tuple[Stream, Stream]:
+        """(client's stream, server's stream); the server's handler stays until `finish`."""
+        arrived: asyncio.Queue[Stream] = asyncio.Queue()
+
+        async def handler(stream: Stream) -> None:
+            await arrived.put(stream)
+            await self.holding.wait()
+
+        listener = await self.there.listen(Endpoint(self.host, 0), handler)
+        client = await self.here.connect(listener.endpoint)
+        server = await arrived.get()
+        await listener.close()
+        return client, server
+
+    async def secured(self) -> tuple[Stream, Stream]:
+        client, server = await self.connected()
+        await asyncio.gather(
+            client.start_tls(self.client_tls, server_name=self.names[0]),
+            server.start_tls(self.server_tls),
+        )
+        return client, server
+
+
+Scenario = Callable[[Pair], Coroutine[Any, Any, None]]
+Run = Callable[[Scenario], None]
+
+
+def real_pair(folder: Path) -> Pair:
+    authority = Authority("test authority", time.time())
+    other = Authority("another authority", time.time())
+    names = ("mx.sudominio.example", "mx.correo.example")
+    certificates = [authority.issue([name], folder) for name in names]
+    return Pair(
+        here=RealNet(),
+        there=RealNet(),
+        host="127.0.0.1",
+        server_tls=server_config(certificates),
+        client_tls=client_config(verify=True, ca=authority.write(folder / "ca.pem")),
+        stranger_tls=client_config(verify=True, ca=other.write(folder / "other.pem")),
+        names=names,
+    )
+
+
+def real_run(folder: Path, factory: Callable[[], asyncio.AbstractEventLoop]) -> Run:
+    def run(scenario: Scenario) -> None:
+        async def main() -> None:
+            pair = real_pair(folder)
+            try:
+                async with asyncio.timeout(20):
+                    await scenario(pair)
+            finally:
+                pair.holding.set()
+                await asyncio.sleep(0)
+
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(main())
+
+    return run
