@@ -13,8 +13,9 @@ from estafeta.mail.outcome import Reply
 class Offer(msgspec.Struct, frozen=True):
     """The service extensions of one session.
 
-    extended: answered EHLO (or LHLO), not only HELO. size: octets a message may have, 0 where the
-    server named no bound (RFC 1870 §3); sized: SIZE was offered. auth: mechanisms in upper case, in the server's order.
+    extended: answered EHLO (or LHLO), not only HELO. sized: SIZE was offered; size: octets a
+    message may have, 0 where no bound was named (RFC 1870 §3). auth: mechanisms in upper case, in
+    the server's order.
     recipients_max, transactions_max: LIMITS RCPTMAX and MAILMAX (RFC 9422 §4), 0 where not said.
     """
 
