@@ -1,0 +1,278 @@
+"""Config: every setting of estafeta.toml, its type, its default and what it is for.
+
+The structs below are the only list of settings: reading, `estafeta config show` and
+docs/settings.md are made from them. `assemble` maps them onto what each room wants.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from estafeta.office.config_types import (
+    Count,
+    DnsServer,
+    Duration,
+    HostName,
+    Language,
+    ListenAddress,
+    Network,
+    OptionalAddress,
+    Port,
+    Size,
+    StoreUrl,
+)
+
+_MINUTE = 60.0
+_HOUR = 3600.0
+_DAY = 86400.0
+
+
+class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A table of the file."""
+
+
+def _about(text: str, **extra: Any) -> Meta:
+    return Meta(description=text, extra=extra or None)
+
+
+class Server(_Section, frozen=True):
+    """The installation as a whole."""
+
+    hostname: Annotated[
+        HostName,
+        _about(
+            "The name this installation greets and signs with. Empty: the machine's own full name."
+        ),
+    ] = ""
+    data_dir: Annotated[
+        str, _about("Folder of the store and everything else that is kept. Absolute, or from here.")
+    ] = "/var/lib/estafeta"
+    store: Annotated[
+        StoreUrl, _about("Where the store is. Empty: `estafeta.db`, SQLite, in `data_dir`.")
+    ] = ""
+    user: Annotated[
+        str, _about("User to become after binding, when started as root. Empty: stay who we are.")
+    ] = ""
+    group: Annotated[str, _about("Group to become with it. Empty: the user's main group.")] = ""
+    language: Annotated[
+        Language, _about("Language of what we write to people where theirs is not known.")
+    ] = "en"
+    postmaster: Annotated[
+        str, _about("Address that reports come from and go to. Empty: postmaster@ the host name.")
+    ] = ""
+    stop_seconds: Annotated[
+        Duration, _about("A clean stop waits at most so long for what has begun.")
+    ] = 30.0
+
+
+class Log(_Section, frozen=True):
+    """What is logged, to standard error."""
+
+    format: Annotated[
+        Literal["auto", "json", "pretty"],
+        _about("Form of a line. `auto`: pretty on a terminal, else JSON."),
+    ] = "auto"
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"], _about("The least level that is logged.")
+    ] = "info"
+
+
+class Listener(_Section, frozen=True):
+    """One door. Once one `[[listener]]` is given, only those given are opened."""
+
+    role: Annotated[
+        Literal["mx", "submission", "lmtp", "imap", "pop3", "http"], _about("What is spoken there.")
+    ]
+    address: Annotated[
+        ListenAddress,
+        _about("IP address; `*`: every IPv4 and IPv6 address. Default: `*`, `http` 127.0.0.1."),
+    ] = ""
+    port: Annotated[
+        Port, _about("TCP port. 0: a free one, told in the log. Default: the usual one.")
+    ] = -1
+    path: Annotated[str, _about("Unix socket in place of address and port (`lmtp` only).")] = ""
+    tls: Annotated[
+        Literal["none", "starttls", "implicit", ""],
+        _about("`none`, `starttls` (offered), or `implicit` (from the first byte). Default: usual"),
+    ] = ""
+
+
+class Certificate(_Section, frozen=True):
+    """A certificate and its key, PEM files. The one whose names fit the client's SNI is shown."""
+
+    certificate: Annotated[str, _about("File with the certificate, then its intermediates.")]
+    key: Annotated[str, _about("File with the private key.")]
+
+
+class Tls(_Section, frozen=True):
+    """TLS of our listeners."""
+
+    certificates: Annotated[
+        list[Certificate], _about("Certificates; the first one is shown where no name fits.")
+    ] = msgspec.field(default_factory=list)
+    self_signed: Annotated[
+        bool,
+        _about("Without a certificate: make and show a self-signed one, kept in `data_dir`."),
+    ] = False
+
+
+class Smtp(_Section, frozen=True):
+    """Taking mail in, all three roles."""
+
+    size_max: Annotated[
+        Size, _about("Largest message, octets (SIZE). At least 64 KiB.", least=65536)
+    ] = 50 * 1024 * 1024
+    recipients_max: Annotated[
+        Count, _about("Recipients in one transaction; RFC 5321 wants at least 100.", least=100)
+    ] = 1000
+    connections_max: Annotated[Count, _about("Connections at once; the next one gets 421.")] = 1000
+    connections_per_address_max: Annotated[
+        Count, _about("Connections at once from one IP address; the next one gets 421.")
+    ] = 100
+    greeting_delay: Annotated[
+        Duration, _about("Wait before the greeting on port 25: who talks before it gets 554.")
+    ] = 0.0
+    timeout: Annotated[
+        Duration, _about("A client may be silent for so long; RFC 5321 wants 5 minutes.")
+    ] = 5 * _MINUTE
+    plaintext_auth_networks: Annotated[
+        list[Network],
+        _about("Networks from which passwords may come without TLS (SMTP, IMAP, POP3)."),
+    ] = msgspec.field(default_factory=list)
+    relay_networks: Annotated[
+        list[Network], _about("Networks that may send to anybody without a password.")
+    ] = msgspec.field(default_factory=list)
+
+
+class Submission(_Section, frozen=True):
+    """Mail from our own people."""
+
+    remember_submissions: Annotated[
+        bool,
+        _about(
+            "Recognise, for 15 minutes, a message sent again because the connection broke before "
+            "its answer arrived: each recipient gets it once."
+        ),
+    ] = True
+
+
+class Dns(_Section, frozen=True):
+    """Asking the DNS."""
+
+    servers: Annotated[
+        list[DnsServer], _about("Recursive resolvers to ask. Empty: those of /etc/resolv.conf.")
+    ] = msgspec.field(default_factory=list)
+    timeout: Annotated[
+        Duration, _about("Wait for one server's answer before the next is asked.")
+    ] = 5.0
+
+
+class Route(_Section, frozen=True):
+    """A domain whose mail goes elsewhere than its MX records say; `*` makes a smarthost."""
+
+    domain: Annotated[str, _about("The recipients' domain; `*` is every one not named otherwise.")]
+    hosts: Annotated[list[str], _about("Host names or addresses, tried in order.")]
+    port: Annotated[Port, _about("Port; 0: the relay's port.")] = 0
+    protocol: Annotated[Literal["smtp", "lmtp"], _about("What is spoken there.")] = "smtp"
+    tls: Annotated[
+        Literal["none", "opportunistic", "required", "implicit"],
+        _about("`opportunistic` uses STARTTLS where offered; `required` and `implicit` insist."),
+    ] = "opportunistic"
+    username: Annotated[str, _about("Name to log in with. Empty: no login.")] = ""
+    password: Annotated[str, _about("Password to log in with.", secret=True)] = ""
+    password_file: Annotated[str, _about("File that holds the password, on its first line.")] = ""
+
+
+class Relay(_Section, frozen=True):
+    """Sending to other servers."""
+
+    port: Annotated[Port, _about("Port of other servers. Anything but 25 is for rehearsals.")] = 25
+    hello_name: Annotated[
+        HostName, _about("Name said in EHLO. Empty: the host name of the server.")
+    ] = ""
+    source_ipv4: Annotated[
+        OptionalAddress, _about("Address to connect from over IPv4. Empty: the system's choice.")
+    ] = ""
+    source_ipv6: Annotated[
+        OptionalAddress, _about("Address to connect from over IPv6. Empty: the system's choice.")
+    ] = ""
+    tls: Annotated[
+        Literal["none", "opportunistic", "required"],
+        _about("`opportunistic` uses STARTTLS where offered; `required` defers without it."),
+    ] = "opportunistic"
+    no_mx: Annotated[
+        Literal["defer", "bounce"],
+        _about("A domain with neither MX nor address: try again (`defer`) or return at once."),
+    ] = "defer"
+    allow_networks: Annotated[
+        list[Network],
+        _about("Loopback or private networks that mail may be sent to in spite of the guard."),
+    ] = msgspec.field(default_factory=list)
+    routes: Annotated[
+        list[Route], _about("Static routes, `[[relay.routes]]`; they go before the DNS.")
+    ] = msgspec.field(default_factory=list)
+
+
+class Queue(_Section, frozen=True):
+    """Trying again."""
+
+    retry: Annotated[
+        list[Duration], _about("Waits before the second attempt, the third, and so on.")
+    ] = msgspec.field(
+        default_factory=lambda: [5 * _MINUTE, 10 * _MINUTE, 20 * _MINUTE, 40 * _MINUTE, _HOUR]
+    )
+    repeat: Annotated[Duration, _about("Wait between attempts after the list is used up.")] = (
+        2 * _HOUR
+    )
+    give_up_after: Annotated[
+        Duration, _about("A message older than this is returned to its sender.")
+    ] = 5 * _DAY
+    retries_max: Annotated[
+        int, _about("Returned after so many retries even when younger. 0: only age counts.")
+    ] = 0
+    workers: Annotated[Count, _about("Deliveries at once, all destinations together.")] = 50
+    per_destination_concurrency: Annotated[Count, _about("Deliveries at once to one domain.")] = 10
+
+
+class Imap(_Section, frozen=True):
+    """IMAP."""
+
+    connections_max: Annotated[Count, _about("Connections at once.")] = 2000
+    idle_timeout: Annotated[
+        Duration, _about("A client may be silent for so long; RFC 3501 wants 30 minutes.")
+    ] = 30 * _MINUTE
+
+
+class Pop3(_Section, frozen=True):
+    """POP3."""
+
+    connections_max: Annotated[Count, _about("Connections at once.")] = 500
+    idle_timeout: Annotated[
+        Duration, _about("A client may be silent for so long; RFC 1939 wants 10 minutes.")
+    ] = 10 * _MINUTE
+
+
+class Http(_Section, frozen=True):
+    """HTTP: /healthz and /metrics."""
+
+    metrics: Annotated[bool, _about("Answer /metrics, for Prometheus.")] = True
+
+
+class Config(_Section, frozen=True):
+    """The whole of estafeta.toml."""
+
+    server: Server = msgspec.field(default_factory=Server)
+    log: Log = msgspec.field(default_factory=Log)
+    listener: list[Listener] = msgspec.field(default_factory=list)
+    tls: Tls = msgspec.field(default_factory=Tls)
+    smtp: Smtp = msgspec.field(default_factory=Smtp)
+    submission: Submission = msgspec.field(default_factory=Submission)
+    dns: Dns = msgspec.field(default_factory=Dns)
+    relay: Relay = msgspec.field(default_factory=Relay)
+    queue: Queue = msgspec.field(default_factory=Queue)
+    imap: Imap = msgspec.field(default_factory=Imap)
+    pop3: Pop3 = msgspec.field(default_factory=Pop3)
+    http: Http = msgspec.field(default_factory=Http)

@@ -1,0 +1,156 @@
+"""Config rules: what is filled in where nothing was said, and what must hold between settings."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path as FilePath
+
+import msgspec
+
+from estafeta.office.config import Certificate, Config, Listener
+from estafeta.office.config_lines import Path
+
+STANDARD_PORTS: dict[tuple[str, str], int] = {
+    ("mx", "starttls"): 25,
+    ("mx", "none"): 25,
+    ("submission", "implicit"): 465,
+    ("submission", "starttls"): 587,
+    ("submission", "none"): 587,
+    ("lmtp", "none"): 24,
+    ("lmtp", "starttls"): 24,
+    ("imap", "implicit"): 993,
+    ("imap", "starttls"): 143,
+    ("imap", "none"): 143,
+    ("pop3", "implicit"): 995,
+    ("pop3", "starttls"): 110,
+    ("pop3", "none"): 110,
+    ("http", "none"): 8080,
+    ("http", "implicit"): 8443,
+}
+"""The usual port of a role under a kind of TLS; what is not here is not possible."""
+
+_TLS_OF_PORT = {465: "implicit", 993: "implicit", 995: "implicit", 8443: "implicit"}
+_TLS_OF_ROLE = {"lmtp": "none", "http": "none"}
+
+DEFAULT_LISTENERS = (
+    Listener(role="mx"),
+    Listener(role="submission", port=465),
+    Listener(role="submission", port=587),
+    Listener(role="imap", port=993),
+    Listener(role="imap", port=143),
+    Listener(role="pop3", port=995),
+    Listener(role="pop3", port=110),
+    Listener(role="http"),
+)
+
+
+def complete(config: Config, base: FilePath | None) -> Config:
+    """The configuration with every default that depends on something else filled in."""
+    folder = base or FilePath.cwd()
+
+    def absolute(path: str) -> str:
+        return str(folder / path) if path else ""
+
+    server = config.server
+    hostname = server.hostname or socket.getfqdn().lower()
+    data_dir = absolute(server.data_dir)
+    return msgspec.structs.replace(
+        config,
+        server=msgspec.structs.replace(
+            server,
+            hostname=hostname,
+            data_dir=data_dir,
+            store=server.store or f"sqlite:///{data_dir.lstrip('/')}/estafeta.db",
+            postmaster=server.postmaster or f"postmaster@{hostname}",
+        ),
+        listener=[_complete_listener(x, absolute(x.path)) for x in config.listener] or _defaults(),
+        tls=msgspec.structs.replace(
+            config.tls,
+            certificates=[
+                Certificate(certificate=absolute(x.certificate), key=absolute(x.key))
+                for x in config.tls.certificates
+            ],
+        ),
+        relay=msgspec.structs.replace(
+            config.relay,
+            hello_name=config.relay.hello_name or hostname,
+            routes=[
+                msgspec.structs.replace(
+                    route,
+                    domain=route.domain.lower(),
+                    port=route.port or config.relay.port,
+                    password_file=absolute(route.password_file),
+                )
+                for route in config.relay.routes
+            ],
+        ),
+    )
+
+
+def _defaults() -> list[Listener]:
+    return [_complete_listener(x, "") for x in DEFAULT_LISTENERS]
+
+
+def _complete_listener(listener: Listener, path: str) -> Listener:
+    tls = listener.tls or _TLS_OF_ROLE.get(listener.role) or _TLS_OF_PORT.get(listener.port, "")
+    tls = tls or "starttls"
+    port = listener.port
+    if port == -1:
+        port = 0 if path else STANDARD_PORTS.get((listener.role, tls), 0)
+    # Pages for the administrator are not for everybody.
+    address = listener.address or ("127.0.0.1" if listener.role == "http" else "*")
+    return msgspec.structs.replace(
+        listener,
+        tls=tls,
+        port=port,
+        path=path,
+        address=address,
+    )
+
+
+def broken_rules(config: Config) -> Iterator[tuple[Path, str]]:
+    """(path, what was expected) for each rule between settings that does not hold."""
+    yield from _broken_listeners(config)
+    for n, route in enumerate(config.relay.routes):
+        here: Path = ("relay", "routes", n)
+        if not route.hosts:
+            yield (*here, "hosts"), "at least one host was expected"
+        if route.username and not (route.password or route.password_file):
+            yield (*here, "username"), "password or password_file was expected beside it"
+        if route.password and route.password_file:
+            yield (*here, "password_file"), "password or password_file was expected, not both"
+    for n, wait in enumerate(config.queue.retry):
+        if wait < 1:
+            yield ("queue", "retry", n), "a wait of at least 1s was expected"
+    if config.queue.repeat < 1:
+        yield ("queue", "repeat"), "a wait of at least 1s was expected"
+    if config.queue.retries_max < 0:
+        yield ("queue", "retries_max"), "0 or more was expected"
+    if "@" not in config.server.postmaster:
+        yield ("server", "postmaster"), "a mail address was expected"
+
+
+def _broken_listeners(config: Config) -> Iterator[tuple[Path, str]]:
+    seen: dict[tuple[str, int, str], int] = {}
+    certificate = bool(config.tls.certificates) or config.tls.self_signed
+    if not certificate and config.listener == _defaults():
+        yield ("tls", "certificates"), "a certificate was expected (or self_signed = true)"
+        return
+    for n, listener in enumerate(config.listener):
+        here: Path = ("listener", n)
+        if listener.path and listener.role != "lmtp":
+            yield (*here, "path"), "address and port were expected: only lmtp has a Unix socket"
+        if (listener.role, listener.tls) not in STANDARD_PORTS:
+            possible = [t for r, t in STANDARD_PORTS if r == listener.role]
+            yield (*here, "tls"), f"{' or '.join(possible)} was expected for {listener.role}"
+        elif listener.tls != "none" and not certificate:
+            yield (
+                here,
+                f"a certificate was expected in [tls] certificates for {listener.role} with "
+                f'tls = "{listener.tls}" (or tls = "none", or [tls] self_signed = true)',
+            )
+        place = (listener.address, listener.port, listener.path)
+        if place in seen and (listener.port or listener.path):
+            yield here, f"another address or port was expected: listener[{seen[place]}] has it"
+        seen.setdefault(place, n)
