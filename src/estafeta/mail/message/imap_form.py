@@ -1,0 +1,218 @@
+"""IMAP form: ENVELOPE, BODY and BODYSTRUCTURE as they go over the wire.
+
+Promises: valid for any message (every string quoted or a literal, no NUL); encoded words and raw
+octets are passed on as sent, text for people is the client's matter. RFC 3501 §7.4.2,
+RFC 9051 §7.5.2.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from estafeta.mail.address.mailboxes import Group, Mailbox, parse_raw
+from estafeta.mail.limits import HEADER_OCTETS_MAX
+from estafeta.mail.message.fields import Buffer, pairs
+from estafeta.mail.message.params import Params
+from estafeta.mail.message.parts import MESSAGE, MULTIPART, Part
+from estafeta.mail.words import unfold
+
+NO_ENVELOPE = b"(NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL)"
+
+_PLAIN = re.compile(rb"[ !#-\[\]-~]*+\Z")
+_NEEDS_LITERAL = re.compile(rb"[\r\n\x80-\xff]")
+_SPECIAL = re.compile(rb'(["\\])')
+
+_SINGLE = (b"date", b"subject", b"in-reply-to", b"message-id", b"from", b"sender", b"reply-to")
+_LISTS = (b"to", b"cc", b"bcc")
+_WANTED = frozenset(_SINGLE + _LISTS)
+
+
+def string(value: bytes) -> bytes:
+    """An IMAP string: quoted where that is allowed, else a literal (RFC 3501 §4.3).
+
+    NUL, which no string may hold, is left out.
+    """
+    if _PLAIN.match(value) is not None:
+        return b'"%b"' % value
+    if b"\0" in value:
+        value = value.replace(b"\0", b"")
+    if _NEEDS_LITERAL.search(value) is not None:
+        return b"{%d}\r\n%b" % (len(value), value)
+    return b'"%b"' % _SPECIAL.sub(rb"\\\1", value)
+
+
+def nstring(value: bytes | None) -> bytes:
+    """As `string`; NIL for None."""
+    return b"NIL" if value is None else string(value)
+
+
+def imap_envelope(data: Buffer, part: Part) -> bytes:
+    """ENVELOPE of the message that `part` is."""
+    return envelope(pairs(bytes(data[part.start : min(part.body, part.start + HEADER_OCTETS_MAX)])))
+
+
+def envelope(fields: Sequence[tuple[bytes, bytes]]) -> bytes:
+    """ENVELOPE from (name, value) of a header's fields.
+
+    Of fields that may stand once the first counts; To, Cc and Bcc that stand several times are
+    read as one.
+    """
+    seen: dict[bytes, bytes] = {}
+    for name, value in fields:
+        key = name.lower()
+        if key in _WANTED:
+            if key not in seen:
+                seen[key] = value
+            elif key in _LISTS:
+                seen[key] += b"," + value
+    get = seen.get
+    sent_from = _addresses(get(b"from"))
+    sender = _addresses(get(b"sender"))
+    reply_to = _addresses(get(b"reply-to"))
+    # RFC 3501 §7.4.2: without Sender or Reply-To, or with empty ones, From stands for them.
+    return b"(%b %b %b %b %b %b %b %b %b %b)" % (
+        _value(get(b"date")),
+        _value(get(b"subject")),
+        sent_from,
+        sent_from if sender == b"NIL" else sender,
+        sent_from if reply_to == b"NIL" else reply_to,
+        _addresses(get(b"to")),
+        _addresses(get(b"cc")),
+        _addresses(get(b"bcc")),
+        _value(get(b"in-reply-to")),
+        _value(get(b"message-id")),
+    )
+
+
+def _value(value: bytes | None) -> bytes:
+    return b"NIL" if value is None else string(unfold(value))
+
+
+def _addresses(value: bytes | None) -> bytes:
+    if value is None:
+        return b"NIL"
+    out: list[bytes] = []
+    for entry in parse_raw(value.decode("utf-8", "surrogateescape")):
+        if isinstance(entry, Group):
+            # RFC 3501 §7.4.2: a NIL host marks the beginning and the end of a group
+            out.append(b"(NIL NIL %b NIL)" % _text(entry.name))
+            out.extend(_address(member) for member in entry.members)
+            out.append(b"(NIL NIL NIL NIL)")
+        else:
+            out.append(_address(entry))
+    return b"(%b)" % b"".join(out) if out else b"NIL"
+
+
+def _address(mailbox: Mailbox) -> bytes:
+    name = _text(mailbox.name) if mailbox.name else b"NIL"
+    # A missing host is "", because NIL would begin a group.
+    return b"(%b NIL %b %b)" % (name, _text(mailbox.local), _text(mailbox.domain))
+
+
+def _text(text: str) -> bytes:
+    return string(text.encode("utf-8", "surrogateescape"))
+
+
+class BodyForm:
+    """BODY and BODYSTRUCTURE of one message; an embedded message's ENVELOPE is made once."""
+
+    __slots__ = ("_data", "_envelopes")
+
+    def __init__(self, data: Buffer) -> None:
+        self._data = data
+        self._envelopes: dict[int, bytes] = {}
+
+    def render(self, part: Part, *, extensible: bool) -> bytes:
+        out: list[bytes] = []
+        self._part(part, extensible, out)
+        return b"".join(out)
+
+    def _part(self, part: Part, extensible: bool, out: list[bytes]) -> None:
+        if part.kind == MULTIPART:
+            out.append(b"(")
+            for child in part.children:
+                self._part(child, extensible, out)
+            out.append(b" " + string(part.subtype))
+            if extensible:
+                out.append(
+                    b" %b %b %b %b"
+                    % (
+                        _params(part.params),
+                        _disposition(part),
+                        _language(part.language),
+                        nstring(part.location),
+                    )
+                )
+            out.append(b")")
+            return
+        out.append(
+            b"(%b %b %b %b %b %b %d"
+            % (
+                string(part.type),
+                string(part.subtype),
+                _params(part.params),
+                nstring(part.id),
+                nstring(part.description),
+                string(part.encoding),
+                part.size,
+            )
+        )
+        if part.type == b"text":
+            out.append(b" %d" % part.lines)
+        elif part.type == b"message" and part.subtype in (b"rfc822", b"global"):
+            self._embedded(part, extensible, out)
+        if extensible:
+            out.append(
+                b" %b %b %b %b"
+                % (
+                    nstring(part.md5),
+                    _disposition(part),
+                    _language(part.language),
+                    nstring(part.location),
+                )
+            )
+        out.append(b")")
+
+    def _embedded(self, part: Part, extensible: bool, out: list[bytes]) -> None:
+        if part.kind == MESSAGE:
+            inner = part.children[0]
+            made = self._envelopes.get(inner.start)
+            if made is None:
+                made = self._envelopes[inner.start] = imap_envelope(self._data, inner)
+            out.append(b" " + made + b" ")
+            self._part(inner, extensible, out)
+        else:
+            # Encoded, or too deep to be taken apart: the grammar wants an envelope all the same.
+            out.append(b" " + NO_ENVELOPE + b" ")
+            self._part(Part(start=part.body, body=part.body, end=part.body), extensible, out)
+        out.append(b" %d" % part.lines)
+
+
+def imap_body(data: Buffer, part: Part, *, extensible: bool) -> bytes:
+    """BODYSTRUCTURE of a part, or BODY where not `extensible`."""
+    return BodyForm(data).render(part, extensible=extensible)
+
+
+def _params(params: Params) -> bytes:
+    if not params:
+        return b"NIL"
+    return b"(%b)" % b" ".join(b"%b %b" % (string(name), string(value)) for name, value in params)
+
+
+def _disposition(part: Part) -> bytes:
+    if part.disposition is None:
+        return b"NIL"
+    return b"(%b %b)" % (string(part.disposition[0]), _params(part.disposition[1]))
+
+
+def _language(value: bytes | None) -> bytes:
+    """RFC 3501 §7.4.2: one string, or a list of several."""
+    if value is None:
+        return b"NIL"
+    tags = [tag.strip() for tag in value.split(b",") if tag.strip()]
+    if not tags:
+        return b"NIL"
+    if len(tags) == 1:
+        return string(tags[0])
+    return b"(%b)" % b" ".join(string(tag) for tag in tags)

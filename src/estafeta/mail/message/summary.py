@@ -1,0 +1,115 @@
+"""Summary: all that the store keeps about a message, made in one pass at delivery.
+
+Promises: never raises; a plain message of 4 KiB takes less than 100 microseconds.
+"""
+
+from __future__ import annotations
+
+import binascii
+import html
+import re
+
+import msgspec
+
+from estafeta.mail.dates import parse_date
+from estafeta.mail.limits import PREVIEW_CHARACTERS_MAX, PREVIEW_OCTETS_MAX
+from estafeta.mail.message.fields import Buffer
+from estafeta.mail.message.imap_form import BodyForm, envelope
+from estafeta.mail.message.parts import MULTIPART, Indexer, Part
+from estafeta.mail.message.sections import pack
+from estafeta.mail.words import decode_base64, decode_charset, decode_text, unfold
+
+_HIDDEN = re.compile(
+    r"<(style|script|head|title)\b[^>]*+>.*?(?:</\1\s*>|\Z)|<!--.*?(?:-->|\Z)",
+    re.IGNORECASE | re.DOTALL,
+)
+_TAG = re.compile(r"<[^<>]*+(?:>|\Z)")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+")
+
+
+class Summary(msgspec.Struct):
+    """envelope, bodystructure, body: IMAP forms. index: for `section`.
+
+    message_id: as sent, with its angle brackets, or "". subject, from_: for people. date: of the
+    Date field, seconds since 1970 UTC, or None. preview: the beginning of the text, on one line.
+    """
+
+    envelope: bytes
+    bodystructure: bytes
+    body: bytes
+    message_id: str
+    subject: str
+    from_: str
+    date: float | None
+    preview: str
+    index: bytes
+
+
+def summary(data: Buffer) -> Summary:
+    """The summary of a whole message."""
+    indexer = Indexer(data)
+    root = indexer.run()
+    message_id = subject = sent_from = date = None
+    for name, value in indexer.fields:
+        match name.lower():
+            case b"subject" if subject is None:
+                subject = value
+            case b"from" if sent_from is None:
+                sent_from = value
+            case b"date" if date is None:
+                date = value
+            case b"message-id" if message_id is None:
+                message_id = value
+    form = BodyForm(data)
+    return Summary(
+        envelope=envelope(indexer.fields),
+        bodystructure=form.render(root, extensible=True),
+        body=form.render(root, extensible=False),
+        message_id="" if message_id is None else decode_charset(unfold(message_id)),
+        subject="" if subject is None else decode_text(subject),
+        from_="" if sent_from is None else decode_text(sent_from),
+        date=None if date is None else parse_date(unfold(date).decode("latin-1")),
+        preview=preview(data, root),
+        index=pack(root),
+    )
+
+
+def preview(data: Buffer, root: Part) -> str:
+    """The first words of the text that a person would read, "" where there is none.
+
+    The first text/plain part, else the first text/html part, that is no attachment.
+    """
+    part = _text_part(root)
+    if part is None:
+        return ""
+    raw = bytes(data[part.body : min(part.end, part.body + PREVIEW_OCTETS_MAX)])
+    if part.encoding == b"base64":
+        raw = decode_base64(raw)
+    elif part.encoding == b"quoted-printable":
+        raw = binascii.a2b_qp(raw)
+    if part.subtype == b"html":
+        text = decode_charset(raw, part.parameter("charset") or "")
+        text = html.unescape(_TAG.sub(" ", _HIDDEN.sub(" ", text)))
+    else:
+        # four octets a character, and as much again for white space
+        text = decode_charset(raw[: PREVIEW_CHARACTERS_MAX * 8], part.parameter("charset") or "")
+    if not text.isprintable():
+        text = _CONTROL.sub(" ", text)
+    return " ".join(text.split())[:PREVIEW_CHARACTERS_MAX]
+
+
+def _text_part(root: Part) -> Part | None:
+    html_part: Part | None = None
+    waiting = [root]
+    while waiting:
+        part = waiting.pop()
+        if part.kind == MULTIPART:
+            waiting.extend(reversed(part.children))
+        elif part.type == b"text" and not (
+            part.disposition and part.disposition[0] == b"attachment"
+        ):
+            if part.subtype == b"plain":
+                return part
+            if html_part is None and part.subtype == b"html":
+                html_part = part
+    return html_part
