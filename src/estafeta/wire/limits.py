@@ -1,0 +1,57 @@
+"""limits: what the SMTP and LMTP server takes from a stranger, in one place.
+
+Each is at least what RFC 5321 §4.5.3.1 asks for. The sizes of IMAP and POP3 stand in `imap/limits`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+COMMAND_OCTETS_MAX: Final = 4096
+"""A command line with its CRLF. RFC 5321 §4.5.3.1.4 asks for 512, and the extensions of MAIL and
+RCPT for up to 1000 more (RFC 1870 §3, RFC 3461 §5.1 and §5.2, RFC 6531 §3.4)."""
+
+AUTH_LINE_OCTETS_MAX: Final = 12_288
+"""A line of an AUTH exchange with its CRLF, and an AUTH command (RFC 4954 §4)."""
+
+MESSAGE_OCTETS_MAX: Final = 52_428_800
+"""A message, where the profile says nothing else (RFC 5321 §4.5.3.1.7: at least 64 KiB)."""
+
+DISCARDED_OCTETS_MAX: Final = 268_435_456
+"""Octets of a message already known to be refused that are read away before the connection ends."""
+
+RECIPIENTS_MAX: Final = 1000
+"""Accepted recipients of one message (RFC 5321 §4.5.3.1.8: at least 100); then 452 4.5.3."""
+
+RECIPIENTS_OVERSHOOT_MAX: Final = 10_000
+"""RCPT commands answered 452 4.5.3 in one session; then 421 4.7.0."""
+
+RECIPIENTS_REFUSED_MAX: Final = 100
+"""Recipients refused for good in one session without a message accepted; then 421 4.7.0."""
+
+ERRORS_MAX: Final = 20
+"""Unknown, malformed or misplaced commands in one session without a message accepted; the last
+one is answered 421 4.7.0."""
+
+AUTH_FAILURES_MAX: Final = 5
+"""Failed AUTH exchanges in one session; the last one is answered 421 4.7.0."""
+
+IDLE_COMMANDS_MAX: Final = 100
+"""NOOP, RSET, HELP, VRFY and HELO in one session without a message accepted; each one more is an
+error."""
+
+ENVID_OCTETS_MAX: Final = 100
+"""ENVID, xtext-encoded (RFC 3461 §4.4)."""
+
+ORCPT_OCTETS_MAX: Final = 500
+"""ORCPT, xtext-encoded (RFC 3461 §4.2)."""
+
+SIZE_DIGITS_MAX: Final = 20
+"""Digits of a SIZE value or of a BDAT size (RFC 1870 §3)."""
+
+HELLO_OCTETS_MAX: Final = 255
+"""The name given to HELO, EHLO or LHLO (RFC 5321 §4.5.3.1.2)."""
+
+REPLY_VALUE_CHARACTERS_MAX: Final = 320
+"""What a reply repeats of an address or of another server's words: with the words around it a
+reply line stays below 512 octets (RFC 5321 §4.5.3.1.5)."""
