@@ -173,14 +173,16 @@ class Dns(_Section, frozen=True):
 class Route(_Section, frozen=True):
     """A domain whose mail goes elsewhere than its MX records say; `*` makes a smarthost."""
 
-    domain: Annotated[str, _about("The recipients' domain; `*` is every one not named otherwise.")]
+    domain: Annotated[
+        str, _about("The recipients' domain; `.example.org` is all below it, `*` all others.")
+    ]
     hosts: Annotated[list[str], _about("Host names or addresses, tried in order.")]
     port: Annotated[Port, _about("Port; 0: the relay's port.")] = 0
     protocol: Annotated[Literal["smtp", "lmtp"], _about("What is spoken there.")] = "smtp"
     tls: Annotated[
-        Literal["none", "opportunistic", "required", "implicit"],
-        _about("`opportunistic` uses STARTTLS where offered; `required` and `implicit` insist."),
-    ] = "opportunistic"
+        Literal["none", "opportunistic", "required", "verified", ""],
+        _about("As `tls` of the relay. Empty: what is said there."),
+    ] = ""
     username: Annotated[str, _about("Name to log in with. Empty: no login.")] = ""
     password: Annotated[str, _about("Password to log in with.", secret=True)] = ""
     password_file: Annotated[str, _about("File that holds the password, on its first line.")] = ""
@@ -200,8 +202,11 @@ class Relay(_Section, frozen=True):
         OptionalAddress, _about("Address to connect from over IPv6. Empty: the system's choice.")
     ] = ""
     tls: Annotated[
-        Literal["none", "opportunistic", "required"],
-        _about("`opportunistic` uses STARTTLS where offered; `required` defers without it."),
+        Literal["none", "opportunistic", "required", "verified"],
+        _about(
+            "STARTTLS: `opportunistic` where offered, `required` always, `verified` only with a "
+            "certificate that holds; without it the mail waits."
+        ),
     ] = "opportunistic"
     no_mx: Annotated[
         Literal["defer", "bounce"],

@@ -1,0 +1,154 @@
+"""HTTP: /healthz and /metrics, on starlette and uvicorn within our own loop.
+
+Promises: sockets are bound before privileges are dropped, and by us; uvicorn installs no signal
+handlers and writes no access log. Further pages are routes given to `make_app`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+
+import msgspec
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from estafeta.office.limits import (
+    HEALTH_SECONDS_MAX,
+    HTTP_CONNECTIONS_MAX,
+    HTTP_KEEP_ALIVE_SECONDS,
+)
+from estafeta.office.metrics import PrometheusMeter
+from estafeta.world.limits import LISTEN_BACKLOG
+from estafeta.world.seams import Endpoint
+
+Check = Callable[[], Awaitable[str]]
+"""A health check: "" is well, else one line that says what is not. Raising is not well either."""
+
+
+def make_app(
+    checks: dict[str, Check],
+    meter: PrometheusMeter | None = None,
+    routes: Sequence[BaseRoute] = (),
+) -> Starlette:
+    """The pages. checks: by the name that /healthz shows. meter: None leaves /metrics out."""
+
+    async def healthz(_request: Request) -> Response:
+        results = dict(
+            zip(checks, await asyncio.gather(*map(_checked, checks.values())), strict=True)
+        )
+        well = not any(results.values())
+        body = {"ok": well, "checks": {name: text or "ok" for name, text in results.items()}}
+        return Response(
+            msgspec.json.encode(body), 200 if well else 503, media_type="application/json"
+        )
+
+    pages: list[BaseRoute] = [Route("/healthz", healthz, methods=["GET"])]
+    if meter is not None:
+
+        async def metrics(request: Request) -> Response:
+            page, content_type = meter.render(request.headers.get("accept", ""))
+            return Response(page, headers={"content-type": content_type})
+
+        pages.append(Route("/metrics", metrics, methods=["GET"]))
+    return Starlette(routes=[*pages, *routes])
+
+
+async def _checked(check: Check) -> str:
+    try:
+        async with asyncio.timeout(HEALTH_SECONDS_MAX):
+            return await check()
+    except TimeoutError:
+        return f"no answer within {HEALTH_SECONDS_MAX:g} s"
+    except Exception as trouble:
+        return f"{type(trouble).__name__}: {trouble}"
+
+
+def bind(at: Endpoint) -> socket.socket:
+    """A listening socket. Raises OSError."""
+    family = socket.AF_INET6 if ":" in at.host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.bind((at.host, at.port))
+        bound.listen(LISTEN_BACKLOG)
+        bound.setblocking(False)
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+class HttpServer:
+    """A component of the service: serves `app` on sockets that are bound at `start`."""
+
+    name = "http"
+
+    def __init__(self, app: Starlette, endpoints: Sequence[Endpoint]) -> None:
+        self._app = app
+        self._wanted = list(endpoints)
+        self._sockets: list[socket.socket] = []
+        self._server: _Server | None = None
+        self._task: asyncio.Task[None] | None = None
+        self.endpoints: list[Endpoint] = []
+
+    async def start(self) -> None:
+        """Binds and serves. Raises OSError (port in use, not permitted)."""
+        try:
+            for at in self._wanted:
+                bound = bind(at)
+                self._sockets.append(bound)
+                self.endpoints.append(Endpoint(*bound.getsockname()[:2]))
+        except OSError:
+            self._close_sockets()
+            raise
+        self._server = _Server(
+            uvicorn.Config(
+                self._app,
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                server_header=False,
+                limit_concurrency=HTTP_CONNECTIONS_MAX,
+                timeout_keep_alive=HTTP_KEEP_ALIVE_SECONDS,
+                timeout_graceful_shutdown=5,
+                ws="none",
+            )
+        )
+        self._task = asyncio.create_task(self._server.serve(self._sockets), name="http")
+        while not self._server.started:
+            if self._task.done():
+                await self._task  # raises what stopped it
+                raise OSError("the HTTP server ended at once")
+            await asyncio.sleep(0.001)
+
+    async def drain(self) -> None:
+        """Health stays visible while the others finish: nothing to do yet."""
+
+    async def stop(self) -> None:
+        if self._server is not None and self._task is not None:
+            self._server.should_exit = True
+            await self._task
+        self._close_sockets()
+
+    async def reload(self) -> None:
+        """Nothing of it can change without a restart."""
+
+    def _close_sockets(self) -> None:
+        for bound in self._sockets:
+            bound.close()
+        self._sockets.clear()
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are the service's own (office/signals.py)."""
+        yield

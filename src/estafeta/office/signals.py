@@ -1,0 +1,38 @@
+"""Signals: SIGTERM and SIGINT end the service in order, SIGHUP has it read its settings again.
+
+A second SIGTERM or SIGINT ends the waiting for what has begun.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+class Stop:
+    """Whether to stop, and whether at once."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.at_once = asyncio.Event()
+
+    def ask(self) -> None:
+        if self.asked.is_set():
+            self.at_once.set()
+        self.asked.set()
+
+
+@contextmanager
+def handled(stop: Stop, reload: Callable[[], None]) -> Iterator[None]:
+    """Handles signals within the block; must be entered in the running loop's main thread."""
+    loop = asyncio.get_running_loop()
+    actions = {signal.SIGTERM: stop.ask, signal.SIGINT: stop.ask, signal.SIGHUP: reload}
+    for number, action in actions.items():
+        loop.add_signal_handler(number, action)
+    try:
+        yield
+    finally:
+        for number in actions:
+            loop.remove_signal_handler(number)
