@@ -157,11 +157,25 @@ def give_back(tx: Tx, now: int) -> int:
     return count
 
 
-def next_due(tx: Tx) -> int | None:
-    """When the queue is to be looked at next, in milliseconds; None while it is empty."""
-    due = tx.value("SELECT MIN(due) FROM destination")
-    return None if due is None or due == NEVER else int(due)
+def renew(tx: Tx, leases: Sequence[tuple[int, int]], until: int) -> None:
+    """Moves the end of leases that are still held. leases: (token, acceptance)."""
+    tx.run_many(
+        "UPDATE queue SET due = ? WHERE acceptance = ? AND lease = ?",
+        [(until, acceptance, token) for token, acceptance in leases],
+    )
+
+
+def next_due(tx: Tx, busy: Collection[str] = ()) -> int | None:
+    """When the queue is to be looked at next, in milliseconds; None where nothing waits.
+
+    busy: destinations that could not be served now anyway.
+    """
+    soonest = tx.rows(
+        "SELECT due, name FROM destination ORDER BY due, name LIMIT ?", (len(busy) + 1,)
+    )
+    return next((int(due) for due, name in soonest if name not in busy and due != NEVER), None)
 
 
 def size(tx: Tx) -> int:
+    """Rows in the queue, whatever their state."""
     return int(tx.value("SELECT COUNT(*) FROM queue"))

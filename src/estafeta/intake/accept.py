@@ -1,0 +1,170 @@
+"""Accept: the only code that opens an acceptance.
+
+Promise: one committed, synced unit holds the message and its place: a mailbox row for each local
+recipient, a queue row for each other, a ledger row for every one. The answer is given after COMMIT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from estafeta.intake.prepared import Incoming, Jobs, Place, PreparedAcceptance
+from estafeta.intake.target import Directory, Target, ToAccount, accounts_of
+from estafeta.mail.envelope import Envelope, Recipient
+from estafeta.mail.message import summary
+from estafeta.mail.outcome import Refused, Reply
+from estafeta.mail.protocols import Content, Meter
+from estafeta.queue.contract import Notice, Prepared
+from estafeta.queue.notices import Notices
+from estafeta.store.accounts import domain
+from estafeta.store.bodies import INLINE_MAX, Bodies, Body
+from estafeta.store.engine import Store, Tx
+from estafeta.store.ids import Ids
+from estafeta.store.messages import Text
+from estafeta.store.rows import Acceptance
+from estafeta.world.seams import World
+
+
+class Acceptor:
+    """Prepares acceptances and commits them."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        bodies: Bodies,
+        ids: Ids,
+        world: World,
+        directory: Directory,
+        place: Place,
+        notices: Notices,
+        meter: Meter,
+    ) -> None:
+        self._store = store
+        self._bodies = bodies
+        self._ids = ids
+        self._world = world
+        self._directory = directory
+        self._place = place
+        self._notices = notices
+        self._meter = meter
+        self._jobs: Jobs | None = None
+
+    def use(self, jobs: Jobs) -> None:
+        """Hands work to the queue's runner, which needs us in turn and so comes later."""
+        self._jobs = jobs
+
+    async def accept(self, incoming: Incoming) -> None:
+        """Returns when message and place are durable. Raises StoreError: nothing happened."""
+        prepared = await self.prepare(incoming)
+        try:
+            await self._store.run(prepared.apply, accounts=prepared.accounts)
+        except BaseException:
+            prepared.abandoned()
+            raise
+        prepared.committed()
+
+    async def prepare(self, incoming: Incoming) -> PreparedAcceptance:
+        """Everything that needs no transaction. Opens nothing yet."""
+        accounts = accounts_of(incoming.targets)
+        text = await self._text(incoming.body) if accounts else None
+        prepared = PreparedAcceptance(
+            incoming,
+            text=text,
+            at=int(self._world.clock.now() * 1000),
+            ids=self._ids,
+            place=self._place,
+            jobs=self._jobs,
+            meter=self._meter,
+        )
+        for notice in self._success_reports(prepared, incoming):
+            prepared.also(await self.prepare_notice(notice))
+        return prepared
+
+    async def prepare_notice(self, notice: Notice) -> Prepared:
+        """A message of our own with a null reverse-path; where its addressee is nobody, dropped."""
+        body = await self._bodies.from_bytes(notice.message)
+        found = await self._store.read(lambda tx: self._directory(tx, notice.to))
+        recipient = Recipient(notice.to, notify=frozenset({"NEVER"}))
+        incoming = Incoming(
+            id=self._ids.next(),
+            origin=notice.origin,
+            envelope=Envelope("", (recipient,), smtputf8=notice.utf8, eight_bit=True),
+            targets=(None if isinstance(found, Reply) else found,),
+            body=body,
+            message_id=notice.message_id,
+            parent=notice.parent.id,
+        )
+        return await self.prepare(incoming)
+
+    async def prepare_again(
+        self, parent: Acceptance, recipients: Sequence[Recipient], content: Content
+    ) -> tuple[Prepared | None, dict[int, Refused]]:
+        """See queue.contract.Acceptor."""
+
+        def look_up(tx: Tx) -> list[Target | Reply]:
+            return [self._directory(tx, r.address) for r in recipients]
+
+        known: list[tuple[Recipient, Target]] = []
+        refused: dict[int, Refused] = {}
+        for n, found in enumerate(await self._store.read(look_up)):
+            if isinstance(found, Reply):
+                refused[n] = Refused(found, "unknown-user")
+            else:
+                known.append((recipients[n], found))
+        if not known:
+            return None, refused
+        envelope = Envelope(
+            parent.reverse_path,
+            tuple(r for r, _ in known),
+            smtputf8=parent.smtputf8,
+            eight_bit=parent.eight_bit,
+            ret=parent.ret,
+            envid=parent.envid,
+        )
+        incoming = Incoming(
+            id=self._ids.next(),
+            origin="alias",
+            envelope=envelope,
+            targets=tuple(t for _, t in known),
+            body=self._bodies.known(parent.body, content),
+            message_id=parent.message_id,
+            parent=parent.id,
+        )
+        return await self.prepare(incoming), refused
+
+    async def is_ours(self, destination: str) -> bool:
+        return await self._store.read(lambda tx: domain(tx, destination)) is not None
+
+    # -- parts of a preparation ----------------------------------------------------------------
+
+    def _success_reports(self, prepared: PreparedAcceptance, incoming: Incoming) -> list[Notice]:
+        """One for the local recipients whose sender asked to be told (RFC 3461 §5.2.1)."""
+        if not incoming.envelope.reverse_path:
+            return []
+        reached = [
+            recipient
+            for recipient, target in zip(
+                incoming.envelope.recipients, incoming.targets, strict=True
+            )
+            if isinstance(target, ToAccount) and "SUCCESS" in recipient.notify
+        ]
+        if not reached:
+            return []
+        return [self._notices.success(prepared.row, reached, incoming.body, host="")]
+
+    async def _text(self, body: Body) -> Text:
+        """What mailbox lists need, parsed once. Large bodies are parsed off the loop."""
+        if body.size <= INLINE_MAX:
+            found = summary(body.read())
+        else:
+            found = await self._world.cpu.run(summary, body.read())
+        return Text(
+            envelope=found.envelope,
+            structure=found.bodystructure,
+            basic=found.body,
+            parts=found.index,
+            message_id=found.message_id,
+            subject=found.subject,
+            preview=found.preview,
+        )

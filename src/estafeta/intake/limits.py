@@ -1,0 +1,22 @@
+"""Limits of the sessions we serve, with their units."""
+
+HEADER_OCTETS_MAX = 512 * 1024
+"""A header is held in memory until it is complete."""
+
+COMMAND_TIMEOUT_SECONDS = 300.0
+"""Between commands (RFC 5321 §4.5.3.2.7)."""
+
+DATA_TIMEOUT_SECONDS = 600.0
+"""Within a message: RFC 5321 §4.5.3.2.7 asks for 5 minutes at least."""
+
+GREETING_TIMEOUT_SECONDS = 60.0
+"""For a TLS handshake, implicit or by STARTTLS."""
+
+RECEIVED_FIELDS_MAX = 100
+"""More of them are a loop (RFC 5321 §6.3)."""
+
+SESSIONS_MAX = 2000
+"""At once, over all listeners of a role; a setting."""
+
+SESSIONS_PER_CLIENT_MAX = 100
+"""At once from one address; a setting."""

@@ -1,0 +1,61 @@
+"""Login: one SASL exchange against our accounts (RFC 4422), for every protocol that has one.
+
+Promises: an unknown account takes the same steps and time as a wrong password; a disabled account
+fails like one; acting for another identity (authzid) is refused unless it is the same.
+"""
+
+from __future__ import annotations
+
+import random
+
+from estafeta.mail.address import AddressError, canonical
+from estafeta.store.credentials import Authenticator
+from estafeta.store.rows import Account
+from estafeta.wire import sasl
+
+
+class Login:
+    """Feed it responses until `step` returns None: then `account`, or None and `failure`."""
+
+    def __init__(self, mechanism: str, authenticator: Authenticator, dice: random.Random) -> None:
+        self._machine = sasl.server_mechanism(mechanism, nonce=f"{dice.getrandbits(144):036x}")
+        self._authenticator = authenticator
+        self._found: Account | None = None
+        self.account: Account | None = None
+        self.failure = ""
+
+    async def step(self, response: bytes | None) -> bytes | None:
+        """The next challenge, or None at the end. response None: the client has said nothing yet.
+
+        Raises StoreError.
+        """
+        answer = self._machine.step(response)
+        while True:
+            match answer:
+                case sasl.Challenge(data):
+                    return data
+                case sasl.CheckPassword(authcid, _, password):
+                    self._found = await self._authenticator.check(_address(authcid), password)
+                    answer = self._machine.password_checked(self._found is not None)
+                case sasl.LookUpKeys(authcid, _):
+                    self._found, keys = await self._authenticator.scram(_address(authcid))
+                    answer = self._machine.keys(keys)
+                case sasl.Success(authcid, authzid):
+                    if authzid and _address(authzid) != _address(authcid):
+                        self.failure = "may not act for another"
+                    elif self._found is None:
+                        self.failure = "unknown or disabled account"
+                    else:
+                        self.account = self._found
+                    return None
+                case sasl.Failure(reason):
+                    self.failure = reason
+                    return None
+
+
+def _address(name: str) -> str:
+    """An account's name is its address, in lower case."""
+    try:
+        return canonical(name).lower()
+    except AddressError:
+        return name.lower()

@@ -1,0 +1,304 @@
+"""Prepared: an acceptance whose rows are ready, to be applied in one unit.
+
+`apply` is SQL only and may run twice. An alias becomes a child acceptance of its own, so that every
+recipient row has exactly one fate; a mailbox that one message reaches twice gets one copy, and the
+second way there is a `duplicate`. What fails to be placed becomes a queue row, never a refusal of
+the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from estafeta.intake.target import Target, ToAccount, ToAlias, ToRemote, accounts_of
+from estafeta.mail.address import split
+from estafeta.mail.envelope import Envelope, Recipient
+from estafeta.mail.outcome import Outcome
+from estafeta.mail.protocols import Content, Meter
+from estafeta.queue import rows
+from estafeta.queue.contract import Prepared
+from estafeta.store import bodies, ledger
+from estafeta.store.bodies import Body
+from estafeta.store.engine import Tx
+from estafeta.store.ids import Ids
+from estafeta.store.messages import Text
+from estafeta.store.rows import Acceptance, Dropped, Duplicate, Expanded, Fate, Stored
+
+RECIPIENTS_PER_JOB_MAX = 100
+
+
+class Parcel(msgspec.Struct, frozen=True):
+    """One copy for one mailbox. prefix: header fields of this copy; received: ms since 1970."""
+
+    account: int
+    body: Body
+    text: Text
+    prefix: bytes
+    received: int
+
+
+Place = Callable[[Tx, Parcel], "Stored | Outcome"]
+"""`deliver.place`: puts the copy into the account's mailbox, or says why it cannot."""
+
+
+class Incoming(msgspec.Struct, frozen=True):
+    """A message to be accepted.
+
+    targets, duplicates: parallel to envelope.recipients. A target None is nobody: the recipient is
+    dropped as a double bounce. duplicates: the acceptance that already has this recipient, or None;
+    empty where nothing was looked up.
+    """
+
+    id: int
+    origin: str
+    envelope: Envelope
+    targets: tuple[Target | None, ...]
+    body: Body
+    message_id: str = ""
+    parent: int | None = None
+    account: int | None = None
+    peer: str = ""
+    tls: str = ""
+    digest: bytes | None = None
+    duplicates: tuple[int | None, ...] = ()
+
+
+class Jobs(Protocol):
+    """The part of the queue's runner that takes work on without a transaction of its own."""
+
+    def claim(self, destination: str) -> int | None:
+        """A lease token if a job for `destination` may begin now."""
+        ...
+
+    def release(self, destination: str) -> None:
+        """Gives back what `claim` gave, unused."""
+        ...
+
+    def lease_end(self) -> int:
+        """When a lease taken now ends, in milliseconds since 1970."""
+        ...
+
+    def start(
+        self,
+        leased: rows.Leased,
+        acceptance: Acceptance,
+        recipients: Sequence[Recipient],
+        content: Content,
+    ) -> None: ...
+
+
+class Entry(msgspec.Struct):
+    """One acceptance of the tree that an incoming message becomes. children: parallel, 0 = none."""
+
+    row: Acceptance
+    recipients: tuple[Recipient, ...]
+    targets: tuple[Target | None, ...]
+    children: tuple[int, ...]
+
+
+class Claim(msgspec.Struct):
+    """Queue rows that this worker takes on at once. token None: they wait for the next lease."""
+
+    destination: str
+    token: int | None
+    numbers: list[int]
+
+
+class PreparedAcceptance:
+    """See queue.contract.Prepared."""
+
+    def __init__(
+        self,
+        incoming: Incoming,
+        *,
+        text: Text | None,
+        at: int,
+        ids: Ids,
+        place: Place,
+        jobs: Jobs | None,
+        meter: Meter,
+    ) -> None:
+        self._incoming = incoming
+        self._text = text
+        self._at = at
+        self._ids = ids
+        self._place = place
+        self._jobs = jobs
+        self._meter = meter
+        self._entries: list[Entry] = []
+        self._also: list[Prepared] = []
+        self._plan(
+            incoming.id, incoming.origin, incoming.envelope, incoming.targets, incoming.parent
+        )
+        self._claims = [self._claim(entry) for entry in self._entries]
+
+    @property
+    def id(self) -> int:
+        return self._incoming.id
+
+    @property
+    def row(self) -> Acceptance:
+        """The acceptance itself, without its children."""
+        return self._entries[0].row
+
+    @property
+    def accounts(self) -> Sequence[int]:
+        found = accounts_of(self._incoming.targets)
+        for other in self._also:
+            found.update(other.accounts)
+        return sorted(found)
+
+    def also(self, other: Prepared) -> None:
+        """Applies `other` in the same unit."""
+        self._also.append(other)
+
+    # -- before the unit -----------------------------------------------------------------------
+
+    def _plan(
+        self,
+        id: int,
+        origin: str,
+        envelope: Envelope,
+        targets: tuple[Target | None, ...],
+        parent: int | None,
+    ) -> None:
+        incoming = self._incoming
+        row = Acceptance(
+            id=id,
+            at=self._at,
+            origin=origin,
+            reverse_path=envelope.reverse_path,
+            body=incoming.body.id,
+            size=incoming.body.size,
+            recipients=len(envelope.recipients),
+            parent=parent,
+            account=incoming.account,
+            message_id=incoming.message_id,
+            smtputf8=envelope.smtputf8,
+            eight_bit=envelope.eight_bit,
+            ret=envelope.ret,
+            envid=envelope.envid,
+            peer=incoming.peer,
+            tls=incoming.tls,
+            digest=incoming.digest if parent is None else None,
+            unconfirmed=incoming.digest is not None and parent is None,
+        )
+        children = tuple(self._ids.next() if isinstance(t, ToAlias) else 0 for t in targets)
+        self._entries.append(Entry(row, envelope.recipients, targets, children))
+        for recipient, target, child in zip(envelope.recipients, targets, children, strict=True):
+            if isinstance(target, ToAlias):
+                named = recipient.orcpt or f"rfc822;{recipient.address}"
+                expanded = Envelope(
+                    envelope.reverse_path,
+                    tuple(Recipient(a, recipient.notify, named) for a in target.addresses),
+                    smtputf8=envelope.smtputf8,
+                    eight_bit=envelope.eight_bit,
+                    ret=envelope.ret,
+                    envid=envelope.envid,
+                )
+                self._plan(child, "alias", expanded, target.targets, id)
+
+    def _claim(self, entry: Entry) -> list[Claim]:
+        """Groups the remote recipients by destination and takes on what there is room for."""
+        open_claims: dict[str, Claim] = {}
+        claims: list[Claim] = []
+        duplicates = self._duplicates(entry)
+        for n, target in enumerate(entry.targets):
+            if not isinstance(target, ToRemote) or duplicates[n] is not None:
+                continue
+            claim = open_claims.get(target.destination)
+            if claim is None or len(claim.numbers) == RECIPIENTS_PER_JOB_MAX:
+                token = self._jobs.claim(target.destination) if self._jobs else None
+                claim = open_claims[target.destination] = Claim(target.destination, token, [])
+                claims.append(claim)
+            claim.numbers.append(n)
+        return claims
+
+    def _duplicates(self, entry: Entry) -> Sequence[int | None]:
+        if entry.row.id == self._incoming.id and self._incoming.duplicates:
+            return self._incoming.duplicates
+        return (None,) * len(entry.targets)
+
+    # -- in the unit ---------------------------------------------------------------------------
+
+    def apply(self, tx: Tx) -> None:
+        bodies.put(tx, self._incoming.body)
+        reached: set[int] = set()
+        for entry, claims in zip(self._entries, self._claims, strict=True):
+            waiting = self._waiting(entry, claims)
+            fates: list[Fate | None] = []
+            duplicates = self._duplicates(entry)
+            for n, (target, child) in enumerate(zip(entry.targets, entry.children, strict=True)):
+                first = duplicates[n]
+                if first is not None:
+                    fates.append(Duplicate(first))
+                elif target is None:
+                    fates.append(Dropped("double-bounce"))
+                elif isinstance(target, ToAlias):
+                    fates.append(Expanded(child))
+                elif isinstance(target, ToRemote):
+                    fates.append(None)
+                elif target.account in reached:
+                    fates.append(Duplicate(self._incoming.id))
+                else:
+                    fate = self._place_copy(tx, entry, target)
+                    fates.append(fate)
+                    if fate is None:
+                        domain = split(entry.recipients[n].address)[1]
+                        waiting.append(rows.Waiting(entry.row.id, n, domain, self._at))
+                    else:
+                        reached.add(target.account)
+            ledger.open_acceptance(tx, entry.row, entry.recipients, fates)
+            rows.enqueue(tx, waiting)
+        for other in self._also:
+            other.apply(tx)
+
+    def _waiting(self, entry: Entry, claims: list[Claim]) -> list[rows.Waiting]:
+        end = self._jobs.lease_end() if self._jobs else 0
+        return [
+            rows.Waiting(
+                entry.row.id, n, claim.destination, end if claim.token else self._at, claim.token
+            )
+            for claim in claims
+            for n in claim.numbers
+        ]
+
+    def _place_copy(self, tx: Tx, entry: Entry, target: ToAccount) -> Stored | None:
+        assert self._text is not None
+        prefix = (
+            f"Return-Path: <{entry.row.reverse_path}>\r\nDelivered-To: {target.delivered_to}\r\n"
+        )
+        parcel = Parcel(target.account, self._incoming.body, self._text, prefix.encode(), self._at)
+        result = self._place(tx, parcel)
+        return result if isinstance(result, Stored) else None
+
+    # -- after the unit ------------------------------------------------------------------------
+
+    def committed(self) -> None:
+        for entry, claims in zip(self._entries, self._claims, strict=True):
+            self._meter.count("estafeta_messages_accepted_total", origin=entry.row.origin)
+            for claim in claims:
+                if claim.token is None or self._jobs is None:
+                    continue
+                leased = rows.Leased(
+                    claim.token,
+                    entry.row.id,
+                    claim.destination,
+                    tuple(claim.numbers),
+                    (0,) * len(claim.numbers),
+                )
+                recipients = [entry.recipients[n] for n in claim.numbers]
+                self._jobs.start(leased, entry.row, recipients, self._incoming.body)
+        for other in self._also:
+            other.committed()
+
+    def abandoned(self) -> None:
+        for claims in self._claims:
+            for claim in claims:
+                if claim.token is not None and self._jobs is not None:
+                    self._jobs.release(claim.destination)
+        for other in self._also:
+            other.abandoned()

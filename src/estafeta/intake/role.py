@@ -1,0 +1,83 @@
+"""Role: what differs between MX, submission and LMTP, as seen by the one session driver.
+
+The driver owns the dialogue, the body and the answer; a role decides about senders and recipients
+and about the header. Roles live to the left (`deliver`, `submit`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from estafeta.intake.target import Target
+from estafeta.mail.envelope import Recipient
+from estafeta.mail.outcome import Reply
+from estafeta.store.rows import Account
+from estafeta.wire.smtp_server.events import Mail
+from estafeta.wire.smtp_server.profile import Role as RoleName
+from estafeta.world.seams import Endpoint, TlsInfo
+
+
+class Client(msgspec.Struct):
+    """What is known of the peer by now. hello: as it named itself, "" before.
+
+    trusted: its address is in `relay_networks`: it may submit without an account.
+    plaintext_auth: its address is in `plaintext_auth_networks`.
+    """
+
+    peer: Endpoint
+    tls: TlsInfo | None = None
+    hello: str = ""
+    esmtp: bool = False
+    account: Account | None = None
+    trusted: bool = False
+    plaintext_auth: bool = False
+
+
+class Transaction(msgspec.Struct):
+    """One mail transaction. id: what becomes the acceptance; recipients, targets: parallel."""
+
+    id: int
+    mail: Mail
+    recipients: list[Recipient] = []
+    targets: list[Target] = []
+    message_id: str = ""
+
+
+class Role(Protocol):
+    """The decisions of one kind of listener."""
+
+    @property
+    def name(self) -> RoleName: ...
+
+    @property
+    def remembers(self) -> bool:
+        """Are messages whose 250 may have got lost to be recognised when they come again?"""
+        ...
+
+    async def sender(self, client: Client, mail: Mail) -> Reply:
+        """MAIL FROM: a positive reply takes it."""
+        ...
+
+    async def recipient(
+        self, client: Client, transaction: Transaction, recipient: Recipient
+    ) -> Target | Reply:
+        """RCPT TO: where it leads, or why it is refused."""
+        ...
+
+    def header(
+        self, client: Client, transaction: Transaction, header: bytes, received: bytes
+    ) -> bytes | Reply:
+        """The header as it is to be kept, `received` on top, or why the message is refused.
+
+        header: up to and without the empty line; sets transaction.message_id.
+        """
+        ...
+
+    async def duplicates(
+        self, client: Client, transaction: Transaction, digest: bytes
+    ) -> Sequence[int | None]:
+        """By recipient: the acceptance that has it already, or None; empty: nothing known."""
+        ...

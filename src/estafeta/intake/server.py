@@ -1,0 +1,107 @@
+"""Server: takes connections for one listener's desk and runs a session for each.
+
+Promises: no more sessions than the limits allow, over the limit a client reads 421; a stop says 421
+to those who come and to those who are idle, and waits for transactions that are open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections import Counter
+from collections.abc import Sequence
+
+from estafeta.intake.limits import SESSIONS_MAX, SESSIONS_PER_CLIENT_MAX
+from estafeta.intake.role import Client
+from estafeta.intake.session import Desk, Session
+from estafeta.mail.outcome import Reply
+from estafeta.wire import replies
+from estafeta.world.seams import Stream
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class SmtpService:
+    """Handles the streams of a listener. Networks: see the settings of the same names."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        *,
+        relay_networks: Sequence[Network] = (),
+        plaintext_auth_networks: Sequence[Network] = (),
+        sessions_max: int = SESSIONS_MAX,
+        per_client_max: int = SESSIONS_PER_CLIENT_MAX,
+    ) -> None:
+        self._desk = desk
+        self._relay_networks = tuple(relay_networks)
+        self._plaintext_auth_networks = tuple(plaintext_auth_networks)
+        self._sessions_max = sessions_max
+        self._per_client_max = per_client_max
+        self._sessions: dict[Session, asyncio.Task[None]] = {}
+        self._clients: Counter[str] = Counter()
+        self._stopping = False
+
+    async def serve(self, stream: Stream) -> None:
+        """The handler for `world.net.listen`."""
+        host = stream.peer.host
+        refusal = self._refusal(host)
+        if refusal is not None:
+            self._desk.meter.count(
+                "estafeta_smtp_sessions_total", role=self._desk.role.name, result="refused"
+            )
+            stream.write(refusal.encode())
+            await stream.close()
+            return
+        client = Client(
+            stream.peer,
+            trusted=_within(host, self._relay_networks),
+            plaintext_auth=_within(host, self._plaintext_auth_networks),
+        )
+        session = Session(self._desk, stream, client)
+        task = asyncio.current_task()
+        assert task is not None
+        self._sessions[session] = task
+        self._clients[host] += 1
+        self._desk.meter.count(
+            "estafeta_smtp_sessions_total", role=self._desk.role.name, result="served"
+        )
+        try:
+            await session.run()
+        finally:
+            del self._sessions[session]
+            self._clients[host] -= 1
+            if not self._clients[host]:
+                del self._clients[host]
+
+    async def stop(self, within: float) -> None:
+        """Returns when all sessions have ended; after `within` seconds the rest is cut."""
+        self._stopping = True
+        tasks = list(self._sessions.values())
+        for session in list(self._sessions):
+            session.stop()
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=within)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late)
+
+    def _refusal(self, host: str) -> Reply | None:
+        name = self._desk.profile.host_name
+        if self._stopping:
+            return replies.SHUTTING_DOWN(host=name)
+        if len(self._sessions) >= self._sessions_max:
+            return replies.TOO_BUSY(host=name)
+        if self._clients[host] >= self._per_client_max:
+            return replies.TOO_MANY_CONNECTIONS(client=host)
+        return None
+
+
+def _within(host: str, networks: Sequence[Network]) -> bool:
+    if not networks:
+        return False
+    address = ipaddress.ip_address(host)
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    return any(address in network for network in networks)

@@ -1,0 +1,411 @@
+"""Session: drives the SMTP machine over one connection, for all three roles.
+
+Promises: 250 after the end of data means committed and synced; whatever goes wrong is answered, in
+bounded time and memory, and ends at most this session; a stop lets an open transaction finish.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+import structlog
+
+from estafeta.intake.accept import Acceptor
+from estafeta.intake.gate import Gate
+from estafeta.intake.limits import (
+    COMMAND_TIMEOUT_SECONDS,
+    DATA_TIMEOUT_SECONDS,
+    GREETING_TIMEOUT_SECONDS,
+)
+from estafeta.intake.login import Login
+from estafeta.intake.prepared import Incoming
+from estafeta.intake.received import received_field
+from estafeta.intake.role import Client, Role, Transaction
+from estafeta.mail.envelope import Envelope
+from estafeta.mail.outcome import Reply
+from estafeta.mail.protocols import Meter
+from estafeta.store.bodies import Bodies, BodyWriter
+from estafeta.store.credentials import Authenticator
+from estafeta.store.engine import Store, StoreError, StoreFull
+from estafeta.store.ids import Ids, queue_id
+from estafeta.wire import replies
+from estafeta.wire.smtp_server import SmtpServer, events
+from estafeta.wire.smtp_server.profile import Profile
+from estafeta.world import pump
+from estafeta.world.seams import Stream, TlsConfig, TlsError, World
+
+log = structlog.get_logger("smtp")
+
+
+class Desk(msgspec.Struct):
+    """What every session of one listener shares.
+
+    tls: for STARTTLS or from the first byte; None where the listener has no certificate.
+    greeting_delay: seconds in which a client must keep quiet before the greeting.
+    """
+
+    profile: Profile
+    role: Role
+    acceptor: Acceptor
+    store: Store
+    bodies: Bodies
+    authenticator: Authenticator
+    ids: Ids
+    world: World
+    meter: Meter
+    tls: TlsConfig | None = None
+    implicit_tls: bool = False
+    greeting_delay: float = 0.0
+
+
+class Session:
+    """One connection."""
+
+    def __init__(self, desk: Desk, stream: Stream, client: Client) -> None:
+        self._desk = desk
+        self._stream = stream
+        self._client = client
+        self._machine = SmtpServer(
+            msgspec.structs.replace(
+                desk.profile,
+                auth_without_tls=client.plaintext_auth,
+            ),
+            tls=desk.implicit_tls,
+        )
+        self._transaction: Transaction | None = None
+        self._writer: BodyWriter | None = None
+        self._gate: Gate | None = None
+        self._login: Login | None = None
+        self._unconfirmed = 0
+        self._stopping = False
+        self._waiting: asyncio.Task[None] | None = None
+        self._log = log.bind(role=desk.role.name, client=str(client.peer))
+        self._handlers: dict[type, Callable[[Any], Awaitable[None]]] = {
+            events.Connected: self._connected,
+            events.EarlyTalk: self._early_talk,
+            events.Hello: self._hello,
+            events.StartTls: self._start_tls,
+            events.AuthBegin: self._auth_begin,
+            events.AuthData: self._auth_data,
+            events.AuthCancelled: self._auth_cancelled,
+            events.Mail: self._mail,
+            events.Rcpt: self._rcpt,
+            events.Data: self._data,
+            events.EndOfData: self._end_of_data,
+            events.Reset: self._reset,
+            events.Vrfy: self._vrfy,
+            events.Lost: self._lost,
+        }
+
+    async def run(self) -> None:
+        """Until the peer has gone or was sent away. Raises nothing for what a peer does."""
+        try:
+            if self._desk.implicit_tls and not await self._handshake():
+                return
+            await self._converse()
+            await self._stream.close()
+        except ConnectionError as error:
+            self._log.info("connection lost", error=str(error), state=self._machine.state.name)
+        except asyncio.CancelledError:
+            if not self._stopping:
+                raise
+            await self._say_goodbye(replies.SHUTTING_DOWN(host=self._desk.profile.host_name))
+        finally:
+            self._drop_message()
+
+    def stop(self) -> None:
+        """No further transaction: says 421 now, or after the one that is open (RFC 5321 §3.8)."""
+        self._stopping = True
+        if self._waiting is not None and self._transaction is None:
+            self._waiting.cancel()
+
+    # -- the conversation ----------------------------------------------------------------------
+
+    async def _converse(self) -> None:
+        machine, stream, handlers = self._machine, self._stream, self._handlers
+        while True:
+            event = machine.next_event()
+            if event is not None:
+                if type(event) is events.Chunk:
+                    self._chunk(event)
+                else:
+                    await handlers[type(event)](event)
+                continue
+            await pump.flush(stream, machine)
+            if machine.closing:
+                return
+            if self._stopping and self._transaction is None:
+                await self._say_goodbye(replies.SHUTTING_DOWN(host=self._desk.profile.host_name))
+                return
+            self._waiting = asyncio.current_task()
+            try:
+                alive = await pump.feed(
+                    stream,
+                    machine,
+                    COMMAND_TIMEOUT_SECONDS if self._gate is None else DATA_TIMEOUT_SECONDS,
+                )
+            except TimeoutError:
+                self._log.info("timed out", state=machine.state.name)
+                await self._say_goodbye(replies.TIMED_OUT(host=self._desk.profile.host_name))
+                return
+            finally:
+                self._waiting = None
+            if self._unconfirmed and alive:
+                # The client went on: it knows of our 250.
+                self._desk.acceptor.confirm(self._unconfirmed)
+                self._unconfirmed = 0
+
+    async def _say_goodbye(self, reply: Reply) -> None:
+        self._machine.hang_up(reply)
+        try:
+            await pump.flush(self._stream, self._machine)
+            await self._stream.close()
+        except ConnectionError:
+            self._stream.abort()
+
+    async def _handshake(self) -> bool:
+        assert self._desk.tls is not None
+        try:
+            async with asyncio.timeout(GREETING_TIMEOUT_SECONDS):
+                self._client.tls = await self._stream.start_tls(self._desk.tls)
+        except (TlsError, TimeoutError) as error:
+            self._log.info("tls failed", error=str(error) or "timed out")
+            self._stream.abort()
+            return False
+        return True
+
+    # -- greeting, TLS, login ------------------------------------------------------------------
+
+    async def _connected(self, event: events.Connected) -> None:
+        desk = self._desk
+        if desk.greeting_delay and not self._stream.buffered():
+            try:
+                await pump.feed(self._stream, self._machine, desk.greeting_delay)
+                return
+            except TimeoutError:
+                pass
+        elif self._stream.buffered():
+            await pump.feed(self._stream, self._machine, desk.greeting_delay)
+            return
+        greeting = replies.GREETING_LMTP if desk.role.name == "lmtp" else replies.GREETING
+        self._machine.reply(greeting(host=desk.profile.host_name, banner=desk.profile.banner))
+
+    async def _early_talk(self, event: events.EarlyTalk) -> None:
+        self._log.info("talked before the greeting")
+
+    async def _hello(self, event: events.Hello) -> None:
+        self._drop_message()
+        self._client.hello = event.name
+        self._client.esmtp = event.esmtp
+        self._machine.reply(replies.HELLO(host=self._desk.profile.host_name))
+
+    async def _start_tls(self, event: events.StartTls) -> None:
+        await pump.flush(self._stream, self._machine)
+        if self._stream.buffered():
+            # RFC 3207 §4.2: bytes sent in the clear must not count as sent under TLS.
+            raise ConnectionError("bytes behind STARTTLS")
+        if not await self._handshake():
+            raise ConnectionError("no TLS after STARTTLS")
+        self._drop_message()
+        self._client.hello = ""
+        self._client.account = None
+        self._machine.tls_started()
+
+    async def _auth_begin(self, event: events.AuthBegin) -> None:
+        self._login = Login(event.mechanism, self._desk.authenticator, self._desk.world.dice)
+        if event.initial is None and self._login.client_first:
+            self._machine.challenge(b"")
+        else:
+            await self._auth_step(event.initial)
+
+    async def _auth_data(self, event: events.AuthData) -> None:
+        await self._auth_step(event.data)
+
+    async def _auth_step(self, response: bytes | None) -> None:
+        assert self._login is not None
+        try:
+            challenge = await self._login.step(response)
+        except StoreError as error:
+            self._log.warning("login not possible", error=str(error))
+            self._login = None
+            self._machine.reply(replies.AUTH_UNAVAILABLE)
+            return
+        if challenge is not None:
+            self._machine.challenge(challenge)
+            return
+        account, failure = self._login.account, self._login.failure
+        self._login = None
+        self._desk.meter.count(
+            "estafeta_logins_total", protocol="smtp", result="ok" if account else "failed"
+        )
+        if account is None:
+            self._log.info("login failed", reason=failure)
+            self._machine.reply(replies.AUTH_FAILED)
+            return
+        self._client.account = account
+        self._log = self._log.bind(account=account.address)
+        self._machine.reply(replies.AUTHENTICATED)
+
+    async def _auth_cancelled(self, event: events.AuthCancelled) -> None:
+        self._login = None
+
+    # -- the transaction -----------------------------------------------------------------------
+
+    async def _mail(self, event: events.Mail) -> None:
+        reply = await self._ask(self._desk.role.sender(self._client, event))
+        if isinstance(reply, Reply) and reply.positive:
+            self._transaction = Transaction(self._desk.ids.next(), event)
+        self._machine.reply(reply)
+
+    async def _rcpt(self, event: events.Rcpt) -> None:
+        transaction = self._transaction
+        assert transaction is not None
+        recipient = event.recipient
+        answer = await self._ask(self._desk.role.recipient(self._client, transaction, recipient))
+        if isinstance(answer, Reply):
+            self._log.info("recipient refused", recipient=recipient.address, reply=str(answer))
+            self._desk.meter.count("estafeta_recipients_refused_total", code=str(answer.code))
+            self._machine.reply(answer)
+            return
+        transaction.recipients.append(recipient)
+        transaction.targets.append(answer)
+        self._machine.reply(replies.RECIPIENT_OK)
+
+    async def _ask(self, decision: Awaitable[Any]) -> Any:
+        """A role's decision; what our own side cannot decide now is a temporary failure."""
+        try:
+            return await decision
+        except StoreError as error:
+            self._log.warning("store not available", error=str(error))
+            return replies.STORE_UNAVAILABLE
+
+    async def _data(self, event: events.Data) -> None:
+        transaction = self._transaction
+        assert transaction is not None
+        desk, client = self._desk, self._client
+        received = received_field(
+            client,
+            transaction,
+            role=desk.role.name,
+            host_name=desk.profile.host_name,
+            now=desk.world.clock.now(),
+        )
+        self._writer = desk.bodies.writer()
+        self._gate = Gate(
+            self._writer,
+            lambda header: desk.role.header(client, transaction, header, received),
+            digested=desk.role.remembers and client.account is not None,
+        )
+        self._machine.reply(replies.GO_AHEAD)
+
+    def _chunk(self, event: events.Chunk) -> None:
+        gate = self._gate
+        assert gate is not None
+        try:
+            gate.write(event.data)
+        except OSError as error:
+            self._log.warning("message cannot be kept", error=str(error))
+            gate.problem = replies.NO_SPACE
+
+    async def _end_of_data(self, event: events.EndOfData) -> None:
+        transaction, gate = self._transaction, self._gate
+        assert transaction is not None
+        assert gate is not None
+        problem = event.problem
+        answers: list[Reply] = []
+        if problem is None:
+            try:
+                gate.finish()
+                problem = gate.problem
+                if problem is None:
+                    answers = await self._accept(transaction, gate)
+            except (StoreFull, OSError) as error:
+                self._log.warning("message cannot be kept", error=str(error))
+                problem = replies.NO_SPACE
+            except StoreError as error:
+                self._log.warning("store not available", error=str(error))
+                problem = replies.STORE_UNAVAILABLE
+            except Exception:
+                # Our own fault; nothing was committed, so the client keeps the message.
+                self._log.exception("message not accepted")
+                problem = replies.LOCAL_ERROR
+        if problem is not None:
+            self._log.info("message refused", reply=str(problem))
+            self._desk.meter.count("estafeta_messages_refused_total", code=str(problem.code))
+            answers = [problem] * len(transaction.recipients)
+        self._drop_message()
+        if self._desk.role.name == "lmtp":
+            self._machine.reply_each(answers)
+        else:
+            self._machine.reply(answers[0])
+
+    async def _accept(self, transaction: Transaction, gate: Gate) -> list[Reply]:
+        """Commits the message; one answer for each recipient."""
+        desk, client, mail = self._desk, self._client, transaction.mail
+        assert self._writer is not None
+        digest = gate.digest if transaction.message_id else None
+        duplicates = (
+            await desk.role.duplicates(client, transaction, digest) if digest is not None else ()
+        )
+        body = await self._writer.finish()
+        self._writer = None
+        first = next((d for d in duplicates if d is not None), None)
+        tls = client.tls
+        incoming = Incoming(
+            id=transaction.id,
+            origin="smtp" if desk.role.name == "mx" else desk.role.name,
+            envelope=Envelope(
+                mail.reverse_path,
+                tuple(transaction.recipients),
+                smtputf8=mail.smtputf8,
+                eight_bit=mail.body == "8BITMIME",
+                size=body.size,
+                ret=mail.ret,
+                envid=mail.envid,
+            ),
+            targets=tuple(transaction.targets),
+            body=body,
+            message_id=transaction.message_id,
+            account=client.account.id if client.account else None,
+            peer=f"{client.hello} {client.peer}",
+            tls=f"{tls.version} {tls.cipher}" if tls else "",
+            digest=digest,
+            duplicates=tuple(duplicates),
+        )
+        await desk.acceptor.accept(incoming)
+        if digest is not None:
+            self._unconfirmed = transaction.id
+        self._log.info(
+            "accepted",
+            queue_id=queue_id(transaction.id),
+            sender=mail.reverse_path,
+            recipients=len(transaction.recipients),
+            size=body.size,
+            message_id=transaction.message_id,
+        )
+        if desk.role.name == "lmtp":
+            return [
+                replies.DELIVERED(address=r.address, queue_id=queue_id(transaction.id))
+                for r in transaction.recipients
+            ]
+        if first is not None:
+            return [replies.ACCEPTED_BEFORE(queue_id=queue_id(first))]
+        return [replies.ACCEPTED(queue_id=queue_id(transaction.id))]
+
+    async def _reset(self, event: events.Reset) -> None:
+        self._drop_message()
+
+    async def _vrfy(self, event: events.Vrfy) -> None:
+        self._machine.reply(replies.CANNOT_VERIFY)
+
+    async def _lost(self, event: events.Lost) -> None:
+        if self._gate is not None:
+            self._log.info("connection ended inside a message", state=event.during)
+
+    def _drop_message(self) -> None:
+        if self._writer is not None:
+            self._writer.discard()
+        self._writer = self._gate = self._transaction = None

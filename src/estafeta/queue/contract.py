@@ -1,0 +1,94 @@
+"""Contract: what the queue is handed from the rooms it may not import.
+
+`assemble` gives it `relay.attempt` and the acceptor of `intake`; both are known here by shape only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from estafeta.mail.envelope import Envelope, Recipient
+from estafeta.mail.outcome import Outcome, Refused
+from estafeta.mail.protocols import Content
+from estafeta.store.engine import Tx
+from estafeta.store.rows import Acceptance
+
+
+class Note(Protocol):
+    """One thing seen on the way: a DNS answer, a connection, a handshake, a reply.
+
+    at: seconds since the attempt began. data: JSON-able.
+    """
+
+    @property
+    def at(self) -> float: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def text(self) -> str: ...
+    @property
+    def data(self) -> dict[str, Any]: ...
+
+
+class Report(Protocol):
+    """What one attempt came to. outcomes: one for each recipient, in their order."""
+
+    @property
+    def outcomes(self) -> Sequence[Outcome]: ...
+    @property
+    def notes(self) -> Sequence[Note]: ...
+
+
+Attempt = Callable[[str, Envelope, Content], Awaitable[Report]]
+"""destination, envelope, content -> report. Does not raise for anything a peer does."""
+
+
+class Prepared(Protocol):
+    """An acceptance whose rows are ready; part of whatever unit applies it."""
+
+    @property
+    def id(self) -> int: ...
+
+    @property
+    def accounts(self) -> Sequence[int]:
+        """Accounts the unit must declare."""
+        ...
+
+    def apply(self, tx: Tx) -> None: ...
+
+    def committed(self) -> None:
+        """To be called once the unit is durable."""
+        ...
+
+    def abandoned(self) -> None:
+        """To be called instead when the unit failed."""
+        ...
+
+
+class Notice(msgspec.Struct, frozen=True):
+    """A message of our own about another: bounce, success report. to: its one recipient."""
+
+    origin: str
+    parent: Acceptance
+    to: str
+    message: bytes
+    message_id: str
+    utf8: bool
+
+
+class Acceptor(Protocol):
+    """The part of `intake` that opens acceptances."""
+
+    async def prepare_notice(self, notice: Notice) -> Prepared: ...
+
+    async def prepare_again(
+        self, parent: Acceptance, recipients: Sequence[Recipient], content: Content
+    ) -> tuple[Prepared | None, dict[int, Refused]]:
+        """Recipients of a domain that is ours: a child acceptance for those we know, and by index
+        those we do not. None where we know nobody."""
+        ...
+
+    async def is_ours(self, destination: str) -> bool: ...

@@ -1,0 +1,342 @@
+"""Runner: takes due jobs from the store, attempts them, settles what came of them.
+
+Promises: at most `per_destination` jobs at once for one destination and `total` for all, so that a
+black hole keeps only its own jobs waiting; a job is leased before it is attempted and its lease is
+renewed while it lasts; a stop finishes what has begun and gives the rest back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+
+import msgspec
+import structlog
+
+from estafeta.mail.envelope import Envelope, Recipient
+from estafeta.mail.outcome import Deferred, Delivered, Outcome, Reply
+from estafeta.mail.protocols import Content, Meter
+from estafeta.queue import rows
+from estafeta.queue.contract import Acceptor, Attempt, Note, Prepared
+from estafeta.queue.notices import Notices
+from estafeta.queue.plan import RetryPlan
+from estafeta.queue.settle import Attempted, record_late, settle
+from estafeta.store import ledger
+from estafeta.store.bodies import Bodies
+from estafeta.store.engine import Listening, Store, StoreError, Tx
+from estafeta.store.ids import Ids, queue_id
+from estafeta.store.rows import Acceptance
+from estafeta.world.seams import World
+
+LEASE_SECONDS = 900.0
+RENEW_SECONDS = LEASE_SECONDS / 3
+POLL_SECONDS = 5.0  # the net under hints that got lost
+STORE_RETRY_SECONDS = 1.0  # while the store cannot write (full disk)
+LEASE_DESTINATIONS_MAX = 20  # looked at in one unit
+
+
+# Told of a recipient that is placed by a child acceptance in the unit of outcome.
+OURS = Delivered(Reply(250, "2.1.5", "the recipient is ours"))
+
+log = structlog.get_logger("queue")
+
+
+class QueueSettings(msgspec.Struct, frozen=True):
+    """per_destination, total: jobs at once. recipients: in one job at most."""
+
+    plan: RetryPlan = RetryPlan()
+    per_destination: int = 20
+    total: int = 200
+    recipients: int = 100
+
+
+class Job(msgspec.Struct):
+    """Leased rows with what an attempt needs. recipients: parallel to leased.numbers."""
+
+    leased: rows.Leased
+    acceptance: Acceptance
+    recipients: Sequence[Recipient]
+    content: Content
+
+
+class Queue:
+    """The queue of one worker. See intake.prepared.Jobs for the part that acceptances use."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        bodies: Bodies,
+        ids: Ids,
+        world: World,
+        attempt: Attempt,
+        acceptor: Acceptor,
+        notices: Notices,
+        settings: QueueSettings,
+        meter: Meter,
+    ) -> None:
+        self._store = store
+        self._bodies = bodies
+        self._ids = ids
+        self._world = world
+        self._attempt = attempt
+        self._acceptor = acceptor
+        self._notices = notices
+        self._settings = settings
+        self._meter = meter
+        self._active: Counter[str] = Counter()
+        self._jobs: dict[asyncio.Task[None], Job] = {}
+        self._wake = asyncio.Event()
+        self._stopping = False
+
+    # -- work that begins with its acceptance --------------------------------------------------
+
+    def claim(self, destination: str) -> int | None:
+        if self._stopping or not self._room(destination):
+            return None
+        self._active[destination] += 1
+        return self._ids.next()
+
+    def release(self, destination: str) -> None:
+        self._active[destination] -= 1
+        if not self._active[destination]:
+            del self._active[destination]
+        self._wake.set()
+
+    def lease_end(self) -> int:
+        return self._now() + int(LEASE_SECONDS * 1000)
+
+    def start(
+        self,
+        leased: rows.Leased,
+        acceptance: Acceptance,
+        recipients: Sequence[Recipient],
+        content: Content,
+    ) -> None:
+        self._begin(Job(leased, acceptance, recipients, content))
+
+    # -- work that was waiting -----------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Until `stop`. Alone on its store: leases that a former run left are given back first."""
+        await self._store.run(lambda tx: rows.give_back(tx, self._now()))
+        listening = self._store.listen(rows.HINT)
+        beside = [
+            asyncio.create_task(self._hear(listening)),
+            asyncio.create_task(self._renew()),
+        ]
+        try:
+            while not self._stopping:
+                self._wake.clear()
+                try:
+                    wait = await self._take_due()
+                except StoreError as error:
+                    log.warning("queue cannot lease", error=str(error))
+                    wait = STORE_RETRY_SECONDS
+                if wait:
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(wait):
+                            await self._wake.wait()
+        finally:
+            for task in beside:
+                task.cancel()
+            listening.close()
+
+    async def stop(self, within: float) -> None:
+        """Takes nothing new, lets what has begun end within `within` seconds, gives back the rest."""
+        self._stopping = True
+        self._wake.set()
+        if self._jobs:
+            _, late = await asyncio.wait(self._jobs, timeout=within)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late)
+                await self._store.run(lambda tx: rows.give_back(tx, self._now()))
+
+    async def _hear(self, listening: Listening) -> None:
+        while True:
+            await listening.wait()
+            self._wake.set()
+
+    async def _renew(self) -> None:
+        """Keeps the leases of jobs that last."""
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            if not self._jobs:
+                continue
+            leases = [(job.leased.token, job.leased.acceptance) for job in self._jobs.values()]
+            end = self.lease_end()
+            try:
+                await self._store.run(partial(rows.renew, leases=leases, until=end))
+            except StoreError as error:
+                log.warning("leases not renewed", error=str(error))
+
+    async def _take_due(self) -> float:
+        """Leases and begins what is due. Returns seconds to wait before the next look, 0 for none."""
+        room = self._settings.total - sum(self._active.values())
+        if room <= 0:
+            return POLL_SECONDS
+        now = self._now()
+        full = {d for d, count in self._active.items() if count >= self._settings.per_destination}
+        due = await self._store.read(lambda tx: rows.next_due(tx, full))
+        if due is None:
+            return POLL_SECONDS
+        if due > now:
+            return min((due - now) / 1000, POLL_SECONDS)
+        spare = [self._ids.next() for _ in range(room)]
+
+        def unit(tx: Tx) -> list[Job]:
+            tokens = iter(spare)
+            jobs: list[Job] = []
+            for name in rows.due_destinations(tx, now, LEASE_DESTINATIONS_MAX, full):
+                places = self._settings.per_destination - self._active[name]
+                mine = [t for _, t in zip(range(places), tokens, strict=False)]
+                for leased in rows.lease(
+                    tx,
+                    name,
+                    now=now,
+                    until=self.lease_end(),
+                    tokens=mine,
+                    recipients_max=self._settings.recipients,
+                ):
+                    jobs.append(self._load(tx, leased))
+            return jobs
+
+        for job in await self._store.run(unit):
+            self._active[job.leased.destination] += 1
+            self._begin(job)
+        return 0
+
+    def _load(self, tx: Tx, leased: rows.Leased) -> Job:
+        acceptance = ledger.acceptance(tx, leased.acceptance)
+        recipients = [ledger.recipient(tx, leased.acceptance, n) for n in leased.numbers]
+        return Job(leased, acceptance, recipients, self._bodies.content(tx, acceptance.body))
+
+    # -- one job -------------------------------------------------------------------------------
+
+    def _room(self, destination: str) -> bool:
+        return (
+            self._active[destination] < self._settings.per_destination
+            and self._active.total() < self._settings.total
+        )
+
+    def _now(self) -> int:
+        return int(self._world.clock.now() * 1000)
+
+    def _begin(self, job: Job) -> None:
+        task = asyncio.create_task(self._work(job))
+        self._jobs[task] = job
+        task.add_done_callback(self._jobs.pop)
+
+    async def _work(self, job: Job) -> None:
+        try:
+            await self._settle(await self._attempted(job))
+        except Exception:
+            # Our own fault. The rows stay leased and are due again when the lease ends.
+            log.exception("job failed", queue_id=queue_id(job.acceptance.id))
+        finally:
+            self.release(job.leased.destination)
+
+    async def _attempted(self, job: Job) -> Attempted:
+        began = self._now()
+        destination, acceptance = job.leased.destination, job.acceptance
+        child: Prepared | None = None
+        in_child: frozenset[int] = frozenset()
+        notes: Sequence[Note] = ()
+        if await self._acceptor.is_ours(destination):
+            # Its domain became ours, or its mailbox could not be reached when it was accepted.
+            child, unknown = await self._acceptor.prepare_again(
+                acceptance, job.recipients, job.content
+            )
+            in_child = frozenset(range(len(job.recipients))) - unknown.keys()
+            outcomes: Sequence[Outcome] = [unknown.get(n, OURS) for n in range(len(job.recipients))]
+        else:
+            envelope = Envelope(
+                acceptance.reverse_path,
+                tuple(job.recipients),
+                smtputf8=acceptance.smtputf8,
+                eight_bit=acceptance.eight_bit,
+                size=acceptance.size,
+                ret=acceptance.ret,
+                envid=acceptance.envid,
+            )
+            report = await self._attempt(destination, envelope, job.content)
+            outcomes, notes = report.outcomes, report.notes
+        ended = self._now()
+        next_tries = [
+            self._settings.plan.next_try(
+                attempts=attempts + 1,
+                accepted=acceptance.at,
+                now=ended,
+                dice=self._world.dice,
+                wish=outcome.retry_after,
+            )
+            if isinstance(outcome, Deferred)
+            else None
+            for outcome, attempts in zip(outcomes, job.leased.attempts, strict=True)
+        ]
+        return Attempted(
+            job.leased,
+            acceptance,
+            job.recipients,
+            outcomes,
+            notes,
+            next_tries,
+            began,
+            ended,
+            child,
+            in_child,
+        )
+
+    async def _settle(self, done: Attempted) -> None:
+        """Commits what came of the attempt. While the store cannot write, waits and tries again."""
+        event = self._ids.next()
+        notices = [
+            await self._acceptor.prepare_notice(notice) for notice in self._notices.about(done)
+        ]
+        accounts = {a for notice in notices for a in notice.accounts}
+        if done.child is not None:
+            accounts.update(done.child.accounts)
+        while True:
+            try:
+                await self._store.run(
+                    lambda tx: settle(tx, done, event, notices), accounts=sorted(accounts)
+                )
+            except rows.LateOutcome as late:
+                for notice in notices:
+                    notice.abandoned()
+                if done.child is not None:
+                    done.child.abandoned()
+                log.warning("outcome came after its lease", error=str(late))
+                await self._store.run(lambda tx: record_late(tx, done, event))
+                return
+            except StoreError as error:
+                log.warning("outcome cannot be recorded yet", error=str(error))
+                await asyncio.sleep(STORE_RETRY_SECONDS)
+            else:
+                break
+        for notice in notices:
+            notice.committed()
+        if done.child is not None:
+            done.child.committed()
+        self._tell(done)
+
+    def _tell(self, done: Attempted) -> None:
+        for recipient, outcome, due in zip(
+            done.recipients, done.outcomes, done.next_tries, strict=True
+        ):
+            kind = type(outcome).__name__.lower()
+            self._meter.count("estafeta_relay_outcomes_total", outcome=kind)
+            log.info(
+                kind,
+                queue_id=queue_id(done.acceptance.id),
+                recipient=recipient.address,
+                host=outcome.host,
+                reply=str(outcome.reply),
+                **({} if due is None else {"next": due}),
+            )
+        self._meter.observe("estafeta_relay_seconds", (done.ended - done.began) / 1000)

@@ -1,0 +1,122 @@
+"""Settle: from the outcomes of one attempt to one unit that changes every fate they change.
+
+Promises: the rows, the ledger, the event and the bounce of an attempt are one transaction; an
+outcome that comes after its lease was lost changes nothing and leaves an event; a null reverse-path
+is never returned to (RFC 5321 §4.5.5), nor a recipient whose NOTIFY is NEVER (RFC 3461 §4.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from estafeta.mail.envelope import Recipient
+from estafeta.mail.outcome import Deferred, Delivered, Outcome
+from estafeta.queue import rows
+from estafeta.queue.contract import Note, Prepared
+from estafeta.queue.notices import Failure
+from estafeta.store import ledger
+from estafeta.store.engine import Tx
+from estafeta.store.rows import Acceptance, Dropped, Expanded, Fate, Relayed, Returned
+
+
+class Attempted(msgspec.Struct):
+    """One job after its attempt. Sequences are parallel to leased.numbers.
+
+    next_tries: milliseconds since 1970, None to give up; read for `Deferred` alone.
+    children: index -> prepared acceptance that took the recipient over, where it is ours after all.
+    """
+
+    leased: rows.Leased
+    acceptance: Acceptance
+    recipients: Sequence[Recipient]
+    outcomes: Sequence[Outcome]
+    notes: Sequence[Note]
+    next_tries: Sequence[int | None]
+    began: int
+    ended: int
+    child: Prepared | None = None
+    in_child: frozenset[int] = frozenset()
+
+    def failures(self) -> list[Failure]:
+        """Recipients that end here without having arrived."""
+        failed: list[Failure] = []
+        for n, outcome in enumerate(self.outcomes):
+            given_up = isinstance(outcome, Deferred) and self.next_tries[n] is None
+            if n not in self.in_child and not isinstance(outcome, Delivered | Deferred):
+                failed.append(Failure(self.recipients[n], outcome, self.ended, expired=False))
+            elif given_up:
+                failed.append(Failure(self.recipients[n], outcome, self.ended, expired=True))
+        return failed
+
+    def to_return(self) -> list[Failure]:
+        """Those of them that the sender is told of."""
+        if not self.acceptance.reverse_path:
+            return []
+        return [f for f in self.failures() if "NEVER" not in f.recipient.notify and f.wanted]
+
+
+def settle(tx: Tx, done: Attempted, event_id: int, notices: Sequence[Prepared]) -> None:
+    """The unit of outcome. notices: the bounce, if any, first. Raises rows.LateOutcome."""
+    leased, acceptance = done.leased, done.acceptance
+    bounce = notices[0].id if done.to_return() else 0
+    for n, (number, outcome) in enumerate(zip(leased.numbers, done.outcomes, strict=True)):
+        due = done.next_tries[n]
+        if isinstance(outcome, Deferred) and due is not None:
+            last = msgspec.json.encode(outcome).decode()
+            rows.defer(tx, leased, number, due=due, last=last)
+            continue
+        rows.finish(tx, leased, number)
+        fate: Fate
+        if n in done.in_child and done.child is not None:
+            fate = Expanded(done.child.id)
+        elif isinstance(outcome, Delivered):
+            fate = Relayed(outcome.host, str(outcome.reply))
+        else:
+            fate = _fate_of_failure(done, n, bounce)
+        ledger.end(tx, acceptance.id, number, fate, done.ended)
+    rows.settle_destination(tx, leased.destination)
+    ledger.add_event(
+        tx, event_id, acceptance.id, done.began, ledger.ALL_RECIPIENTS, "attempt", _detail(done)
+    )
+    if done.child is not None:
+        done.child.apply(tx)
+    for notice in notices:
+        notice.apply(tx)
+
+
+def _fate_of_failure(done: Attempted, n: int, bounce: int) -> Fate:
+    notify = done.recipients[n].notify
+    if not done.acceptance.reverse_path:
+        return Dropped("double-bounce")
+    if "NEVER" in notify or (notify and "FAILURE" not in notify):
+        return Dropped("notify-never")
+    return Returned(bounce)
+
+
+def record_late(tx: Tx, done: Attempted, event_id: int) -> None:
+    """Says in the journey that an attempt ended after its lease was lost."""
+    ledger.add_event(
+        tx,
+        event_id,
+        done.acceptance.id,
+        done.began,
+        ledger.ALL_RECIPIENTS,
+        "late-outcome",
+        _detail(done),
+    )
+
+
+def _detail(done: Attempted) -> dict[str, object]:
+    return {
+        "destination": done.leased.destination,
+        "recipients": list(done.leased.numbers),
+        "outcomes": [msgspec.to_builtins(o) for o in done.outcomes],
+        "next": list(done.next_tries),
+        "ended": done.ended,
+        "notes": [
+            {"at": note.at, "kind": note.kind, "text": note.text, "data": note.data}
+            for note in done.notes
+        ],
+    }
