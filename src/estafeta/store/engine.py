@@ -56,6 +56,14 @@ class StoreReadOnly(StoreError):
     """The disk or the database refuses writes."""
 
 
+class StoreConflict(StoreError):
+    """The schema refused a row: a key that is taken, a fate that is final."""
+
+
+class StoreTooNew(StoreError):
+    """A newer version made this store."""
+
+
 class StoreClosed(StoreError):
     """The store is being or has been closed."""
 

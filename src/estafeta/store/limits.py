@@ -1,0 +1,42 @@
+"""Limits of the store, each with its unit (architecture, promise 8)."""
+
+from __future__ import annotations
+
+# Units of work
+BATCH_UNITS_MAX = 128  # units in one transaction
+BATCH_SECONDS_MAX = 0.005  # no further unit joins a batch that has held the loop this long
+
+# SQLite files
+PAGE_OCTETS = 8192  # at creation; docs/decisions says by which measurement
+WRITER_CACHE_KIB = 32 * 1024
+READER_CACHE_KIB = 16 * 1024
+STATEMENTS_CACHED = 512
+CHECKPOINT_AFTER_OCTETS = 16 * 1024 * 1024  # of WAL since the last one
+WAL_OCTETS_MAX = 64 * 1024 * 1024  # past this, writing pauses until the WAL can start again
+LOCK_WAIT_MS_MAX = 30_000  # for another process to end its transaction
+FOREIGN_COMMIT_POLL_SECONDS = 0.02
+
+# Bodies
+INLINE_BODY_OCTETS_MAX = 256 * 1024  # larger ones are a file each
+GARBAGE_AGE_MS = 24 * 3600 * 1000  # younger ones may belong to a unit that is still on its way
+GARBAGE_SLICE = 500  # bodies looked at in one unit
+
+# Mailboxes
+MAILBOX_NAME_OCTETS_MAX = 1000
+MAILBOX_DEPTH_MAX = 32
+MAILBOXES_MAX = 10_000  # an account
+KEYWORD_OCTETS_MAX = 100
+KEYWORDS_MAX = 64  # a message
+SUBSCRIPTIONS_MAX = 10_000  # an account
+ERASE_SLICE = 1000  # messages erased in one unit
+TOMBSTONES_MAX = 20_000  # kept a mailbox; older ones fold into its floor
+
+# Credentials
+LOGINS_CACHED_MAX = 10_000
+LOGIN_CACHE_SECONDS = 600.0
+HASHINGS_AT_ONCE = 2  # argon2id runs; each takes 64 MiB and a core
+
+# Ledger
+DETAIL_OCTETS_MAX = 8192  # JSON of one event
+FATE_TEXT_CHARACTERS_MAX = 2000
+FOUND_MAX = 100  # journeys one search lists

@@ -1,0 +1,48 @@
+"""Migrate: numbered SQL files bring a store to this version; each is applied once, checked always.
+
+Files are `migrations/NNNN_name.sql`. A store remembers the SHA-256 of each it has seen: a file that
+changed after its release is an error, as is a store that knows more of them than this program.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from importlib import resources
+
+from estafeta.store.engine import StoreError, StoreTooNew, Tx
+
+__all__ = ["StoreTooNew", "migrate"]
+
+_TABLE = """CREATE TABLE IF NOT EXISTS migration (
+  number INTEGER PRIMARY KEY, name TEXT NOT NULL, sha256 TEXT NOT NULL, applied INTEGER NOT NULL)"""
+
+
+def migrate(tx: Tx, *, now: int, name: str) -> None:
+    """Applies what is missing. name: of the store, for the message. Raises StoreError."""
+    tx.run(_TABLE)
+    applied: dict[int, str] = dict(tx.rows("SELECT number, sha256 FROM migration ORDER BY number"))
+    known = {number: (title, sql) for number, title, sql in _files()}
+    newest = max(applied, default=0)
+    if newest > max(known):
+        raise StoreTooNew(
+            f"the store {name} was made by a newer estafeta (schema {newest}; this program knows "
+            f"up to {max(known)}): upgrade the program or name another store"
+        )
+    for number, (title, sql) in sorted(known.items()):
+        digest = hashlib.sha256(sql.encode()).hexdigest()
+        if number not in applied:
+            tx.run(sql)
+            tx.run("INSERT INTO migration VALUES (?, ?, ?, ?)", (number, title, digest, now))
+        elif applied[number] != digest:
+            raise StoreError(
+                f"the store {name} was made by another edition of migration {number:04} ({title}): "
+                "this program cannot tell what is in it"
+            )
+
+
+def _files() -> Iterator[tuple[int, str, str]]:
+    for file in resources.files("estafeta.store").joinpath("migrations").iterdir():
+        if file.name.endswith(".sql"):
+            number, _, title = file.name.removesuffix(".sql").partition("_")
+            yield int(number), title, file.read_text(encoding="utf-8")

@@ -1,0 +1,58 @@
+"""Hints: who waits for which change, within this process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+
+class Listener:
+    """One ear. See `engine.Listening`."""
+
+    __slots__ = ("_event", "_hints", "_topic")
+
+    def __init__(self, hints: Hints, topic: tuple[str, int]) -> None:
+        self._hints = hints
+        self._topic = topic
+        self._event = asyncio.Event()
+
+    async def wait(self) -> None:
+        await self._event.wait()
+        self._event.clear()
+
+    def wake(self) -> None:
+        self._event.set()
+
+    def close(self) -> None:
+        self._hints.remove(self._topic, self)
+
+
+class Hints:
+    def __init__(self) -> None:
+        self._by_topic: dict[tuple[str, int], set[Listener]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._by_topic)
+
+    def add(self, topic: tuple[str, int]) -> Listener:
+        listener = Listener(self, topic)
+        self._by_topic.setdefault(topic, set()).add(listener)
+        return listener
+
+    def remove(self, topic: tuple[str, int], listener: Listener) -> None:
+        """Does nothing when it is not there."""
+        listeners = self._by_topic.get(topic)
+        if listeners is not None:
+            listeners.discard(listener)
+            if not listeners:
+                del self._by_topic[topic]
+
+    def wake(self, topics: Iterable[tuple[str, int]]) -> None:
+        for topic in topics:
+            for listener in self._by_topic.get(topic, ()):
+                listener.wake()
+
+    def wake_all(self) -> None:
+        for listeners in self._by_topic.values():
+            for listener in listeners:
+                listener.wake()
