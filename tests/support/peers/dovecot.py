@@ -10,6 +10,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import signal
 import smtplib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -35,7 +36,8 @@ default_login_user = {user}
 first_valid_uid = 1
 protocols = imap pop3 lmtp
 listen = {host}
-ssl = no
+ssl = {ssl}
+{certificate}
 disable_plaintext_auth = no
 log_path = {folder}/dovecot.log
 mail_location = maildir:~/Maildir
@@ -59,7 +61,7 @@ service imap-login {{
     port = {imap_port}
   }}
   inet_listener imaps {{
-    port = 0
+    port = {imaps_port}
   }}
 }}
 service pop3-login {{
@@ -68,7 +70,7 @@ service pop3-login {{
     port = {pop3_port}
   }}
   inet_listener pop3s {{
-    port = 0
+    port = {pop3s_port}
   }}
 }}
 service lmtp {{
@@ -101,12 +103,17 @@ service dns-client {{
 class Dovecot:
     """A running Dovecot.
 
-    folder: where it lives; its path short enough for a Unix socket. settings: further lines of its
-    configuration.
+    folder: where it lives; its path short enough for a Unix socket. certificate: PEM with key and
+    chain: TLS on ports of its own and by STARTTLS. settings: further lines of its configuration.
     """
 
     def __init__(
-        self, folder: Path, *, host: str = LOOPBACK, settings: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        *,
+        certificate: Path | None = None,
+        host: str = LOOPBACK,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         self.peers: Peers = fetch()
         if not self.peers.versions["dovecot-core"].startswith("1:2.3."):
@@ -115,6 +122,8 @@ class Dovecot:
         self.host = host
         self.imap_port = free_port(host)
         self.pop3_port = free_port(host)
+        self.imaps_port = free_port(host) if certificate else 0
+        self.pop3s_port = free_port(host) if certificate else 0
         self.lmtp = folder / "lmtp"
         self._running: Running | None = None
         for name in ("run", "state", "mail"):
@@ -139,6 +148,12 @@ class Dovecot:
             gid=os.getegid() or FAKE_ID,
             imap_port=self.imap_port,
             pop3_port=self.pop3_port,
+            imaps_port=self.imaps_port,
+            pop3s_port=self.pop3s_port,
+            ssl="yes" if certificate else "no",
+            certificate=f"ssl_cert = <{certificate}\nssl_key = <{certificate}"
+            if certificate
+            else "",
             more="\n".join(f"{name} = {value}" for name, value in (settings or {}).items()),
         )
         (folder / "dovecot.conf").write_text(text)
@@ -192,7 +207,7 @@ class Dovecot:
 
     def stop(self) -> None:
         if self._running:
-            self._running.stop()
+            self._running.stop(signal.SIGKILL)  # asked kindly it takes its time
             self._running = None
 
     @property

@@ -98,6 +98,8 @@ class Postfix:
         main.update(settings or {})
         text = "".join(f"{name} = {value}\n" for name, value in main.items())
         (etc / "main.cf").write_text(text)
+        for path in etc.iterdir():
+            os.utime(path, (0, 0))  # a file just changed makes Postfix wait two seconds
         master = (self.peers.root / "usr/share/postfix/master.cf.dist").read_text()
         master = _CHROOT_YES.sub(r"\1n\2", master)
         master = re.sub(r"^smtp(\s+inet)", rf"{host}:{self.port}\1", master, flags=re.M)
