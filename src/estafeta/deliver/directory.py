@@ -20,11 +20,10 @@ ALIAS_TARGETS_MAX = 1000
 """Addresses that one recipient may stand for, over all levels."""
 
 
-class Directory:
+class LocalDirectory:
     """The accounts and aliases of this installation.
 
-    postmaster: address that `<postmaster>` and `postmaster@` of a domain without one lead to, or "".
-    host_names: names of this host: `postmaster@[literal]` and the bare name belong to it.
+    postmaster: where `<postmaster>`, and `postmaster@` of a domain without one, lead to; or "".
     """
 
     def __init__(self, *, postmaster: str = "") -> None:
@@ -74,11 +73,12 @@ class Directory:
             return None
         if depth >= ALIAS_DEPTH_MAX:
             return replies.LOOP
-        known: list[tuple[str, Target]] = []
-        for address in addresses[:ALIAS_TARGETS_MAX]:
-            target = self._local(tx, address, depth + 1)
-            if not isinstance(target, Reply):
-                known.append((address, target))
-        if not known:
+        found = [self._local(tx, address, depth + 1) for address in addresses[:ALIAS_TARGETS_MAX]]
+        if all(isinstance(target, Reply) for target in found):
             return replies.UNKNOWN_USER(address=written)
-        return ToAlias(tuple(a for a, _ in known), tuple(t for _, t in known))
+        # A target that leads nowhere is not forgotten: it is queued, refused there and returned.
+        targets = tuple(
+            ToRemote(split(address)[1]) if isinstance(target, Reply) else target
+            for address, target in zip(addresses, found, strict=False)
+        )
+        return ToAlias(tuple(addresses[:ALIAS_TARGETS_MAX]), targets)

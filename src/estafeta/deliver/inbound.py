@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from estafeta.deliver.directory import Directory
 from estafeta.intake.limits import RECEIVED_FIELDS_MAX
 from estafeta.intake.role import Client, Transaction
-from estafeta.intake.target import Target, ToAccount, ToRemote
+from estafeta.intake.target import Directory, Target, ToAccount, ToRemote
 from estafeta.mail import header as fields
 from estafeta.mail.envelope import Recipient
 from estafeta.mail.outcome import Reply
@@ -38,13 +37,11 @@ class InboundRole:
         address, size = recipient.address, transaction.mail.size
 
         def decide(tx: Tx) -> Target | Reply:
-            target = self._directory.look_up(tx, address)
+            target = self._directory(tx, address)
             if isinstance(target, ToRemote):
                 return replies.RELAY_DENIED(address=address)
-            if isinstance(target, ToAccount):
-                account = accounts.account_by_id(tx, target.account)
-                if account is not None and account.quota and account.used + size >= account.quota:
-                    return replies.MAILBOX_FULL(address=address)
+            if isinstance(target, ToAccount) and accounts.is_full(tx, target.account, size):
+                return replies.MAILBOX_FULL(address=address)
             return target
 
         return await self._store.read(decide)
@@ -56,6 +53,9 @@ class InboundRole:
             return replies.LOOP
         transaction.message_id = fields.message_id(header)
         return received + header
+
+    async def verify(self, client: Client, transaction: Transaction) -> Reply | None:
+        return None
 
     async def duplicates(
         self, client: Client, transaction: Transaction, digest: bytes

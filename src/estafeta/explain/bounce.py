@@ -69,6 +69,18 @@ def bounce_text(
     return title, "\n\n".join(blocks) + "\n"
 
 
+def success_text(
+    addresses: Sequence[str], language: str, *, relayed: bool = False
+) -> tuple[str, str]:
+    """(subject, text) of a report that these addresses were reached, in the form of `bounce_text`.
+
+    relayed: they went on to a server that does not report (RFC 3461 §5.2.2).
+    """
+    title = say("success.subject", language, address=addresses[0])
+    greeting = say("success.greeting-relayed" if relayed else "success.greeting", language)
+    return title, _wrap(greeting) + "\n\n" + "\n".join(f"  {a}" for a in addresses) + "\n"
+
+
 def failure_text(failed: FailedRecipient, language: str) -> str:
     """One recipient's paragraph."""
     reason = cause(failed.cause)

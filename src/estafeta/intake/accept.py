@@ -151,7 +151,7 @@ class Acceptor:
         ]
         if not reached:
             return []
-        return [self._notices.success(prepared.row, reached, incoming.body, host="")]
+        return [self._notices.success(prepared.row, reached, incoming.body)]
 
     async def _text(self, body: Body) -> Text:
         """What mailbox lists need, parsed once. Large bodies are parsed off the loop."""

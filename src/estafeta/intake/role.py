@@ -37,13 +37,19 @@ class Client(msgspec.Struct):
 
 
 class Transaction(msgspec.Struct):
-    """One mail transaction. id: what becomes the acceptance; recipients, targets: parallel."""
+    """One mail transaction. id: what becomes the acceptance; recipients, targets: parallel.
+
+    authors: addresses in From, where the role looks at them. recognisable: the client gave it a
+    Message-ID of its own, so that it can be known again.
+    """
 
     id: int
     mail: Mail
     recipients: list[Recipient] = []
     targets: list[Target] = []
     message_id: str = ""
+    authors: list[str] = []
+    recognisable: bool = False
 
 
 class Role(Protocol):
@@ -72,8 +78,12 @@ class Role(Protocol):
     ) -> bytes | Reply:
         """The header as it is to be kept, `received` on top, or why the message is refused.
 
-        header: up to and without the empty line; sets transaction.message_id.
+        header: up to and without the empty line; sets message_id and authors of the transaction.
         """
+        ...
+
+    async def verify(self, client: Client, transaction: Transaction) -> Reply | None:
+        """What the header says, checked against the store: a reply refuses the message."""
         ...
 
     async def duplicates(

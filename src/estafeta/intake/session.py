@@ -321,6 +321,8 @@ class Session:
                 gate.finish()
                 problem = gate.problem
                 if problem is None:
+                    problem = await self._desk.role.verify(self._client, transaction)
+                if problem is None:
                     answers = await self._accept(transaction, gate)
             except (StoreFull, OSError) as error:
                 self._log.warning("message cannot be kept", error=str(error))
@@ -346,7 +348,7 @@ class Session:
         """Commits the message; one answer for each recipient."""
         desk, client, mail = self._desk, self._client, transaction.mail
         assert self._writer is not None
-        digest = gate.digest if transaction.message_id else None
+        digest = gate.digest if transaction.recognisable else None
         duplicates = (
             await desk.role.duplicates(client, transaction, digest) if digest is not None else ()
         )

@@ -48,10 +48,14 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 class Delivered(msgspec.Struct, frozen=True, tag="delivered"):
-    """The next keeper took responsibility. host: its name, address, port; "" for us."""
+    """The next keeper took responsibility. host: its name, address, port; "" for us.
+
+    reports: it took over the wishes about reports too (RFC 3461 §5.2.2).
+    """
 
     reply: Reply
     host: str = ""
+    reports: bool = False
 
 
 class Deferred(msgspec.Struct, frozen=True, tag="deferred"):

@@ -17,12 +17,14 @@ class RetryPlan(msgspec.Struct, frozen=True):
     """Durations in seconds.
 
     intervals: before the second, third … try. repeat: after the last of them; 0 ends the list.
-    give_up_after: since acceptance; 0 means that only the list ends it.
+    give_up_after: since acceptance; 0 means that only the list ends it. retries_max: given up after
+    so many even when younger; 0 sets no number.
     """
 
     intervals: tuple[float, ...] = (300, 600, 1200, 2400, 3600, 7200, 14400)
     repeat: float = 21600
     give_up_after: float = 432000
+    retries_max: int = 0
 
     def next_try(
         self,
@@ -41,6 +43,8 @@ class RetryPlan(msgspec.Struct, frozen=True):
         """
         if wish == 0 and attempts < ASK_AGAIN_MAX:
             return now
+        if self.retries_max and attempts > self.retries_max:
+            return None
         if attempts <= len(self.intervals):
             interval = self.intervals[attempts - 1]
         elif self.repeat:

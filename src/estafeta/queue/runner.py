@@ -20,7 +20,7 @@ from estafeta.mail.envelope import Envelope, Recipient
 from estafeta.mail.outcome import Deferred, Delivered, Outcome, Reply
 from estafeta.mail.protocols import Content, Meter
 from estafeta.queue import rows
-from estafeta.queue.contract import Acceptor, Attempt, Note, Prepared
+from estafeta.queue.contract import Acceptor, Attempt, Note, Notice, Prepared
 from estafeta.queue.notices import Notices
 from estafeta.queue.plan import RetryPlan
 from estafeta.queue.settle import Attempted, record_late, settle
@@ -234,7 +234,7 @@ class Queue:
 
     async def _work(self, job: Job) -> None:
         try:
-            await self._settle(await self._attempted(job))
+            await self._settle(await self._attempted(job), job.content)
         except Exception:
             # Our own fault. The rows stay leased and are due again when the lease ends.
             log.exception("job failed", queue_id=queue_id(job.acceptance.id))
@@ -292,11 +292,32 @@ class Queue:
             in_child,
         )
 
-    async def _settle(self, done: Attempted) -> None:
+    def _notices_about(self, done: Attempted, content: Content) -> list[Notice]:
+        """The bounce first, as `settle` expects it; then reports of success."""
+        found: list[Notice] = []
+        failures = done.failures()
+        if failures:
+            partly = done.acceptance.recipients > len(failures)
+            found.append(self._notices.failure(done.acceptance, failures, content, partly=partly))
+        for n in done.relayed_silently():
+            outcome = done.outcomes[n]
+            found.append(
+                self._notices.success(
+                    done.acceptance,
+                    [done.recipients[n]],
+                    content,
+                    relayed=outcome.reply,
+                    host=outcome.host,
+                )
+            )
+        return found
+
+    async def _settle(self, done: Attempted, content: Content) -> None:
         """Commits what came of the attempt. While the store cannot write, waits and tries again."""
         event = self._ids.next()
         notices = [
-            await self._acceptor.prepare_notice(notice) for notice in self._notices.about(done)
+            await self._acceptor.prepare_notice(notice)
+            for notice in self._notices_about(done, content)
         ]
         accounts = {a for notice in notices for a in notice.accounts}
         if done.child is not None:

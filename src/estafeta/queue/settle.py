@@ -40,27 +40,50 @@ class Attempted(msgspec.Struct):
     in_child: frozenset[int] = frozenset()
 
     def failures(self) -> list[Failure]:
-        """Recipients that end here without having arrived."""
-        failed: list[Failure] = []
-        for n, outcome in enumerate(self.outcomes):
-            given_up = isinstance(outcome, Deferred) and self.next_tries[n] is None
-            if n not in self.in_child and not isinstance(outcome, Delivered | Deferred):
-                failed.append(Failure(self.recipients[n], outcome, self.ended, expired=False))
-            elif given_up:
-                failed.append(Failure(self.recipients[n], outcome, self.ended, expired=True))
-        return failed
-
-    def to_return(self) -> list[Failure]:
-        """Those of them that the sender is told of."""
+        """Recipients that end here without having arrived, and whose sender is told of it."""
         if not self.acceptance.reverse_path:
             return []
-        return [f for f in self.failures() if "NEVER" not in f.recipient.notify and f.wanted]
+        return [
+            Failure(
+                recipient,
+                self.outcomes[n],
+                at=self.ended,
+                attempts=self.leased.attempts[n] + 1,
+                expired=isinstance(self.outcomes[n], Deferred),
+            )
+            for n, recipient in enumerate(self.recipients)
+            if self.ends_unarrived(n) and wants_failure(recipient)
+        ]
+
+    def ends_unarrived(self, n: int) -> bool:
+        """Refused for good, or deferred once too often."""
+        outcome = self.outcomes[n]
+        if isinstance(outcome, Deferred):
+            return self.next_tries[n] is None
+        return not isinstance(outcome, Delivered)
+
+    def relayed_silently(self) -> list[int]:
+        """Recipients taken by a server that does not report, whose sender wants to be told."""
+        return [
+            n
+            for n, outcome in enumerate(self.outcomes)
+            if isinstance(outcome, Delivered)
+            and not outcome.reports
+            and n not in self.in_child
+            and "SUCCESS" in self.recipients[n].notify
+            and self.acceptance.reverse_path
+        ]
+
+
+def wants_failure(recipient: Recipient) -> bool:
+    """RFC 3461 §4.1: without NOTIFY, failures are reported."""
+    return not recipient.notify or "FAILURE" in recipient.notify
 
 
 def settle(tx: Tx, done: Attempted, event_id: int, notices: Sequence[Prepared]) -> None:
     """The unit of outcome. notices: the bounce, if any, first. Raises rows.LateOutcome."""
     leased, acceptance = done.leased, done.acceptance
-    bounce = notices[0].id if done.to_return() else 0
+    bounce = notices[0].id if done.failures() else 0
     for n, (number, outcome) in enumerate(zip(leased.numbers, done.outcomes, strict=True)):
         due = done.next_tries[n]
         if isinstance(outcome, Deferred) and due is not None:
@@ -87,10 +110,9 @@ def settle(tx: Tx, done: Attempted, event_id: int, notices: Sequence[Prepared]) 
 
 
 def _fate_of_failure(done: Attempted, n: int, bounce: int) -> Fate:
-    notify = done.recipients[n].notify
     if not done.acceptance.reverse_path:
         return Dropped("double-bounce")
-    if "NEVER" in notify or (notify and "FAILURE" not in notify):
+    if not wants_failure(done.recipients[n]):
         return Dropped("notify-never")
     return Returned(bounce)
 

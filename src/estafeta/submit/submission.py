@@ -1,0 +1,142 @@
+"""Submission: the role of 465 and 587: who may say what, and a header made complete (RFC 6409).
+
+Promises: MAIL FROM and From belong to the account; Bcc never leaves; Date and Message-ID are there;
+what no one could answer is refused; a message that comes again because our 250 got lost is
+recognised for each recipient. A client within `relay_networks` needs no account and writes as it
+likes.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Literal
+
+from estafeta.intake.role import Client, Transaction
+from estafeta.intake.target import Directory, Target, ToAccount
+from estafeta.mail import header as fields
+from estafeta.mail.address import canonical, mailboxes, parse_address_list
+from estafeta.mail.dates import date_now
+from estafeta.mail.envelope import Recipient
+from estafeta.mail.outcome import Reply
+from estafeta.mail.words import decode_charset
+from estafeta.store import accounts, ledger
+from estafeta.store.engine import Store, Tx
+from estafeta.wire import replies
+from estafeta.wire.smtp_server.events import Mail
+from estafeta.world.seams import Clock
+
+REMEMBERED_MS = 15 * 60 * 1000
+"""How long a message whose 250 may have got lost is recognised."""
+
+_PRIVATE_FIELDS = ("Bcc", "Resent-Bcc")
+
+
+class SubmissionRole:
+    """See intake.role.Role. remembers: the setting `remember_submissions`."""
+
+    name: Literal["submission"] = "submission"
+
+    def __init__(
+        self,
+        store: Store,
+        directory: Directory,
+        *,
+        clock: Clock,
+        dice: random.Random,
+        host_name: str,
+        remembers: bool = True,
+    ) -> None:
+        self._store = store
+        self._directory = directory
+        self._clock = clock
+        self._dice = dice
+        self._host_name = host_name
+        self.remembers = remembers
+
+    async def sender(self, client: Client, mail: Mail) -> Reply:
+        account, address = client.account, mail.reverse_path
+        if account is None:
+            return replies.SENDER_OK if client.trusted else replies.AUTH_REQUIRED
+        if not address:
+            return replies.SENDER_OK  # a receipt (RFC 8098 §3) has the null reverse-path
+        owned = await self._store.read(lambda tx: accounts.may_write_as(tx, account, address))
+        if not owned:
+            return replies.SENDER_NOT_OWNED(address=address, account=account.address)
+        return replies.SENDER_OK
+
+    async def recipient(
+        self, client: Client, transaction: Transaction, recipient: Recipient
+    ) -> Target | Reply:
+        address, size = recipient.address, transaction.mail.size
+
+        def decide(tx: Tx) -> Target | Reply:
+            target = self._directory(tx, address)
+            if isinstance(target, ToAccount) and accounts.is_full(tx, target.account, size):
+                return replies.MAILBOX_FULL(address=address)
+            return target
+
+        return await self._store.read(decide)
+
+    def header(
+        self, client: Client, transaction: Transaction, header: bytes, received: bytes
+    ) -> bytes | Reply:
+        for problem in fields.problems(header):
+            match problem.code:
+                case "no-from":
+                    return replies.FROM_MISSING
+                case "several-from":
+                    return replies.FROM_SEVERAL
+                case "bad-from":
+                    return replies.FROM_BAD(reason=problem.text)
+        author = decode_charset(fields.find(header, "From")[0])
+        transaction.authors = [canonical(m.address) for m in mailboxes(parse_address_list(author))]
+        added = [received]
+        message_id = fields.message_id(header)
+        transaction.recognisable = bool(message_id)
+        if not message_id:
+            message_id = fields.new_message_id(self._dice.randbytes(16), self._host_name)
+            added.append(f"Message-ID: {message_id}\r\n".encode())
+        transaction.message_id = message_id
+        if not fields.count(header, "Date"):
+            added.append(f"Date: {date_now(self._clock.now())}\r\n".encode())
+        return b"".join((*added, fields.remove(header, _PRIVATE_FIELDS)))
+
+    async def verify(self, client: Client, transaction: Transaction) -> Reply | None:
+        account = client.account
+        if account is None:
+            return None
+
+        def first_foreign(tx: Tx) -> str | None:
+            return next(
+                (a for a in transaction.authors if not accounts.may_write_as(tx, account, a)), None
+            )
+
+        foreign = await self._store.read(first_foreign)
+        if foreign is None:
+            return None
+        return replies.FROM_NOT_OWNED(address=foreign, account=account.address)
+
+    async def duplicates(
+        self, client: Client, transaction: Transaction, digest: bytes
+    ) -> Sequence[int | None]:
+        account = client.account
+        if account is None or not transaction.recognisable:
+            return ()
+        since = int(self._clock.now() * 1000) - REMEMBERED_MS
+
+        def find(tx: Tx) -> Sequence[int | None]:
+            first = ledger.find_unconfirmed(
+                tx,
+                account.id,
+                transaction.mail.reverse_path,
+                transaction.message_id,
+                digest,
+                since,
+            )
+            if first is None:
+                return ()
+            had = {recipient.address for recipient in ledger.recipients(tx, first.id)}
+            return [first.id if r.address in had else None for r in transaction.recipients]
+
+        return await self._store.read(find)
