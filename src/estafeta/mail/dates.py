@@ -15,6 +15,9 @@ _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTH = {name.lower(): number for number, name in enumerate(_MONTHS, 1)}
 _LENGTH = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
+_DATE_CHARACTERS_MAX = 200
+"""Of a Date field, what is looked at."""
+
 # RFC 5322 §4.3; a single letter says nothing (RFC 5322 §4.3: "SHOULD be considered -0000").
 _ZONES = {
     "edt": -4,
@@ -38,11 +41,12 @@ _COMMENT = re.compile(r"\([^()]*\)")
 
 def parse_date(value: str) -> float | None:
     """Seconds since 1970-01-01 UTC of a Date field's value, or None. Never raises."""
+    value = value[:_DATE_CHARACTERS_MAX]
     match = _DATE.match(value)
     if match is None:
         if "(" not in value:
             return None
-        match = _DATE.match(_COMMENT.sub(" ", value[:200]))
+        match = _DATE.match(_COMMENT.sub(" ", value))
         if match is None:
             return None
     day, month, year = int(match[1]), _MONTH.get(match[2].lower(), 0), int(match[3])

@@ -73,7 +73,7 @@ def build_report(
     explanation: plain text in the person's language, its RFC 5646 tag beside it. from_, to:
     mailboxes as in a header. arrival, date: seconds since 1970 UTC. envid: xtext-decoded. ret:
     "FULL", "HDRS" or "" (FULL); unless kind is "failed" the header is returned (RFC 3461 §4.3), and
-    of a message above REPORT_FULL_OCTETS_MAX too. utf8: whether the report may be sent with SMTPUTF8.
+    of a message above REPORT_FULL_OCTETS_MAX too. utf8: whether the report is sent with SMTPUTF8.
     Raises ValueError where an address needs utf8 and it is not given.
     """
     full = ret != "HDRS" and kind == "failed" and _size(original) <= REPORT_FULL_OCTETS_MAX

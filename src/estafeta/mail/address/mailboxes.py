@@ -40,10 +40,10 @@ class Group(msgspec.Struct, frozen=True):
 # One mailbox as programs write it: nothing to unquote, no comment, no group.
 _WORD = r'[^"\\\s<>()@,;:\[\]]+'
 _SIMPLE = re.compile(
-    rf"""[ \t]*(?:
-    (?: "([^"\\\r\n]*)" | ([^"\\\r\n<>()@,;:\[\]]*+) ) [ \t]* <({_WORD})@({_WORD})>
+    rf"""[ \t]*+(?:
+    (?: "([^"\\\r\n]*)" | ([^"\\\r\n<>()@,;:\[\]]*+) ) [ \t]*+ <({_WORD})@({_WORD})>
     | ({_WORD})@({_WORD})
-    )[ \t]*\Z""",
+    )[ \t]*+\Z""",
     re.VERBOSE,
 )
 _TRICKY = re.compile(r'["(:;\\\[]')
