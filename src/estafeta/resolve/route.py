@@ -13,6 +13,7 @@ import asyncio
 import ipaddress
 from collections import OrderedDict
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Literal
 
 import msgspec
@@ -124,7 +125,7 @@ class Router:
     def _shuffled(self, route: Route) -> Route:
         """RFC 5321 §5.1: hosts of equal preference in random order, anew for each message."""
         hosts = route.hosts
-        for this, following in zip(hosts, hosts[1:], strict=False):
+        for this, following in pairwise(hosts):
             if this.preference == following.preference:
                 break
         else:

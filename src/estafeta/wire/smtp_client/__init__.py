@@ -2,7 +2,8 @@
 
 Promises: replies of any malice cost bounded memory and end in an event, never in an exception; a
 message is sent dot-stuffed with a final dot exactly once, and `dot_sent` says whether it was.
-Content goes by DATA also where CHUNKING is offered: docs/decisions names the measurement.
+Content goes by DATA also where CHUNKING is offered: stuffing costs little (see tests/wire), so BDAT
+would save nothing but a round trip, and send the content before a recipient is known to be taken.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from estafeta.wire.smtp_client.events import (
     TlsDeclined,
     TlsProceed,
 )
-from estafeta.wire.smtp_client.machine import ClientMechanism, SmtpClient, State
+from estafeta.wire.smtp_client.machine import SmtpClient, State
 from estafeta.wire.smtp_client.offer import Offer, parse_offer
 from estafeta.wire.smtp_client.replies import MalformedReply, ReplyReader
 
@@ -32,7 +33,6 @@ __all__ = [
     "AuthenticationFailed",
     "Broken",
     "Bye",
-    "ClientMechanism",
     "Closing",
     "ContentWanted",
     "Declined",

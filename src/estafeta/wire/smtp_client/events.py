@@ -67,10 +67,11 @@ class Bye(msgspec.Struct, frozen=True):
 
 
 class Broken(msgspec.Struct, frozen=True):
-    """The connection ended or the peer no longer speaks SMTP. cut: it ended without a word."""
+    """The session is over without a reply: the connection ended, the driver gave up waiting
+    (`abandon`), or the peer does not speak SMTP."""
 
     text: str
-    cut: bool = False
+    why: Literal["cut", "abandoned", "malformed"]
 
 
 Event = (

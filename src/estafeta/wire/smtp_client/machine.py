@@ -26,10 +26,11 @@ import binascii
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
-from typing import Protocol
+from typing import Literal
 
 from estafeta.mail.envelope import Envelope
 from estafeta.mail.outcome import Reply
+from estafeta.wire.sasl import ClientMechanism, SaslError
 from estafeta.wire.smtp_client.commands import mail_command, rcpt_command
 from estafeta.wire.smtp_client.dots import DotStuffer
 from estafeta.wire.smtp_client.events import (
@@ -61,21 +62,6 @@ class State(Enum):
     ENDING = "ending"
     QUITTING = "quitting"
     DONE = "done"
-
-
-class ClientMechanism(Protocol):
-    """The client's side of a SASL mechanism (`wire.sasl`)."""
-
-    @property
-    def name(self) -> str: ...
-
-    def initial(self) -> bytes | None:
-        """The initial response, None where the mechanism waits for the server's word."""
-        ...
-
-    def respond(self, challenge: bytes) -> bytes:
-        """Raises ValueError when the server's challenge is wrong: the exchange is given up."""
-        ...
 
 
 class SmtpClient:
@@ -133,18 +119,18 @@ class SmtpClient:
         if self.state is State.DONE:
             return
         if not data:
-            self._break("connection closed by the server without a reply", cut=True)
+            self._break("the server closed the connection without a reply", "cut")
             return
         try:
             replies = self._reader.feed(data)
             for reply in replies:
                 self._take(reply)
         except MalformedReply as fault:
-            self._break(str(fault))
+            self._break(str(fault), "malformed")
             return
         # RFC 3207 §4.2: what lies behind the 220 in the clear could be anybody's.
         if self.state is State.TLS and not self._expected and self._reader.pending:
-            self._break("bytes in the clear behind the reply to STARTTLS")
+            self._break("bytes in the clear behind the reply to STARTTLS", "malformed")
 
     def take_output(self) -> bytes:
         """What is to be sent, once."""
@@ -243,6 +229,11 @@ class SmtpClient:
         self.state = State.QUITTING
         self._send(b"QUIT\r\n", self._on_quit)
 
+    def abandon(self, text: str) -> None:
+        """The driver waits no longer, or its connection broke; `text` says why."""
+        if self.state is not State.DONE:
+            self._break(text, "abandoned")
+
     # Opening.
 
     def _on_greeting(self, reply: Reply) -> None:
@@ -277,9 +268,9 @@ class SmtpClient:
         self.state = State.READY
         self._events.append(Ready(offer))
 
-    def _decline(self, stage: str, reply: Reply) -> None:
+    def _decline(self, stage: Literal["greeting", "hello"], reply: Reply) -> None:
         self.state = State.DONE
-        self._events.append(Declined("greeting" if stage == "greeting" else "hello", reply))
+        self._events.append(Declined(stage, reply))
 
     # TLS and AUTH.
 
@@ -300,7 +291,7 @@ class SmtpClient:
             try:
                 challenge = base64.b64decode(reply.text.strip(), validate=True)
                 answer = base64.b64encode(mechanism.respond(challenge))
-            except (binascii.Error, ValueError):
+            except (binascii.Error, SaslError):
                 # RFC 4954 §4: "*" gives the exchange up; the reply to it is 501.
                 answer = b"*"
             self._send(answer + b"\r\n", self._on_auth)
@@ -308,6 +299,10 @@ class SmtpClient:
         self._mechanism = None
         self.state = State.READY
         if reply.code // 100 == 2:
+            try:
+                mechanism.finish()
+            except SaslError as error:
+                raise MalformedReply(str(error)) from None
             self._events.append(Authenticated(reply))
         else:
             self._events.append(AuthenticationFailed(reply))
@@ -416,8 +411,8 @@ class SmtpClient:
     def _close(self, reply: Reply) -> None:
         self._end(Closing(reply))
 
-    def _break(self, text: str, *, cut: bool = False) -> None:
-        self._end(Broken(text, cut))
+    def _break(self, text: str, why: Literal["cut", "abandoned", "malformed"]) -> None:
+        self._end(Broken(text, why))
 
     def _end(self, event: Event) -> None:
         """What the driver was about to be asked for is void; how a transaction ended is not."""

@@ -1,0 +1,93 @@
+"""job: what one attempt is given and what it reports."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Literal
+
+import msgspec
+
+from estafeta.mail.envelope import Envelope
+from estafeta.mail.outcome import Outcome
+from estafeta.mail.protocols import Content
+from estafeta.relay.limits import (
+    MESSAGES_PER_CONNECTION_MAX,
+    NOTES_MAX,
+    RECIPIENTS_MAX,
+    Timeouts,
+)
+from estafeta.resolve import TlsMode
+from estafeta.world.seams import TlsConfig
+
+NoteKind = Literal["dns", "connect", "tls", "auth", "mail", "reply"]
+Data = dict[str, str | int | float | bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """destination: domain (canonical) or address literal that all recipients share."""
+
+    destination: str
+    envelope: Envelope
+    content: Content
+
+
+class Note(msgspec.Struct, frozen=True):
+    """One step of the journey. at: seconds since the attempt began."""
+
+    at: float
+    kind: NoteKind
+    text: str
+    data: Data
+
+
+class Report(msgspec.Struct, frozen=True):
+    """outcomes: one for each recipient, in the envelope's order."""
+
+    outcomes: tuple[Outcome, ...]
+    notes: tuple[Note, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelaySettings:
+    """hello_name: our name in EHLO, a domain or an address literal. source_v4, source_v6: local
+    addresses to connect from, "" leaves it to the system.
+
+    tls: for hosts without a static route that says otherwise. tls_client: takes any certificate;
+    tls_verifying: for "verify". Without tls_client nothing is encrypted, and "require" defers.
+    """
+
+    hello_name: str
+    source_v4: str = ""
+    source_v6: str = ""
+    tls: TlsMode = "may"
+    tls_client: TlsConfig | None = None
+    tls_verifying: TlsConfig | None = None
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    messages_per_connection_max: int = MESSAGES_PER_CONNECTION_MAX
+    recipients_max: int = RECIPIENTS_MAX
+
+
+class Journey:
+    """Collects the notes of one attempt."""
+
+    __slots__ = ("_began", "_clock", "_left_out", "_notes")
+
+    def __init__(self) -> None:
+        self._clock = asyncio.get_running_loop().time
+        self._began = self._clock()
+        self._notes: list[Note] = []
+        self._left_out = 0
+
+    def note(self, kind: NoteKind, text: str, data: Data | None = None) -> None:
+        if len(self._notes) >= NOTES_MAX:
+            self._left_out += 1
+            return
+        self._notes.append(Note(self._clock() - self._began, kind, text, data or {}))
+
+    def report(self, outcomes: tuple[Outcome, ...]) -> Report:
+        if self._left_out:
+            at = self._clock() - self._began
+            self._notes.append(Note(at, "reply", f"{self._left_out} further notes", {}))
+        return Report(outcomes, tuple(self._notes))

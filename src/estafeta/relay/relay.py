@@ -1,0 +1,281 @@
+"""relay: one attempt to hand a message to its next keeper (RFC 5321 §5.1, step 5).
+
+Promises: `attempt` ends in one `Outcome` for each recipient and never raises for what DNS, network
+or peer do. After a session that failed as a whole the next address and the next host are tried.
+Before the final dot a lost connection costs nothing; after it the outcome says that the reply was
+lost (the message may be there twice). Sessions are kept for the next message.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from estafeta.explain.cause import cause_of
+from estafeta.mail.envelope import Envelope
+from estafeta.mail.outcome import Deferred, Delivered, Outcome, Refused, Reply
+from estafeta.mail.protocols import Meter, NoMeter
+from estafeta.relay.connect import Unreachable, connect
+from estafeta.relay.job import Job, Journey, RelaySettings, Report
+from estafeta.relay.limits import SESSIONS_PER_ATTEMPT_MAX
+from estafeta.relay.message import Fitted, Message
+from estafeta.relay.pool import Pool
+from estafeta.relay.session import Result, Session, SessionFailure, lost
+from estafeta.resolve import Host, Route, RouteFailure, Router, TlsMode
+from estafeta.wire.smtp_client import Closing
+from estafeta.world.seams import Endpoint, World
+
+NONCE_BITS = 144
+
+Terms = tuple[Endpoint, str, bool, TlsMode, str]
+"""What two messages must share to share a session: address, name, LMTP, TLS, login."""
+
+
+class Relay:
+    """One for a process; `attempt` may run many times at once."""
+
+    def __init__(
+        self, world: World, router: Router, settings: RelaySettings, meter: Meter | None = None
+    ) -> None:
+        self._world = world
+        self._router = router
+        self._settings = settings
+        self._meter = meter or NoMeter()
+        self._pool = Pool(settings.timeouts.idle)
+
+    async def attempt(self, job: Job) -> Report:
+        """One message to one destination; outcomes in the order of the envelope's recipients."""
+        journey = Journey()
+        route = await self._router.route(job.destination)
+        for note in route.notes:
+            journey.note("dns", note.text, note.data)
+        count = len(job.envelope.recipients)
+        if isinstance(route, RouteFailure):
+            outcomes: tuple[Outcome, ...] = (route.outcome,) * count
+        else:
+            attempt = _Attempt(self._world, self._settings, self._pool, route, job, journey)
+            outcomes = await attempt.run()
+        for outcome in outcomes:
+            self._meter.count("relay_outcomes", outcome=type(outcome).__name__)
+        return journey.report(outcomes)
+
+    async def close(self) -> None:
+        """Leaves the sessions that are kept."""
+        await self._pool.close()
+
+
+class _Attempt:
+    """The way of one job over the hosts of its route."""
+
+    def __init__(
+        self,
+        world: World,
+        settings: RelaySettings,
+        pool: Pool,
+        route: Route,
+        job: Job,
+        journey: Journey,
+    ) -> None:
+        self._world = world
+        self._settings = settings
+        self._pool = pool
+        self._route = route
+        self._journey = journey
+        self._envelope = job.envelope
+        self._message = Message(job.envelope, job.content, world.cpu)
+        self._tls: TlsMode = route.tls or settings.tls
+        self._sessions = 0
+        self._failure: Deferred | Refused | None = None
+
+    async def run(self) -> tuple[Outcome, ...]:
+        for host in self._route.hosts:
+            outcomes = await self._try_host(host)
+            if outcomes is not None:
+                return outcomes
+            if self._sessions >= SESSIONS_PER_ATTEMPT_MAX:
+                break
+        assert self._failure is not None
+        return (self._failure,) * len(self._envelope.recipients)
+
+    async def _try_host(self, host: Host) -> tuple[Outcome, ...] | None:
+        """None: no address of this host took part in a transaction."""
+        addresses = list(host.addresses)
+        in_the_clear: set[Endpoint] = set()
+        while addresses:
+            session = self._pool.take([self._terms(host.name, address) for address in addresses])
+            reused = session is not None
+            if session is None:
+                if self._sessions >= SESSIONS_PER_ATTEMPT_MAX:
+                    return None
+                session = await self._open(host, addresses, in_the_clear)
+                if session is None:
+                    continue
+            result, fitted = await self._transact(session)
+            if result is None:
+                return self._outcomes(fitted, None, session)
+            end = result.end
+            if end is None or result.content_begun or any(result.replies):
+                return self._outcomes(fitted, result, session)
+            # Nobody has been answered: the session failed, not the message.
+            if reused:
+                # It ended while it lay idle. That says nothing about the host: a fresh one.
+                self._journey.note("connect", f"kept session with {session.label} had ended")
+                continue
+            failure = (
+                _negative(end.reply, session.label)
+                if isinstance(end, Closing)
+                else lost(end, session.label)
+            )
+            self._journey.note("reply", f"{session.label}: {failure.reply}")
+            self._fail(failure)
+            addresses.remove(session.endpoint)
+        return None
+
+    def _terms(self, name: str, address: Endpoint) -> Terms:
+        credentials = self._route.credentials
+        user = credentials.user if credentials else ""
+        return address, name, self._route.lmtp, self._tls, user
+
+    async def _open(
+        self, host: Host, addresses: list[Endpoint], in_the_clear: set[Endpoint]
+    ) -> Session | None:
+        """A fresh session with the first address that answers; addresses that did not are taken
+        out of the list, and so is the one whose session failed. None: nothing came of it."""
+        try:
+            stream, endpoint, failures = await connect(self._world.net, addresses, self._settings)
+        except Unreachable as unreachable:
+            addresses.clear()
+            self._journey.note("connect", f"{host.name} cannot be reached: {unreachable}")
+            reply = Reply(451, "4.4.1", f"{host.name} cannot be reached: {unreachable}")
+            self._fail(Deferred(reply, "host-unreachable", host.name))
+            return None
+        for address, text in failures.items():
+            addresses.remove(address)
+            self._journey.note("connect", f"{host.name} {address}: {text}")
+        self._sessions += 1
+        session = Session(stream, endpoint, host.name, self._settings, lmtp=self._route.lmtp)
+        self._journey.note(
+            "connect",
+            f"connected to {session.label}",
+            {"host": host.name, "address": str(endpoint), "from": str(stream.local)},
+        )
+        tls: TlsMode = "none" if endpoint in in_the_clear else self._tls
+        try:
+            nonce = f"{self._world.dice.getrandbits(NONCE_BITS):x}"
+            await session.open(tls, self._route.credentials, nonce, self._journey)
+        except SessionFailure as failure:
+            if failure.handshake and tls == "may":
+                # Opportunistic: encryption that fails must not cost the mail (RFC 7435 §3).
+                in_the_clear.add(endpoint)
+                addresses.remove(endpoint)
+                addresses.insert(0, endpoint)
+                self._journey.note("tls", f"once more with {session.label}, in the clear")
+                return None
+            addresses.remove(endpoint)
+            self._journey.note("reply", f"no session with {session.label}: {failure}")
+            self._fail(failure.outcome)
+            return None
+        return session
+
+    async def _transact(self, session: Session) -> tuple[Result | None, Fitted]:
+        fitted = await self._message.fit(
+            session.offer, session.label, self._settings.recipients_max
+        )
+        if not fitted.send:
+            self._keep(session)
+            return None, fitted
+        envelope = self._envelope
+        if len(fitted.send) < len(envelope.recipients):
+            envelope = _only(envelope, fitted.send)
+        offer = session.offer
+        self._journey.note(
+            "mail",
+            f"{len(fitted.send)} recipients, {fitted.content.size} octets to {session.label}"
+            + (", converted to 7-bit" if fitted.converted else ""),
+            {
+                "host": session.label,
+                "recipients": len(fitted.send),
+                "size": fitted.content.size,
+                "tls": session.stream.tls is not None,
+                "dsn": offer.dsn,
+                "reused": session.used > 0,
+            },
+        )
+        result = await session.transact(
+            envelope, fitted.content, eight_bit=fitted.eight_bit, smtputf8=fitted.smtputf8
+        )
+        self._keep(session)
+        return result, fitted
+
+    def _keep(self, session: Session) -> None:
+        self._pool.give(self._terms(session.name, session.endpoint), session)
+
+    def _fail(self, failure: Deferred | Refused) -> None:
+        """What is reported if no host helps: a refusal only where every one refused."""
+        if self._failure is None or isinstance(failure, Deferred):
+            self._failure = failure
+
+    def _outcomes(
+        self, fitted: Fitted, result: Result | None, session: Session
+    ) -> tuple[Outcome, ...]:
+        settled = fitted.settled
+        if result is not None:
+            some_taken = any(reply is None or reply.positive for reply in result.replies)
+            for place, reply in zip(fitted.send, result.replies, strict=True):
+                if reply is None:
+                    settled[place] = _unanswered(result, session.label)
+                else:
+                    settled[place] = _outcome(reply, session.label, some_taken)
+            self._note_replies(result, session)
+        return tuple(settled[place] for place in range(len(self._envelope.recipients)))
+
+    def _note_replies(self, result: Result, session: Session) -> None:
+        """One note for each different reply."""
+        counts: dict[str, int] = {}
+        for reply in result.replies:
+            text = "no reply" if reply is None else str(reply)
+            counts[text] = counts.get(text, 0) + 1
+        for text, count in counts.items():
+            self._journey.note("reply", text, {"host": session.label, "recipients": count})
+        if result.end is not None:
+            end = result.end
+            text = str(end.reply) if isinstance(end, Closing) else end.text
+            self._journey.note("reply", f"session ended: {text}", {"host": session.label})
+
+
+def _only(envelope: Envelope, places: list[int]) -> Envelope:
+    recipients = tuple(envelope.recipients[place] for place in places)
+    return msgspec.structs.replace(envelope, recipients=recipients)
+
+
+def _negative(reply: Reply, label: str) -> Deferred | Refused:
+    if reply.permanent:
+        return Refused(reply, cause_of(reply), label)
+    return Deferred(reply, cause_of(reply), label)
+
+
+def _outcome(reply: Reply, label: str, some_taken: bool) -> Outcome:
+    if reply.positive:
+        return Delivered(reply, label)
+    if some_taken and _too_many(reply):
+        # RFC 5321 §4.5.3.1.10: the others were taken; these may be sent at once.
+        return Deferred(reply, "too-many-recipients", label, 0.0)
+    return _negative(reply, label)
+
+
+def _too_many(reply: Reply) -> bool:
+    if reply.code == 452:
+        return reply.status in ("", "4.5.3")
+    # RFC 821 said 552 where RFC 5321 §4.5.3.1.10 says 452.
+    return reply.code == 552 and reply.status == "5.5.3"
+
+
+def _unanswered(result: Result, label: str) -> Deferred | Refused:
+    """The session ended before this recipient had its reply."""
+    end = result.end
+    assert end is not None
+    if isinstance(end, Closing):
+        return _negative(end.reply, label)
+    if result.dot_sent:
+        text = f"{label}: {end.text} after the message was sent; it may have arrived"
+        return Deferred(Reply(451, "4.4.2", text), "reply-lost", label)
+    return lost(end, label)
