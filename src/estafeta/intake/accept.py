@@ -6,7 +6,10 @@ recipient, a queue row for each other, a ledger row for every one. The answer is
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+
+import structlog
 
 from estafeta.intake.prepared import Incoming, Jobs, Place, PreparedAcceptance
 from estafeta.intake.target import Directory, Target, ToAccount, accounts_of
@@ -16,13 +19,16 @@ from estafeta.mail.outcome import Refused, Reply
 from estafeta.mail.protocols import Content, Meter
 from estafeta.queue.contract import Notice, Prepared
 from estafeta.queue.notices import Notices
+from estafeta.store import ledger
 from estafeta.store.accounts import domain
 from estafeta.store.bodies import INLINE_MAX, Bodies, Body
-from estafeta.store.engine import Store, Tx
-from estafeta.store.ids import Ids
+from estafeta.store.engine import Store, StoreError, Tx
+from estafeta.store.ids import Ids, queue_id
 from estafeta.store.messages import Text
 from estafeta.store.rows import Acceptance
 from estafeta.world.seams import World
+
+log = structlog.get_logger("accept")
 
 
 class Acceptor:
@@ -49,6 +55,7 @@ class Acceptor:
         self._notices = notices
         self._meter = meter
         self._jobs: Jobs | None = None
+        self._confirming: set[asyncio.Task[None]] = set()
 
     def use(self, jobs: Jobs) -> None:
         """Hands work to the queue's runner, which needs us in turn and so comes later."""
@@ -77,8 +84,9 @@ class Acceptor:
             jobs=self._jobs,
             meter=self._meter,
         )
-        for notice in self._success_reports(prepared, incoming):
-            prepared.also(await self.prepare_notice(notice))
+        report = await self._success_report(prepared, incoming)
+        if report is not None:
+            prepared.also(await self.prepare_notice(report))
         return prepared
 
     async def prepare_notice(self, notice: Notice) -> Prepared:
@@ -136,22 +144,33 @@ class Acceptor:
     async def is_ours(self, destination: str) -> bool:
         return await self._store.read(lambda tx: domain(tx, destination)) is not None
 
+    def confirm(self, acceptance: int) -> None:
+        """The client knows of our 250: what comes again now is meant. Done beside, may get lost."""
+        task = asyncio.create_task(self._confirm(acceptance))
+        self._confirming.add(task)
+        task.add_done_callback(self._confirming.discard)
+
+    async def _confirm(self, acceptance: int) -> None:
+        try:
+            await self._store.run(lambda tx: ledger.confirm(tx, acceptance))
+        except StoreError as error:
+            log.warning("not confirmed", queue_id=queue_id(acceptance), error=str(error))
+
     # -- parts of a preparation ----------------------------------------------------------------
 
-    def _success_reports(self, prepared: PreparedAcceptance, incoming: Incoming) -> list[Notice]:
-        """One for the local recipients whose sender asked to be told (RFC 3461 §5.2.1)."""
-        if not incoming.envelope.reverse_path:
-            return []
+    async def _success_report(
+        self, prepared: PreparedAcceptance, incoming: Incoming
+    ) -> Notice | None:
+        """For the local recipients whose sender asked to be told (RFC 3461 §5.2.1)."""
+        envelope = incoming.envelope
         reached = [
             recipient
-            for recipient, target in zip(
-                incoming.envelope.recipients, incoming.targets, strict=True
-            )
+            for recipient, target in zip(envelope.recipients, incoming.targets, strict=True)
             if isinstance(target, ToAccount) and "SUCCESS" in recipient.notify
         ]
-        if not reached:
-            return []
-        return [self._notices.success(prepared.row, reached, incoming.body)]
+        if not reached or not envelope.reverse_path:
+            return None
+        return await self._notices.success(prepared.row, reached, incoming.body)
 
     async def _text(self, body: Body) -> Text:
         """What mailbox lists need, parsed once. Large bodies are parsed off the loop."""

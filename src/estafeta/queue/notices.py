@@ -6,7 +6,7 @@ failed together are in one. Its words come from `explain`, its form from `mail.r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
@@ -44,18 +44,18 @@ class Notices:
         *,
         host_name: str,
         postmaster: str,
-        language: Callable[[str], str],
+        language: Callable[[str], Awaitable[str]],
     ) -> None:
         self._world = world
         self._host_name = host_name
         self._postmaster = postmaster
         self._language = language
 
-    def failure(
+    async def failure(
         self, acceptance: Acceptance, failures: Sequence[Failure], content: Content, *, partly: bool
     ) -> Notice:
         """The bounce. partly: the message has other recipients."""
-        language = self._language(acceptance.reverse_path)
+        language = await self._language(acceptance.reverse_path)
         title, text = bounce_text(
             [_in_words(acceptance, failure) for failure in failures],
             language,
@@ -80,7 +80,7 @@ class Notices:
             "bounce", "failed", acceptance, recipients, content, title, text, language
         )
 
-    def success(
+    async def success(
         self,
         acceptance: Acceptance,
         reached: Sequence[Recipient],
@@ -90,7 +90,7 @@ class Notices:
         host: str = "",
     ) -> Notice:
         """For NOTIFY=SUCCESS. relayed: the reply of a server that does not report itself."""
-        language = self._language(acceptance.reverse_path)
+        language = await self._language(acceptance.reverse_path)
         title, text = success_text(
             [_written(recipient) for recipient in reached], language, relayed=relayed is not None
         )

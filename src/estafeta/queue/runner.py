@@ -146,7 +146,7 @@ class Queue:
             listening.close()
 
     async def stop(self, within: float) -> None:
-        """Takes nothing new, lets what has begun end within `within` seconds, gives back the rest."""
+        """Takes nothing new; what has begun has `within` seconds to end; the rest is given back."""
         self._stopping = True
         self._wake.set()
         if self._jobs:
@@ -176,7 +176,7 @@ class Queue:
                 log.warning("leases not renewed", error=str(error))
 
     async def _take_due(self) -> float:
-        """Leases and begins what is due. Returns seconds to wait before the next look, 0 for none."""
+        """Leases and begins what is due. Returns seconds until the next look, 0 for at once."""
         room = self._settings.total - sum(self._active.values())
         if room <= 0:
             return POLL_SECONDS
@@ -195,15 +195,15 @@ class Queue:
             for name in rows.due_destinations(tx, now, LEASE_DESTINATIONS_MAX, full):
                 places = self._settings.per_destination - self._active[name]
                 mine = [t for _, t in zip(range(places), tokens, strict=False)]
-                for leased in rows.lease(
+                leases = rows.lease(
                     tx,
                     name,
                     now=now,
                     until=self.lease_end(),
                     tokens=mine,
                     recipients_max=self._settings.recipients,
-                ):
-                    jobs.append(self._load(tx, leased))
+                )
+                jobs.extend(self._load(tx, leased) for leased in leases)
             return jobs
 
         for job in await self._store.run(unit):
@@ -292,17 +292,19 @@ class Queue:
             in_child,
         )
 
-    def _notices_about(self, done: Attempted, content: Content) -> list[Notice]:
+    async def _notices_about(self, done: Attempted, content: Content) -> list[Notice]:
         """The bounce first, as `settle` expects it; then reports of success."""
         found: list[Notice] = []
         failures = done.failures()
         if failures:
             partly = done.acceptance.recipients > len(failures)
-            found.append(self._notices.failure(done.acceptance, failures, content, partly=partly))
+            found.append(
+                await self._notices.failure(done.acceptance, failures, content, partly=partly)
+            )
         for n in done.relayed_silently():
             outcome = done.outcomes[n]
             found.append(
-                self._notices.success(
+                await self._notices.success(
                     done.acceptance,
                     [done.recipients[n]],
                     content,
@@ -317,7 +319,7 @@ class Queue:
         event = self._ids.next()
         notices = [
             await self._acceptor.prepare_notice(notice)
-            for notice in self._notices_about(done, content)
+            for notice in await self._notices_about(done, content)
         ]
         accounts = {a for notice in notices for a in notice.accounts}
         if done.child is not None:
