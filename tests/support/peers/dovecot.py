@@ -105,6 +105,7 @@ class Dovecot:
 
     folder: where it lives; its path short enough for a Unix socket. certificate: PEM with key and
     chain: TLS on ports of its own and by STARTTLS. settings: further lines of its configuration.
+    trace: a command that runs it (strace).
     """
 
     def __init__(
@@ -114,6 +115,7 @@ class Dovecot:
         certificate: Path | None = None,
         host: str = LOOPBACK,
         settings: Mapping[str, str] | None = None,
+        trace: Sequence[str] = (),
     ) -> None:
         self.peers: Peers = fetch()
         if not self.peers.versions["dovecot-core"].startswith("1:2.3."):
@@ -125,6 +127,7 @@ class Dovecot:
         self.imaps_port = free_port(host) if certificate else 0
         self.pop3s_port = free_port(host) if certificate else 0
         self.lmtp = folder / "lmtp"
+        self._trace = trace
         self._running: Running | None = None
         for name in ("run", "state", "mail"):
             (folder / name).mkdir(parents=True, exist_ok=True)
@@ -193,7 +196,7 @@ class Dovecot:
         # dovecot itself would run /usr/bin/doveconf first; started by doveconf it need not
         self._running = Running(
             [
-                *(self.peers.program("doveconf"), "-f", "service=master", "-c", configuration),
+                *(*self._trace, self.peers.program("doveconf"), "-f", "service=master", "-c", configuration),
                 *("-e", self.peers.program("dovecot"), "-F", "-c", configuration),
             ],
             self.folder / "dovecot.log",

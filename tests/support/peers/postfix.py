@@ -46,7 +46,7 @@ class Postfix:
     relayhost: next hop of everything not local. transport: domain -> next hop. domains: taken as
     local, any user, stored in a Maildir by virtual(8). lmtp: deliver those to this socket instead.
     certificate: PEM with key and chain: offers STARTTLS. ca: PEM of the CAs trusted as a client.
-    settings: further lines of main.cf, which win.
+    settings: further lines of main.cf, which win. trace: a command that runs it (strace).
 
     >>> with Postfix(tmp, relayhost=("127.0.0.1", 2525)) as postfix:
     ...     postfix.sendmail("a@a.example", ["b@b.example"], message)
@@ -66,12 +66,14 @@ class Postfix:
         settings: Mapping[str, str] | None = None,
         host: str = LOOPBACK,
         port: int | None = None,
+        trace: Sequence[str] = (),
     ) -> None:
         self.peers: Peers = fetch()
         self.folder = folder
         self.host = host
         self.port = port or free_port(host)
         self.hostname = hostname
+        self._trace = trace
         self._running: Running | None = None
         etc = folder / "etc"
         for name in ("etc", "data", "mail", *(f"spool/{queue}" for queue in QUEUES)):
@@ -194,7 +196,7 @@ class Postfix:
     def start(self) -> None:
         """Starts it; returns when it accepts connections. Raises: DidNotHappen."""
         self._running = Running(
-            [self.peers.program("master"), "-c", self.folder / "etc", "-d"],
+            [*self._trace, self.peers.program("master"), "-c", self.folder / "etc", "-d"],
             self.folder / "maillog",
             self._environment(),
         )
