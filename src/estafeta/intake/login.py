@@ -18,7 +18,9 @@ class Login:
     """Feed it responses until `step` returns None: then `account`, or None and `failure`."""
 
     def __init__(self, mechanism: str, authenticator: Authenticator, dice: random.Random) -> None:
-        self._machine = sasl.server_mechanism(mechanism, nonce=f"{dice.getrandbits(144):036x}")
+        self._machine = sasl.server_mechanism(
+            mechanism, nonce=f"{dice.getrandbits(144):036x}", secret=authenticator.secret
+        )
         self._authenticator = authenticator
         self._found: Account | None = None
         self.account: Account | None = None
@@ -32,24 +34,25 @@ class Login:
         answer = self._machine.step(response)
         while True:
             match answer:
-                case sasl.Challenge(data):
-                    return data
-                case sasl.CheckPassword(authcid, _, password):
-                    self._found = await self._authenticator.check(_address(authcid), password)
+                case sasl.Challenge():
+                    return answer.data
+                case sasl.CheckPassword():
+                    name = _address(answer.authcid)
+                    self._found = await self._authenticator.check(name, answer.password)
                     answer = self._machine.password_checked(self._found is not None)
-                case sasl.LookUpKeys(authcid, _):
-                    self._found, keys = await self._authenticator.scram(_address(authcid))
+                case sasl.LookUpKeys():
+                    self._found, keys = await self._authenticator.scram(_address(answer.authcid))
                     answer = self._machine.keys(keys)
-                case sasl.Success(authcid, authzid):
-                    if authzid and _address(authzid) != _address(authcid):
+                case sasl.Success():
+                    if answer.authzid and _address(answer.authzid) != _address(answer.authcid):
                         self.failure = "may not act for another"
                     elif self._found is None:
                         self.failure = "unknown or disabled account"
                     else:
                         self.account = self._found
                     return None
-                case sasl.Failure(reason):
-                    self.failure = reason
+                case sasl.Failure():
+                    self.failure = answer.reason
                     return None
 
 

@@ -74,18 +74,29 @@ class SmtpService:
             if not self._clients[host]:
                 del self._clients[host]
 
-    async def stop(self, within: float) -> None:
-        """Returns when all sessions have ended; after `within` seconds the rest is cut."""
+    def use(self, desk: Desk) -> None:
+        """Sessions from now on are of this desk: settings and certificates were read again."""
+        self._desk = desk
+
+    def drain(self) -> None:
+        """No further transaction: 421 to who comes and to who is idle."""
         self._stopping = True
-        tasks = list(self._sessions.values())
         for session in list(self._sessions):
             session.stop()
-        if tasks:
-            _, late = await asyncio.wait(tasks, timeout=within)
-            for task in late:
+
+    async def stop(self) -> None:
+        """Returns when all sessions have ended; cancelled, it cuts those that have not."""
+        self.drain()
+        tasks = list(self._sessions.values())
+        if not tasks:
+            return
+        try:
+            await asyncio.wait(tasks)
+        except asyncio.CancelledError:
+            for task in tasks:
                 task.cancel()
-            if late:
-                await asyncio.wait(late)
+            await asyncio.wait(tasks)
+            raise
 
     def _refusal(self, host: str) -> Reply | None:
         name = self._desk.profile.host_name

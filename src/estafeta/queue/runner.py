@@ -145,17 +145,25 @@ class Queue:
                 task.cancel()
             listening.close()
 
-    async def stop(self, within: float) -> None:
-        """Takes nothing new; what has begun has `within` seconds to end; the rest is given back."""
+    def drain(self) -> None:
+        """Takes nothing new."""
         self._stopping = True
         self._wake.set()
-        if self._jobs:
-            _, late = await asyncio.wait(self._jobs, timeout=within)
-            for task in late:
-                task.cancel()
-            if late:
-                await asyncio.wait(late)
-                await self._store.run(lambda tx: rows.give_back(tx, self._now()))
+
+    async def stop(self) -> None:
+        """Returns when what has begun has ended; cancelled, it cuts it and gives the rows back."""
+        self.drain()
+        jobs = list(self._jobs)
+        if not jobs:
+            return
+        try:
+            await asyncio.wait(jobs)
+        except asyncio.CancelledError:
+            for job in jobs:
+                job.cancel()
+            await asyncio.wait(jobs)
+            await self._store.run(lambda tx: rows.give_back(tx, self._now()))
+            raise
 
     async def _hear(self, listening: Listening) -> None:
         while True:
