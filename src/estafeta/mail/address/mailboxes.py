@@ -37,16 +37,16 @@ class Group(msgspec.Struct, frozen=True):
     members: tuple[Mailbox, ...]
 
 
-# One mailbox as programs write it: nothing to unquote, no comment, no group.
-_WORD = r'[^"\\\s<>()@,;:\[\]]+'
+# One mailbox as programs write it, and the comma after it: nothing to unquote, no comment, no
+# group.
+_WORD = r'[^"\\\s<>()@,;:\[\]]++'
 _SIMPLE = re.compile(
     rf"""[ \t]*+(?:
-    (?: "([^"\\\r\n]*)" | ([^"\\\r\n<>()@,;:\[\]]*+) ) [ \t]*+ <({_WORD})@({_WORD})>
+    (?: "([^"\\\r\n]*+)" | ([^"\\\r\n<>()@,;:\[\]]*+) ) [ \t]*+ <({_WORD})@({_WORD})>
     | ({_WORD})@({_WORD})
-    )[ \t]*+\Z""",
+    )[ \t]*+(?:,|\Z)""",
     re.VERBOSE,
 )
-_TRICKY = re.compile(r'["(:;\\\[]')
 _FOLD = re.compile(r"\r?\n")
 _PAIR = re.compile(r"\\(.)", re.DOTALL)
 _SPACES = re.compile(r"[ \t]{2,}")
@@ -94,22 +94,15 @@ def parse_raw(value: str) -> list[Mailbox | Group]:
     """As `parse_address_list`, encoded words in names left as they are (what ENVELOPE gives)."""
     if "\n" in value:
         value = _FOLD.sub("", value)
-    if _TRICKY.search(value) is None:
-        entries: list[Mailbox | Group] = []
-        for item in value.split(",") if "," in value else (value,):
-            match = _SIMPLE.match(item)
-            if match is None:
-                if item.strip(" \t\r"):
-                    break
-                continue
-            entries.append(_simple(match))
-        else:
-            return entries
-    else:
-        match = _SIMPLE.match(value)
-        if match is not None:
-            return [_simple(match)]
-    return _Parser(value).run()
+    entries: list[Mailbox | Group] = []
+    at, end = 0, len(value)
+    while at < end:
+        match = _SIMPLE.match(value, at)
+        if match is None:
+            return _Parser(value).run()
+        entries.append(_simple(match))
+        at = match.end()
+    return entries
 
 
 def _simple(match: re.Match[str]) -> Mailbox:

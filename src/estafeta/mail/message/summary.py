@@ -27,6 +27,9 @@ _TAG = re.compile(r"<[^<>]*+(?:>|\Z)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+")
 
 
+_FIRST_OCTETS = 320
+
+
 class Summary(msgspec.Struct):
     """envelope, bodystructure, body: IMAP forms. index: for `section`.
 
@@ -87,15 +90,22 @@ def preview(data: Buffer, root: Part) -> str:
         raw = decode_base64(raw)
     elif part.encoding == b"quoted-printable":
         raw = binascii.a2b_qp(raw)
+    charset = part.parameter("charset") or ""
     if part.subtype == b"html":
-        text = decode_charset(raw, part.parameter("charset") or "")
-        text = html.unescape(_TAG.sub(" ", _HIDDEN.sub(" ", text)))
-    else:
-        # four octets a character, and as much again for white space
-        text = decode_charset(raw[: PREVIEW_CHARACTERS_MAX * 8], part.parameter("charset") or "")
+        text = decode_charset(raw, charset)
+        return _one_line(html.unescape(_TAG.sub(" ", _HIDDEN.sub(" ", text))))
+    # Nearly always the first octets are enough.
+    text = _one_line(decode_charset(raw[:_FIRST_OCTETS], charset))
+    if len(text) < PREVIEW_CHARACTERS_MAX and len(raw) > _FIRST_OCTETS:
+        text = _one_line(decode_charset(raw, charset))
+    return text
+
+
+def _one_line(text: str) -> str:
+    text = " ".join(text.split())
     if not text.isprintable():
-        text = _CONTROL.sub(" ", text)
-    return " ".join(text.split())[:PREVIEW_CHARACTERS_MAX]
+        text = " ".join(_CONTROL.sub(" ", text).split())
+    return text[:PREVIEW_CHARACTERS_MAX]
 
 
 def _text_part(root: Part) -> Part | None:
