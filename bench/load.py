@@ -12,9 +12,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from bench.measure import Load
 from tests.support.peers.packages import Peers
 from tests.support.peers.process import LOOPBACK, DidNotHappen, Running, free_port
+
+from bench.measure import Load
 
 SOURCE_TIMEOUT_S = 300
 

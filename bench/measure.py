@@ -101,5 +101,7 @@ def peak_of_largest(sessions: Iterable[int]) -> int:
                 status = Path(f"/proc/{pid}/status").read_text()
             except OSError:
                 continue
-            peaks += [int(x.split()[1]) * 1024 for x in status.splitlines() if x.startswith("VmHWM")]
+            peaks += [
+                int(x.split()[1]) * 1024 for x in status.splitlines() if x.startswith("VmHWM")
+            ]
     return max(peaks)

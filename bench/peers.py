@@ -10,13 +10,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from bench.load import Sink, send
-from bench.measure import Load, Run, Stopwatch
-from bench.visible import log_in, wait_visible
 from tests.support.peers.dovecot import PASSWORD, Dovecot
 from tests.support.peers.packages import fetch
 from tests.support.peers.postfix import Postfix
 from tests.support.peers.process import wait_for
+
+from bench.load import Sink, send
+from bench.measure import Load, Run, Stopwatch
+from bench.visible import log_in, wait_visible
 
 DOMAIN = "bench.example"
 DRAIN_TIMEOUT_S = 120.0

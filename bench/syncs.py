@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from bench.measure import Load, Side
 from tests.support.peers.packages import fetch
+
+from bench.measure import Load, Side
 
 # Every call that syncs data to the disk.
 CALLS = ("fsync", "fdatasync", "sync_file_range", "msync", "sync", "syncfs")

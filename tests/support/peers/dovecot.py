@@ -194,11 +194,11 @@ class Dovecot:
         """Starts it; returns when it accepts connections. Raises: DidNotHappen."""
         configuration = self.folder / "dovecot.conf"
         # dovecot itself would run /usr/bin/doveconf first; started by doveconf it need not
+        command: list[str | Path] = [*self._trace]
+        command += [self.peers.program("doveconf"), "-f", "service=master", "-c", configuration]
+        command += ["-e", self.peers.program("dovecot"), "-F", "-c", configuration]
         self._running = Running(
-            [
-                *(*self._trace, self.peers.program("doveconf"), "-f", "service=master", "-c", configuration),
-                *("-e", self.peers.program("dovecot"), "-F", "-c", configuration),
-            ],
+            command,
             self.folder / "dovecot.log",
             self._environment(),
         )

@@ -1,0 +1,110 @@
+"""python -m bench: estafeta beside Postfix and Dovecot, by turns, in one run.
+
+Inbound: smtp-source to port 25, until every message is visible in IMAP. Relay: smtp-source to
+submission, until every message is at smtp-sink. Needs no root; fetches the peers' packages.
+Compare ratios of one run, not figures of different days.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from tests.support.peers.packages import Unavailable, fetch
+
+from bench.contest import Build, contest
+from bench.measure import Load
+from bench.ours import EstafetaInbound, EstafetaRelay
+from bench.peers import PostfixDovecot, PostfixRelay
+from bench.report import ratio, show
+
+INBOUND_RATIO_MIN = 8.0
+RELAY_RATIO_MIN = 3.0
+
+TURNS = 5
+RUN_SECONDS = 5.0
+QUICK_TURNS = 2
+QUICK_RUN_SECONDS = 1.5
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    usual = Load()
+    add = parser.add_argument
+    add("--quick", action="store_true", help="a short run, for a first impression")
+    add("--only", choices=["inbound", "relay"], help="one of the two")
+    add("--turns", type=int, help=f"runs of each side, {TURNS} or more to compare by")
+    add("--seconds", type=float, help="wanted length of a run")
+    add("--size", type=int, default=usual.size, help="octets of a message")
+    add("--sessions", type=int, default=usual.sessions, help="connections of the client")
+    add("--no-syncs", action="store_true", help="do not count syncs (strace)")
+    add("--json", type=Path, metavar="FILE", help="write everything measured; - for stdout")
+    given = parser.parse_args()
+
+    on_stdout = str(given.json) == "-"
+    console = Console(stderr=on_stdout)
+    load = Load(given.size, given.sessions)
+    turns = given.turns or (QUICK_TURNS if given.quick else TURNS)
+    seconds = given.seconds or (QUICK_RUN_SECONDS if given.quick else RUN_SECONDS)
+    try:
+        peers = fetch()
+    except Unavailable as reason:
+        console.print(f"the peers cannot be had: {reason}")
+        return 1
+
+    ours_inbound = functools.partial(EstafetaInbound, turns=turns + 1)
+    contests: list[tuple[str, list[Build], float]] = [
+        (
+            "inbound: port 25 until visible in IMAP",
+            [PostfixDovecot, ours_inbound],
+            INBOUND_RATIO_MIN,
+        ),
+        ("relay: submission until at smtp-sink", [PostfixRelay, EstafetaRelay], RELAY_RATIO_MIN),
+    ]
+    machine = f"{platform.platform()}, {os.cpu_count()} CPUs, Python {platform.python_version()}"
+    measured: dict[str, Any] = {}
+    everything = {
+        "machine": machine,
+        "peers": {name: peers.versions[name] for name in ("postfix", "dovecot-core")},
+        "load": {"size": load.size, "sessions": load.sessions},
+        "contests": measured,
+    }
+    console.print(f"{everything['machine']}; {everything['peers']}", highlight=False)
+    for title, builds, wanted in contests:
+        if given.only and not title.startswith(given.only):
+            continue
+        results = contest(
+            builds,
+            load,
+            turns=turns,
+            seconds=seconds,
+            syncs=not (given.no_syncs or given.quick),
+            progress=lambda text: console.print(text, style="dim"),
+        )
+        show(f"{title}, {load.size} octets, {load.sessions} sessions", results, wanted, console)
+        measured[title.partition(":")[0]] = {
+            "ratio": ratio(results),
+            "promised": wanted,
+            "results": [result.as_json() for result in results],
+        }
+    if given.json:
+        text = json.dumps(everything, indent=1) + "\n"
+        if on_stdout:
+            sys.stdout.write(text)
+        else:
+            given.json.write_text(text)
+    return 0
+
+
+sys.exit(main())
