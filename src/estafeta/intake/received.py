@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from estafeta.intake.role import Client, Transaction
-from estafeta.mail.dates import date_now
+from estafeta.mail.dates import format_date
 from estafeta.store.ids import queue_id
 
 
@@ -20,7 +20,7 @@ def received_field(
         f"Received: from {client.hello} ([{literal}]){secured}\r\n"
         f"\tby {host_name} with {protocol_name(client, transaction, role)}"
         f" id {queue_id(transaction.id)}{recipient};\r\n"
-        f"\t{date_now(now)}\r\n"
+        f"\t{format_date(now)}\r\n"
     ).encode("utf-8", "surrogateescape")
 
 

@@ -74,10 +74,6 @@ class SmtpService:
             if not self._clients[host]:
                 del self._clients[host]
 
-    def use(self, desk: Desk) -> None:
-        """Sessions from now on are of this desk: settings and certificates were read again."""
-        self._desk = desk
-
     def drain(self) -> None:
         """No further transaction: 421 to who comes and to who is idle."""
         self._stopping = True

@@ -216,10 +216,7 @@ class Session:
 
     async def _auth_begin(self, event: events.AuthBegin) -> None:
         self._login = Login(event.mechanism, self._desk.authenticator, self._desk.world.dice)
-        if event.initial is None and self._login.client_first:
-            self._machine.challenge(b"")
-        else:
-            await self._auth_step(event.initial)
+        await self._auth_step(event.initial)
 
     async def _auth_data(self, event: events.AuthData) -> None:
         await self._auth_step(event.data)

@@ -88,6 +88,15 @@ def count(message: bytes, name: str) -> int:
     return head.count(b"\n%b:" % wanted) + head.startswith(b"%b:" % wanted)
 
 
+def message_id(message: bytes) -> str:
+    """The Message-ID with its angle brackets, or "" where there is none that could be searched for:
+    white space or more than 998 octets are no Message-ID (RFC 5322 §3.6.4)."""
+    value = next(iter(find(message, "Message-ID")), b"").strip()
+    if len(value) > LINE_OCTETS_MAX or len(value.split()) != 1:
+        return ""
+    return decode_charset(value)
+
+
 def date_now(seconds: float) -> str:
     """The value of a Date field for seconds since 1970 UTC (RFC 5322 §3.3)."""
     return format_date(seconds)

@@ -94,17 +94,17 @@ class Notices:
         title, text = success_text(
             [_written(recipient) for recipient in reached], language, relayed=relayed is not None
         )
+        kind: Kind = "relayed" if relayed else "delivered"
         recipients = [
             ReportRecipient(
                 final_recipient=_written(recipient),
-                action="relayed" if relayed else "delivered",
+                action=kind,
                 original_recipient=recipient.orcpt,
                 diagnostic=relayed,
                 remote_mta=host,
             )
             for recipient in reached
         ]
-        kind = "relayed" if relayed else "delivered"
         return self._notice("success", kind, acceptance, recipients, content, title, text, language)
 
     def _notice(

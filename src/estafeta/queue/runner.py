@@ -92,6 +92,10 @@ class Queue:
         self._wake = asyncio.Event()
         self._stopping = False
 
+    def use(self, settings: QueueSettings) -> None:
+        """From now on."""
+        self._settings = settings
+
     # -- work that begins with its acceptance --------------------------------------------------
 
     def claim(self, destination: str) -> int | None:

@@ -16,7 +16,7 @@ from estafeta.intake.role import Client, Transaction
 from estafeta.intake.target import Directory, Target, ToAccount
 from estafeta.mail import header as fields
 from estafeta.mail.address import canonical, mailboxes, parse_address_list
-from estafeta.mail.dates import date_now
+from estafeta.mail.dates import format_date
 from estafeta.mail.envelope import Recipient
 from estafeta.mail.outcome import Reply
 from estafeta.mail.words import decode_charset
@@ -99,7 +99,7 @@ class SubmissionRole:
             added.append(f"Message-ID: {message_id}\r\n".encode())
         transaction.message_id = message_id
         if not fields.count(header, "Date"):
-            added.append(f"Date: {date_now(self._clock.now())}\r\n".encode())
+            added.append(f"Date: {format_date(self._clock.now())}\r\n".encode())
         return b"".join((*added, fields.remove(header, _PRIVATE_FIELDS)))
 
     async def verify(self, client: Client, transaction: Transaction) -> Reply | None:

@@ -1,0 +1,311 @@
+"""Assemble: the one file that knows every room, and how they are put together over one World.
+
+An `Installation` is everything that runs for one estafeta.toml: the same object serves a machine,
+takes part in the demo, and lives in the simulated world.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+
+import msgspec
+
+from estafeta.deliver.directory import LocalDirectory
+from estafeta.deliver.inbound import InboundRole
+from estafeta.deliver.place import place
+from estafeta.explain.words import pick_language
+from estafeta.intake.accept import Acceptor
+from estafeta.intake.role import Role
+from estafeta.intake.server import Network, SmtpService
+from estafeta.intake.session import Desk
+from estafeta.mail.envelope import Envelope
+from estafeta.mail.protocols import Content, Meter
+from estafeta.office.config import Config, Listener
+from estafeta.office.config import Route as RouteSetting
+from estafeta.office.doors import ANY, Door, Doors
+from estafeta.office.http import Check
+from estafeta.office.sender import Sender
+from estafeta.queue import rows as queue_rows
+from estafeta.queue.notices import Notices
+from estafeta.queue.plan import RetryPlan
+from estafeta.queue.runner import Queue, QueueSettings
+from estafeta.read import ImapServer, Pop3Server, ReadSettings
+from estafeta.relay import Job, Relay, RelaySettings, Report
+from estafeta.resolve import (
+    Credentials,
+    EgressGuard,
+    Resolver,
+    Router,
+    StaticRoute,
+    StaticRoutes,
+    TlsMode,
+)
+from estafeta.store import accounts
+from estafeta.store.bodies import Bodies
+from estafeta.store.credentials import Authenticator
+from estafeta.store.engine import Store, Tx
+from estafeta.store.ids import Ids
+from estafeta.submit.submission import SubmissionRole
+from estafeta.wire.sasl import MECHANISMS
+from estafeta.wire.smtp_server.profile import Profile
+from estafeta.world.seams import Endpoint, TlsConfig, World
+
+TLS_MODES: dict[str, TlsMode] = {
+    "none": "none",
+    "opportunistic": "may",
+    "required": "require",
+    "verified": "verify",
+}
+
+
+class Outside(msgspec.Struct, frozen=True):
+    """What an installation needs from outside besides the world.
+
+    tls_server: what listeners show; None where nothing speaks TLS. tls_client: takes any
+    certificate; tls_verifying: chain and name must hold. dns_servers: recursive resolvers.
+    """
+
+    dns_servers: tuple[Endpoint, ...]
+    tls_server: TlsConfig | None = None
+    tls_client: TlsConfig | None = None
+    tls_verifying: TlsConfig | None = None
+
+
+class Installation:
+    """All rooms of one installation over one open store. See office.service for its life."""
+
+    def __init__(
+        self, config: Config, world: World, store: Store, outside: Outside, meter: Meter
+    ) -> None:
+        self.config = config
+        self.world = world
+        self.store = store
+        self.meter = meter
+        self._outside = outside
+        server = config.server
+        self.ids = Ids(world.clock, world.dice)
+        self.bodies = Bodies(world.disk, self.ids)
+        self.authenticator = Authenticator(store, world)
+        self._directory = LocalDirectory(postmaster=server.postmaster).look_up
+        notices = Notices(
+            world,
+            host_name=server.hostname,
+            postmaster=server.postmaster,
+            language=self._language,
+        )
+        self.acceptor = Acceptor(
+            store=store,
+            bodies=self.bodies,
+            ids=self.ids,
+            world=world,
+            directory=self._directory,
+            place=place,
+            notices=notices,
+            meter=meter,
+        )
+        self.resolver = Resolver(
+            world, outside.dns_servers, try_seconds=config.dns.timeout, meter=meter
+        )
+        self.relay = Relay(world, self._router(), self._relay_settings(), meter)
+        self.queue = Queue(
+            store=store,
+            bodies=self.bodies,
+            ids=self.ids,
+            world=world,
+            attempt=self._attempt,
+            acceptor=self.acceptor,
+            notices=notices,
+            settings=_queue_settings(config),
+            meter=meter,
+        )
+        self.acceptor.use(self.queue)
+        self.sender = Sender(self.queue, self.relay, self.resolver)
+        self.doors = Doors(world.net, [self._door(x) for x in config.listener if x.role != "http"])
+
+    def health_checks(self) -> dict[str, Check]:
+        """For /healthz: the store answers, the listeners are open."""
+
+        async def store() -> str:
+            await self.store.read(queue_rows.size)
+            return ""
+
+        async def listeners() -> str:
+            return "" if self.doors.endpoints else "none is open"
+
+        return {"store": store, "listeners": listeners}
+
+    def reconfigure(self, config: Config, outside: Outside) -> None:
+        """For sessions and attempts from now on; listeners, names and the store stay."""
+        self.config = msgspec.structs.replace(
+            config, server=self.config.server, listener=self.config.listener
+        )
+        self._outside = outside
+        self.relay.use(self._router(), self._relay_settings())
+        self.queue.use(_queue_settings(self.config))
+        self.doors.use([self._door(x) for x in self.config.listener if x.role != "http"])
+
+    # -- what the rooms are handed -------------------------------------------------------------
+
+    async def _attempt(self, destination: str, envelope: Envelope, content: Content) -> Report:
+        return await self.relay.attempt(Job(destination, envelope, content))
+
+    async def _language(self, address: str) -> str:
+        """Of the account with that address, of its domain, or the installation's."""
+
+        def wishes(tx: Tx) -> list[str]:
+            account = accounts.account(tx, address.lower())
+            domain = accounts.domain(tx, address.rpartition("@")[2])
+            return [found.language for found in (account, domain) if found is not None]
+
+        return pick_language(
+            *(wish for wish in await self.store.read(wishes) if wish), self.config.server.language
+        )
+
+    def _router(self) -> Router:
+        config = self.config
+        own = [
+            Endpoint(listener.address, listener.port)
+            for listener in config.listener
+            if listener.role == "mx" and listener.address != "*"
+        ]
+        return Router(
+            self.world,
+            self.resolver,
+            own_names=[config.server.hostname],
+            own_endpoints=own,
+            static=StaticRoutes({r.domain: _static_route(r) for r in config.relay.routes}),
+            port=config.relay.port,
+            no_mx=config.relay.no_mx,
+            guard=EgressGuard(config.relay.allow_networks),
+        )
+
+    def _relay_settings(self) -> RelaySettings:
+        relay = self.config.relay
+        return RelaySettings(
+            hello_name=relay.hello_name,
+            source_v4=relay.source_ipv4,
+            source_v6=relay.source_ipv6,
+            tls=TLS_MODES[relay.tls],
+            tls_client=self._outside.tls_client,
+            tls_verifying=self._outside.tls_verifying,
+        )
+
+    # -- listeners -----------------------------------------------------------------------------
+
+    def _door(self, listener: Listener) -> Door:
+        tls = self._outside.tls_server if listener.tls != "none" else None
+        implicit = tls if listener.tls == "implicit" else None
+        if listener.role in ("mx", "submission", "lmtp"):
+            smtp = self.config.smtp
+            submission = listener.role == "submission"
+            service = SmtpService(
+                self._desk(listener),
+                relay_networks=networks(smtp.relay_networks) if submission else (),
+                plaintext_auth_networks=networks(smtp.plaintext_auth_networks),
+                sessions_max=smtp.connections_max,
+                per_client_max=smtp.connections_per_address_max,
+            )
+            return Door(listener, service.serve, service)
+        settings = ReadSettings(
+            hostname=self.config.server.hostname,
+            starttls=tls if listener.tls == "starttls" else None,
+            plaintext_auth_networks=networks(self.config.smtp.plaintext_auth_networks),
+            idle_seconds=self.config.imap.idle_timeout,
+            pop3_idle_seconds=self.config.pop3.idle_timeout,
+        )
+        kind = ImapServer if listener.role == "imap" else Pop3Server
+        server = kind(
+            store=self.store,
+            bodies=self.bodies,
+            authenticator=self.authenticator,
+            world=self.world,
+            settings=settings,
+            meter=self.meter,
+        )
+        return Door(listener, lambda stream: server.serve(stream, implicit_tls=implicit), server)
+
+    def _desk(self, listener: Listener) -> Desk:
+        config = self.config
+        tls = self._outside.tls_server if listener.tls != "none" else None
+        submission = listener.role == "submission"
+        role: Role
+        if submission:
+            role = SubmissionRole(
+                self.store,
+                self._directory,
+                clock=self.world.clock,
+                dice=self.world.dice,
+                host_name=config.server.hostname,
+                remembers=config.submission.remember_submissions,
+            )
+        else:
+            role = InboundRole(
+                "lmtp" if listener.role == "lmtp" else "mx", self.store, self._directory
+            )
+        return Desk(
+            profile=Profile(
+                role=role.name,
+                host_name=config.server.hostname,
+                size_max=config.smtp.size_max,
+                recipients_max=config.smtp.recipients_max,
+                tls_offered=tls is not None,
+                auth_mechanisms=MECHANISMS if submission else (),
+            ),
+            role=role,
+            acceptor=self.acceptor,
+            store=self.store,
+            bodies=self.bodies,
+            authenticator=self.authenticator,
+            ids=self.ids,
+            world=self.world,
+            meter=self.meter,
+            tls=tls,
+            implicit_tls=listener.tls == "implicit",
+            greeting_delay=config.smtp.greeting_delay if listener.role == "mx" else 0.0,
+        )
+
+
+def networks(texts: Sequence[str]) -> tuple[Network, ...]:
+    return tuple(ipaddress.ip_network(text) for text in texts)
+
+
+def parse_endpoint(text: str) -> Endpoint:
+    """From the form that config checked: "192.0.2.1:53" or "[::1]:53"."""
+    host, _, port = text.rpartition(":")
+    return Endpoint(host.removeprefix("[").removesuffix("]"), int(port))
+
+
+def http_endpoints(config: Config) -> list[Endpoint]:
+    return [
+        Endpoint(host, listener.port)
+        for listener in config.listener
+        if listener.role == "http"
+        for host in (ANY if listener.address == "*" else (listener.address,))
+    ]
+
+
+def _static_route(route: RouteSetting) -> StaticRoute:
+    credentials = None
+    if route.username:
+        credentials = Credentials(route.username, route.password)
+    return StaticRoute(
+        hosts=tuple((host, route.port) for host in route.hosts),
+        lmtp=route.protocol == "lmtp",
+        tls=TLS_MODES[route.tls] if route.tls else None,
+        credentials=credentials,
+    )
+
+
+def _queue_settings(config: Config) -> QueueSettings:
+    queue = config.queue
+    return QueueSettings(
+        plan=RetryPlan(
+            intervals=tuple(queue.retry),
+            repeat=queue.repeat,
+            give_up_after=queue.give_up_after,
+            retries_max=queue.retries_max,
+        ),
+        per_destination=queue.per_destination_concurrency,
+        total=queue.workers,
+    )

@@ -1,0 +1,40 @@
+"""Sender: the queue's runner with the relay and the resolver under it, as a component."""
+
+from __future__ import annotations
+
+import asyncio
+
+from estafeta.queue.runner import Queue
+from estafeta.relay import Relay
+from estafeta.resolve import Resolver
+
+
+class Sender:
+    """Starts after the store, before the listeners; stops after them."""
+
+    name = "queue"
+
+    def __init__(self, queue: Queue, relay: Relay, resolver: Resolver) -> None:
+        self._queue = queue
+        self._relay = relay
+        self._resolver = resolver
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._queue.run(), name="queue")
+
+    async def drain(self) -> None:
+        self._queue.drain()
+
+    async def stop(self) -> None:
+        """Returns when the attempts under way have ended; cancelled, it cuts them."""
+        try:
+            await self._queue.stop()
+        finally:
+            await self._relay.close()
+            await self._resolver.close()
+            if self._task is not None:
+                await asyncio.wait([self._task])
+
+    async def reload(self) -> None:
+        """Its settings come through `Installation.reconfigure`."""

@@ -1,0 +1,111 @@
+"""Serving: one installation as a process of this machine, from its file to its last answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import structlog
+
+from estafeta.office.assemble import Installation, Outside, http_endpoints, parse_endpoint
+from estafeta.office.config import Config
+from estafeta.office.config_read import read_config
+from estafeta.office.http import HttpServer, make_app
+from estafeta.office.metrics import PrometheusMeter
+from estafeta.office.privileges import Identity, drop, find_identity, prepare_folder
+from estafeta.office.service import Component, Service
+from estafeta.office.upkeep import Upkeep
+from estafeta.resolve import parse_resolv_conf
+from estafeta.store.open import open_store
+from estafeta.world.certificates import Authority
+from estafeta.world.real import real_world, run
+from estafeta.world.seams import World
+from estafeta.world.tls import client_config, server_config
+
+RESOLV_CONF = Path("/etc/resolv.conf")
+
+log = structlog.get_logger("serve")
+
+
+def serve(config: Config, *, config_file: Path, ready_fd: int | None = None) -> None:
+    """Until SIGTERM or SIGINT. Raises what `errors.explain_startup_error` explains."""
+    identity = find_identity(config.server.user, config.server.group)
+    data_dir = Path(config.server.data_dir)
+    prepare_folder(data_dir, identity)
+    run(_serve(config, config_file, identity, real_world(data_dir), ready_fd))
+
+
+async def _serve(
+    config: Config,
+    config_file: Path,
+    identity: Identity | None,
+    world: World,
+    ready_fd: int | None,
+) -> None:
+    outside = outside_of(config, world)
+    meter = PrometheusMeter()
+    store = await open_store(config.server.store, world)
+    installation = Installation(config, world, store, outside, meter)
+
+    def reload() -> None:
+        fresh = read_config(config_file)
+        installation.reconfigure(fresh, outside_of(fresh, world))
+
+    components: list[Component] = [
+        Upkeep(store, installation.bodies, world.clock),
+        installation.sender,
+        installation.doors,
+    ]
+    pages = http_endpoints(config)
+    if pages:
+        app = make_app(installation.health_checks(), meter if config.http.metrics else None)
+        components.append(HttpServer(app, pages))
+    service = Service(
+        components,
+        after_start=lambda: _dropped(identity),
+        reload=reload,
+        ready_fd=ready_fd,
+        stop_seconds=config.server.stop_seconds,
+    )
+    await service.run()
+
+
+def _dropped(identity: Identity | None) -> None:
+    if drop(identity):
+        log.info("privileges dropped", user=identity.user if identity else "")
+
+
+def outside_of(config: Config, world: World) -> Outside:
+    """Certificates, authorities and DNS servers as this machine has them.
+
+    Raises OSError, ssl.SSLError.
+    """
+    certificates = [(Path(c.certificate), Path(c.key)) for c in config.tls.certificates]
+    if not certificates and config.tls.self_signed:
+        certificates = [_self_signed(config, world)]
+    servers = tuple(parse_endpoint(server) for server in config.dns.servers)
+    if not servers:
+        servers = parse_resolv_conf(_text_of(RESOLV_CONF)).servers
+    return Outside(
+        dns_servers=servers,
+        tls_server=server_config(certificates) if certificates else None,
+        tls_client=client_config(verify=False),
+        tls_verifying=client_config(verify=True),
+    )
+
+
+def _self_signed(config: Config, world: World) -> tuple[Path, Path]:
+    """Made once, kept in the data directory."""
+    folder = Path(config.server.data_dir) / "certificates"
+    chain, key = folder / f"{config.server.hostname}.pem", folder / f"{config.server.hostname}.key"
+    if not (chain.exists() and key.exists()):
+        authority = Authority(f"{config.server.hostname} self-signed", world.clock.now())
+        authority.write(folder / "authority.pem")
+        return authority.issue([config.server.hostname], folder)
+    return chain, key
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
