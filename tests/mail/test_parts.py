@@ -108,6 +108,9 @@ def test_nested() -> None:
         # quoted boundary with specials; a delimiter must begin its line
         (b'Content-Type: multipart/mixed; boundary="=_a:b c"\n\n--=_a:b c\n\n1 --=_a:b c\n --='
          b"_a:b c\n--=_a:b c--", [b"1 --=_a:b c\n --=_a:b c"]),
+        # an embedded message that ends with its header, and one that is empty
+        (b"Content-Type: multipart/digest; boundary=a\n\n--a\n\nX: y\n\n--a--", [b""]),
+        (b"Content-Type: multipart/digest; boundary=a\n\n--a\n\n\n--a--", [b""]),
         # a message in an encoding cannot be looked into
         (b"Content-Type: message/rfc822\nContent-Transfer-Encoding: base64\n\nQUJD\n", [b"QUJD\n"]),
         (b"no header at all", [b""]),

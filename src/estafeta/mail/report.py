@@ -138,7 +138,7 @@ def _report_header(
         fold("Auto-Submitted", "auto-replied"),
     ]
     about = find(returned, "Message-ID")
-    if about and len(about[0]) < 500 and about[0].isascii() and b"\0" not in about[0]:
+    if about and 0 < len(about[0]) < 500 and about[0].isascii() and b"\0" not in about[0]:
         # Clients show the report beside the message it is about.
         value = about[0].decode("ascii")
         fields += [fold_structured("In-Reply-To", value), fold_structured("References", value)]

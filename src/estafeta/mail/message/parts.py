@@ -238,15 +238,26 @@ class Indexer:
         self._open(child, digest=holder.part.subtype == b"digest")
 
     def _close_above(self, place: int, end: int) -> None:
-        """Ends the open parts that lie deeper than `place`."""
+        """Ends the open parts that lie deeper than `place`, all at one octet.
+
+        The line end before a delimiter may have been read as an embedded message's empty line; it
+        is the delimiter's, so that what was put in comes out octet by octet.
+        """
+        if len(self._stack) == place + 1:
+            return
+        end = max(end, self._stack[place + 1].part.body, self._stack[-1].part.start)
+        lines = self._lines_to(end)
         while len(self._stack) > place + 1:
             top = self._stack[-1]
             if top.boundary and self._waiting:
                 self._forget(top)
             self._stack.pop()
             part = top.part
-            part.end = end = max(end, part.body)
-            part.lines += self._lines_to(end)
+            part.end = end
+            if part.body > end:
+                part.body, part.lines = end, 0
+            else:
+                part.lines += lines
             if part.kind == MULTIPART and not part.children:
                 part.children.append(
                     Part(start=part.body, body=part.body, end=end, lines=part.lines)
