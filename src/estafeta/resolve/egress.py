@@ -69,6 +69,8 @@ def _reason(address: Address) -> str:
         address.ipv4_mapped is not None or address in _NAT64 or address.teredo is not None
     ):
         return ""  # judged by the IPv4 address within
+    if isinstance(address, ipaddress.IPv6Address) and address.is_site_local:
+        return "a site-local address"
     if not address.is_global:
         return "a private or reserved address"
     return ""
