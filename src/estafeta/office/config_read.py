@@ -16,7 +16,7 @@ import msgspec
 
 from estafeta.office.config import Config
 from estafeta.office.config_lines import Path, locate
-from estafeta.office.config_rules import broken_rules, complete
+from estafeta.office.config_rules import broken_rules, complete, fill_secrets
 from estafeta.office.config_types import FORMS
 from estafeta.office.limits import CONFIG_OCTETS_MAX
 
@@ -76,8 +76,8 @@ def parse_config(text: str, name: str = "estafeta.toml", *, base: FilePath | Non
     built = reader.struct(Config, raw, ())
     if reader.problems:
         raise ConfigError(sorted(reader.problems, key=lambda problem: problem.line))
-    config = complete(cast(Config, built), base)
-    for path, expected in broken_rules(config):
+    config, unreadable = fill_secrets(complete(cast(Config, built), base))
+    for path, expected in (*broken_rules(config), *unreadable):
         reader.complain(path, expected)
     if reader.problems:
         raise ConfigError(reader.problems)
@@ -99,7 +99,8 @@ def describe(kind: Any) -> str:
         if meta.extra and "form" in meta.extra:
             return str(meta.extra["form"])
     if get_origin(base) is list:
-        return f"list of {describe(get_args(base)[0])}"
+        inner = describe(get_args(base)[0])
+        return "tables" if inner == "table" else f"list: {inner}"
     choices = [repr(c).replace("'", '"') for c in get_args(base) if c != ""]
     if choices:
         return " or ".join(choices)
@@ -160,7 +161,7 @@ class _Reader:
         base, metas = peel(kind)
         if get_origin(base) is list:
             if not isinstance(value, list):
-                self.complain(path, f"a {describe(kind)} was expected, not {_shown(value)}")
+                self.complain(path, f"[{describe(get_args(base)[0])}, …] was expected, not {_shown(value)}")
                 raise _Bad
             inner = get_args(base)[0]
             return [self.value(inner, item, (*path, n)) for n, item in enumerate(value)]

@@ -8,8 +8,9 @@ from pathlib import Path as FilePath
 
 import msgspec
 
-from estafeta.office.config import Certificate, Config, Listener
+from estafeta.office.config import Certificate, Config, Listener, Route
 from estafeta.office.config_lines import Path
+from estafeta.office.limits import PASSWORD_CHARACTERS_MAX
 
 STANDARD_PORTS: dict[tuple[str, str], int] = {
     ("mx", "starttls"): 25,
@@ -109,6 +110,25 @@ def _complete_listener(listener: Listener, path: str) -> Listener:
     )
 
 
+def fill_secrets(config: Config) -> tuple[Config, list[tuple[Path, str]]]:
+    """Passwords that stand in files put in place, and what is wrong with those files."""
+    routes: list[Route] = []
+    broken: list[tuple[Path, str]] = []
+    for n, route in enumerate(config.relay.routes):
+        if route.password_file and not route.password:
+            try:
+                with FilePath(route.password_file).open(encoding="utf-8") as file:
+                    password = file.readline(PASSWORD_CHARACTERS_MAX).rstrip("\r\n")
+                route = msgspec.structs.replace(route, password=password)
+            except (OSError, UnicodeDecodeError) as trouble:
+                reason = getattr(trouble, "strerror", None) or "it is not UTF-8"
+                where: Path = ("relay", "routes", n, "password_file")
+                broken.append((where, f"a readable file was expected: {reason.lower()}"))
+        routes.append(route)
+    relay = msgspec.structs.replace(config.relay, routes=routes)
+    return msgspec.structs.replace(config, relay=relay), broken
+
+
 def broken_rules(config: Config) -> Iterator[tuple[Path, str]]:
     """(path, what was expected) for each rule between settings that does not hold."""
     yield from _broken_listeners(config)
@@ -118,8 +138,6 @@ def broken_rules(config: Config) -> Iterator[tuple[Path, str]]:
             yield (*here, "hosts"), "at least one host was expected"
         if route.username and not (route.password or route.password_file):
             yield (*here, "username"), "password or password_file was expected beside it"
-        if route.password and route.password_file:
-            yield (*here, "password_file"), "password or password_file was expected, not both"
     for n, wait in enumerate(config.queue.retry):
         if wait < 1:
             yield ("queue", "retry", n), "a wait of at least 1s was expected"

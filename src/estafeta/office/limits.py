@@ -22,3 +22,6 @@ HTTP_KEEP_ALIVE_SECONDS = 5
 
 TRACE_MESSAGES_MAX = 50
 """Messages `estafeta trace` looks up for one address or Message-ID."""
+
+PASSWORD_CHARACTERS_MAX = 1024
+"""Characters read from a `password_file`."""

@@ -1,0 +1,34 @@
+"""Main: the `estafeta` command. Everything it can do is in `office/commands` and `sim/demo`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from estafeta.office.commands import app
+from estafeta.office.commands import main as run_commands
+
+
+@app.command()
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="Only the tour; exit 0 if all of it.")] = (
+        False
+    ),
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    language: Annotated[str, typer.Option("--lang", help="en or es.")] = "en",
+) -> None:
+    """A small internet on loopback: two installations write to each other."""
+    # The simulated world is dear to import; the other commands do without.
+    from estafeta.sim.demo import main as run_demo
+
+    raise typer.Exit(run_demo(once=once, json=json, language=language))
+
+
+def main() -> None:
+    """Entry point of the command."""
+    run_commands(app)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""Commands: what a person types. One file a group; `main` turns every error into one sentence.
+
+Exit codes: 0 done · 1 it could not be done, or a check found something · 2 the command line or the
+configuration is wrong.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+import estafeta
+from estafeta.office.commands import account, alias, domain, queue, settings
+from estafeta.office.commands.audit import audit
+from estafeta.office.commands.common import escape, print_json
+from estafeta.office.commands.serve import serve
+from estafeta.office.commands.trace import trace
+from estafeta.office.config_read import ConfigError
+from estafeta.office.errors import (
+    EXIT_FAILURE,
+    EXIT_USAGE,
+    CommandError,
+    explain_startup_error,
+)
+from estafeta.office.privileges import PrivilegeError
+from estafeta.store.accounts import AccountsError
+from estafeta.store.engine import StoreError
+
+app = typer.Typer(
+    name="estafeta",
+    help="A whole e-mail system that can tell, at any moment, where a message is and why.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(serve)
+app.add_typer(domain.app, name="domain")
+app.add_typer(account.app, name="account")
+app.add_typer(alias.alias_app, name="alias")
+app.add_typer(alias.identity_app, name="identity")
+app.add_typer(queue.app, name="queue")
+app.command()(trace)
+app.command()(audit)
+app.add_typer(settings.app, name="config")
+
+
+@app.command()
+def version(json: bool = typer.Option(False, "--json", help="Print JSON, for programs.")) -> None:
+    """Which estafeta this is."""
+    if json:
+        print_json({"version": estafeta.__version__})
+    else:
+        sys.stdout.write(f"estafeta {estafeta.__version__}\n")
+
+
+def main(application: typer.Typer = app) -> None:
+    """Runs the command line and exits."""
+    try:
+        application()
+    except ConfigError as wrong:
+        _end(str(wrong), EXIT_USAGE)
+    except (CommandError, AccountsError, PrivilegeError, StoreError, OSError) as problem:
+        if isinstance(problem, BrokenPipeError):
+            sys.stderr.close()  # the reader of our output has gone: nothing more to say to it
+            sys.exit(EXIT_FAILURE)
+        _end(f"estafeta: {explain_startup_error(problem)}", EXIT_FAILURE)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _end(text: str, code: int) -> None:
+    lines = (escape(line).replace("\\[", "[") for line in text.split("\n"))
+    sys.stderr.write("\n".join(lines) + "\n")
+    sys.exit(code)

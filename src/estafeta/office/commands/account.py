@@ -1,0 +1,261 @@
+"""estafeta account: people with a mailbox. Each change works at once, without a restart."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from estafeta.office.commands.common import (
+    ConfigOption,
+    JsonOption,
+    in_store,
+    now_ms,
+    print_json,
+    print_table,
+    say_done,
+    shown_quota,
+    the_address,
+    the_language,
+    the_quota,
+)
+from estafeta.office.config import Config
+from estafeta.office.config_types import format_size
+from estafeta.office.errors import CommandError
+from estafeta.store import accounts, credentials, mailboxes
+from estafeta.store.engine import Store, Tx
+from estafeta.store.rows import Account
+from estafeta.world.seams import World
+
+app = typer.Typer(no_args_is_help=True, help="Accounts: people with a mailbox.")
+
+PASSWORD_CHARACTERS = 20
+"""Of a password that we make: 20 of 32 signs, 100 bits."""
+
+_SIGNS = "abcdefghijkmnpqrstuvwxyz23456789"
+
+Address = Annotated[str, typer.Argument(metavar="ADDRESS", help="Such as you@example.org.")]
+Quota = Annotated[str | None, typer.Option(help="Such as 5GiB; none: no limit.")]
+PersonName = Annotated[str | None, typer.Option(help="The person's name.")]
+Language = Annotated[
+    str | None, typer.Option(help="en or es; empty: as the domain.", show_default=False)
+]
+Stdin = Annotated[
+    bool, typer.Option("--password-stdin", help="Read the password from standard input, one line.")
+]
+Generate = Annotated[
+    bool, typer.Option("--generate", help="Make a password and print it on standard output.")
+]
+
+
+@app.command()
+def add(
+    address: Address,
+    name: PersonName = "",
+    quota: Quota = "none",
+    language: Language = "",
+    password_stdin: Stdin = False,
+    generate: Generate = False,
+    config: ConfigOption = None,
+) -> None:
+    """Make an account with its mailboxes. Asks for the password, or see the options."""
+    where = the_address(address)
+    octets = the_quota(quota or "none")
+    spoken = the_language(language or "")
+    plain, made = _get_password(password_stdin, generate)
+
+    async def work(store: Store, world: World, _: Config) -> None:
+        password = credentials.make_password(plain, world.dice)
+        await store.run(
+            lambda tx: accounts.add_account(
+                tx,
+                where,
+                now_ms(world),
+                name=name or "",
+                language=spoken,
+                quota=octets,
+                password=password,
+            )
+        )
+
+    in_store(config, work)
+    say_done(f"account {where} added")
+    if made:
+        sys.stdout.write(plain + "\n")
+
+
+@app.command("list")
+def list_(
+    domain: Annotated[str | None, typer.Option(help="Only those of this domain.")] = None,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """All accounts."""
+
+    async def work(store: Store, _world: World, _: Config) -> list[Account]:
+        return list(await store.read(lambda tx: accounts.accounts(tx, domain)))
+
+    found = in_store(config, work)
+    if json:
+        print_json(found)
+        return
+    print_table(
+        ("address", "name", "used", "quota", "language", "state"),
+        [
+            (
+                a.address,
+                a.name,
+                format_size(a.used),
+                shown_quota(a.quota),
+                a.language,
+                "disabled" if a.disabled else "active",
+            )
+            for a in found
+        ],
+    )
+
+
+@app.command()
+def show(address: Address, json: JsonOption = False, config: ConfigOption = None) -> None:
+    """One account, its mailboxes and the addresses it may write as."""
+    where = the_address(address)
+
+    def unit(tx: Tx) -> dict[str, Any]:
+        found = _existing(tx, where)
+        return {
+            **msgspec.structs.asdict(found),
+            "identities": list(accounts.identities(tx, found.id)),
+            "aliases": [a for a, target in accounts.aliases(tx) if target == where],
+            "mailboxes": [
+                {"name": m.name, "role": m.role, "messages": m.messages, "unseen": m.unseen}
+                for m in mailboxes.mailboxes(tx, found.id)
+            ],
+        }
+
+    async def work(store: Store, _world: World, _: Config) -> dict[str, Any]:
+        return await store.read(unit)
+
+    found = in_store(config, work)
+    if json:
+        print_json(found)
+        return
+    print_table(
+        ("setting", "value"),
+        [
+            ("address", found["address"]),
+            ("name", found["name"]),
+            ("state", "disabled" if found["disabled"] else "active"),
+            ("used", format_size(found["used"])),
+            ("quota", shown_quota(found["quota"])),
+            ("language", found["language"]),
+            ("identities", ", ".join(found["identities"])),
+            ("aliases", ", ".join(found["aliases"])),
+        ],
+    )
+    print_table(
+        ("mailbox", "role", "messages", "unseen"),
+        [(m["name"], m["role"], str(m["messages"]), str(m["unseen"])) for m in found["mailboxes"]],
+    )
+
+
+@app.command("set")
+def set_(
+    address: Address,
+    name: PersonName = None,
+    quota: Quota = None,
+    language: Language = None,
+    disable: Annotated[
+        bool | None, typer.Option("--disable/--enable", help="No login and no mail, or again.")
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Change an account."""
+    where = the_address(address)
+    given: dict[str, Any] = {}
+    if name is not None:
+        given["name"] = name
+    if quota is not None:
+        given["quota"] = the_quota(quota)
+    if language is not None:
+        given["language"] = the_language(language)
+    if disable is not None:
+        given["disabled"] = disable
+    if not given:
+        raise CommandError(
+            "nothing to change: give --name, --quota, --language, --disable or --enable"
+        )
+    _change(config, where, given)
+    say_done(f"account {where} changed")
+
+
+@app.command()
+def password(
+    address: Address,
+    password_stdin: Stdin = False,
+    generate: Generate = False,
+    config: ConfigOption = None,
+) -> None:
+    """Set a new password. Asks for it, or see the options."""
+    where = the_address(address)
+    plain, made = _get_password(password_stdin, generate)
+
+    async def work(store: Store, world: World, _: Config) -> None:
+        password = credentials.make_password(plain, world.dice)
+        await store.run(
+            lambda tx: accounts.set_account(tx, _existing(tx, where).id, password=password)
+        )
+
+    in_store(config, work)
+    say_done(f"password of {where} changed")
+    if made:
+        sys.stdout.write(plain + "\n")
+
+
+@app.command()
+def remove(
+    address: Address,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    config: ConfigOption = None,
+) -> None:
+    """Remove an account and all its mail, for good."""
+    where = the_address(address)
+    if not yes and not typer.confirm(f"Remove {where} with all its mail?", err=True):
+        raise CommandError("nothing was removed")
+
+    async def work(store: Store, _world: World, _: Config) -> None:
+        await store.run(lambda tx: accounts.remove_account(tx, _existing(tx, where).id))
+
+    in_store(config, work)
+    say_done(f"account {where} removed")
+
+
+def _change(config: Any, where: str, given: dict[str, Any]) -> None:
+    async def work(store: Store, _world: World, _: Config) -> None:
+        await store.run(lambda tx: accounts.set_account(tx, _existing(tx, where).id, **given))
+
+    in_store(config, work)
+
+
+def _existing(tx: Tx, address: str) -> Account:
+    found = accounts.account(tx, address)
+    if found is None:
+        raise CommandError(f"there is no account {address} here")
+    return found
+
+
+def _get_password(from_stdin: bool, generate: bool) -> tuple[str, bool]:
+    """(password, whether we made it). Never from the command line: others can read that."""
+    if from_stdin and generate:
+        raise CommandError("--password-stdin or --generate was expected, not both")
+    if generate or not (from_stdin or sys.stdin.isatty()):
+        return "".join(secrets.choice(_SIGNS) for _ in range(PASSWORD_CHARACTERS)), True
+    if from_stdin:
+        plain = sys.stdin.readline().rstrip("\r\n")
+    else:
+        plain = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    if not plain:
+        raise CommandError("a password was expected, not nothing")
+    return plain, False

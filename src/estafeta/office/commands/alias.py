@@ -1,0 +1,185 @@
+"""estafeta alias and identity: addresses that lead to others, and addresses one may write as."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from estafeta.office.commands.common import (
+    ConfigOption,
+    JsonOption,
+    in_store,
+    print_json,
+    print_table,
+    say_done,
+    the_address,
+    the_domain,
+)
+from estafeta.office.config import Config
+from estafeta.office.errors import CommandError
+from estafeta.store import accounts
+from estafeta.store.engine import Store, Tx, Unit
+from estafeta.world.seams import World
+
+alias_app = typer.Typer(no_args_is_help=True, help="Addresses that lead to others.")
+identity_app = typer.Typer(no_args_is_help=True, help="Further addresses an account may write as.")
+
+Alias = Annotated[str, typer.Argument(metavar="ADDRESS", help="Such as sales@example.org.")]
+Account = Annotated[str, typer.Argument(metavar="ACCOUNT", help="Such as you@example.org.")]
+
+
+@alias_app.command("add")
+def add_alias(
+    address: Alias,
+    targets: Annotated[list[str], typer.Argument(metavar="TARGET...", help="Who gets the mail.")],
+    config: ConfigOption = None,
+) -> None:
+    """Let an address lead to one or more others."""
+    alias, goals = the_address(address), [the_address(t) for t in targets]
+
+    def unit(tx: Tx) -> None:
+        if accounts.domain(tx, alias.rpartition("@")[2]) is None:
+            raise CommandError(f"the domain of {alias} is not one of ours")
+        for goal in goals:
+            accounts.add_alias(tx, alias, goal)
+
+    _run(config, unit)
+    say_done(f"{alias} leads to {', '.join(goals)}")
+
+
+@alias_app.command("list")
+def list_aliases(
+    domain: Annotated[str | None, typer.Option(help="Only those of this domain.")] = None,
+    json: JsonOption = False,
+    config: ConfigOption = None,
+) -> None:
+    """All aliases."""
+    only = the_domain(domain) if domain else None
+
+    async def work(store: Store, _world: World, _: Config) -> list[tuple[str, str]]:
+        return list(await store.read(lambda tx: accounts.aliases(tx, only)))
+
+    found = in_store(config, work)
+    if json:
+        print_json([{"address": a, "target": t} for a, t in found])
+        return
+    print_table(("address", "target"), found)
+
+
+@alias_app.command("show")
+def show_alias(address: Alias, json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Where an address leads."""
+    alias = the_address(address)
+
+    async def work(store: Store, _world: World, _: Config) -> list[str]:
+        return list(await store.read(lambda tx: accounts.targets(tx, alias)))
+
+    found = in_store(config, work)
+    if not found:
+        raise CommandError(f"there is no alias {alias} here")
+    if json:
+        print_json({"address": alias, "targets": found})
+        return
+    print_table(("address", "target"), [(alias, target) for target in found])
+
+
+@alias_app.command("set")
+def set_alias(
+    address: Alias,
+    targets: Annotated[list[str], typer.Argument(metavar="TARGET...", help="Who gets the mail.")],
+    config: ConfigOption = None,
+) -> None:
+    """Let an address lead to exactly these."""
+    alias, goals = the_address(address), [the_address(t) for t in targets]
+
+    def unit(tx: Tx) -> None:
+        before = accounts.targets(tx, alias)
+        if not before:
+            raise CommandError(f"there is no alias {alias} here")
+        for goal in before:
+            if goal not in goals:
+                accounts.remove_alias(tx, alias, goal)
+        for goal in goals:
+            if goal not in before:
+                accounts.add_alias(tx, alias, goal)
+
+    _run(config, unit)
+    say_done(f"{alias} leads to {', '.join(goals)}")
+
+
+@alias_app.command("remove")
+def remove_alias(
+    address: Alias,
+    target: Annotated[
+        str | None, typer.Argument(metavar="[TARGET]", help="Only this one; else all.")
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Remove an alias, or one of its targets."""
+    alias = the_address(address)
+    only = the_address(target) if target else None
+
+    def unit(tx: Tx) -> None:
+        goals = [goal for goal in accounts.targets(tx, alias) if only in (None, goal)]
+        if not goals:
+            raise CommandError(f"there is no alias {alias}{f' to {only}' if only else ''} here")
+        for goal in goals:
+            accounts.remove_alias(tx, alias, goal)
+
+    _run(config, unit)
+    say_done(f"alias {alias} removed")
+
+
+@identity_app.command("add")
+def add_identity(account: Account, address: Alias, config: ConfigOption = None) -> None:
+    """Let an account write as a further address."""
+    who, further = the_address(account), the_address(address)
+    _run(config, lambda tx: accounts.add_identity(tx, _account(tx, who), further))
+    say_done(f"{who} may write as {further}")
+
+
+@identity_app.command("list")
+def list_identities(
+    account: Account, json: JsonOption = False, config: ConfigOption = None
+) -> None:
+    """The further addresses an account may write as."""
+    who = the_address(account)
+
+    async def work(store: Store, _world: World, _: Config) -> list[str]:
+        return list(await store.read(lambda tx: accounts.identities(tx, _account(tx, who))))
+
+    found = in_store(config, work)
+    if json:
+        print_json({"account": who, "identities": found})
+        return
+    print_table(("account", "identity"), [(who, further) for further in found])
+
+
+@identity_app.command("remove")
+def remove_identity(account: Account, address: Alias, config: ConfigOption = None) -> None:
+    """Take a further address back."""
+    who, further = the_address(account), the_address(address)
+
+    def unit(tx: Tx) -> None:
+        owner = _account(tx, who)
+        if further not in accounts.identities(tx, owner):
+            raise CommandError(f"{who} has no identity {further}")
+        accounts.remove_identity(tx, owner, further)
+
+    _run(config, unit)
+    say_done(f"{who} may no longer write as {further}")
+
+
+def _account(tx: Tx, address: str) -> int:
+    found = accounts.account(tx, address)
+    if found is None:
+        raise CommandError(f"there is no account {address} here")
+    return int(found.id)
+
+
+def _run(config: ConfigOption, unit: Unit[None]) -> None:
+    async def work(store: Store, _world: World, _: Config) -> None:
+        await store.run(unit)
+
+    in_store(config, work)

@@ -1,0 +1,161 @@
+"""Common to all commands: the configuration, the store, output, and how errors end a command."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from estafeta.mail.address import AddressError, canonical, canonical_domain
+from estafeta.office.config import Config
+from estafeta.office.config_read import read_config
+from estafeta.office.config_types import format_size, parse_size
+from estafeta.office.errors import CommandError
+from estafeta.store.engine import Store
+from estafeta.store.open import open_store
+from estafeta.world.real import real_world, run
+from estafeta.world.seams import World
+
+T = TypeVar("T")
+
+CONFIG_FILES = (Path("estafeta.toml"), Path("/etc/estafeta/estafeta.toml"))
+"""Looked for in this order where --config says nothing."""
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        envvar="ESTAFETA_CONFIG",
+        show_default=False,
+        help="The configuration. Default: ./estafeta.toml, else /etc/estafeta/estafeta.toml.",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+def find_config(given: Path | None) -> Path:
+    """The file to read. Raises CommandError where there is none."""
+    if given is not None:
+        return given
+    for file in CONFIG_FILES:
+        if file.exists():
+            return file
+    raise CommandError(
+        f"no configuration: neither {' nor '.join(map(str, CONFIG_FILES))} is there; "
+        "name one with --config"
+    )
+
+
+def load_config(given: Path | None) -> Config:
+    """Raises ConfigError, CommandError."""
+    return read_config(find_config(given))
+
+
+def in_store(given: Path | None, work: Callable[[Store, World, Config], Awaitable[T]]) -> T:
+    """Runs `work` with the store of the configuration open; the server may run meanwhile."""
+    config = load_config(given)
+
+    async def main() -> T:
+        world = real_world(Path(config.server.data_dir))
+        store = await open_store(config.server.store, world)
+        try:
+            return await work(store, world, config)
+        finally:
+            await store.close()
+
+    return run(main())
+
+
+def the_address(text: str) -> str:
+    """An address as the store keeps it: canonical, the local part in lower case."""
+    try:
+        address = canonical(text)
+    except AddressError as wrong:
+        raise CommandError(f'"{text}" is not an address: {wrong}') from wrong
+    local, at, domain = address.rpartition("@")
+    if not at:
+        raise CommandError(f'"{text}" is not an address: a domain after @ was expected')
+    return f"{local.lower()}@{domain}"
+
+
+def the_domain(text: str) -> str:
+    """A domain as the store keeps it."""
+    try:
+        return canonical_domain(text)
+    except AddressError as wrong:
+        raise CommandError(f'"{text}" is not a domain: {wrong}') from wrong
+
+
+def the_quota(text: str) -> int:
+    """Octets; "none" and "0" are no quota."""
+    if text.lower() in ("none", "0"):
+        return 0
+    try:
+        return parse_size(text)
+    except ValueError as wrong:
+        raise CommandError(f'"{text}" is not a quota: {wrong}, or none, was expected') from wrong
+
+
+def the_language(text: str) -> str:
+    if text not in ("", "en", "es"):
+        raise CommandError(f'"{text}" is not a language we speak: en or es was expected')
+    return text
+
+
+def shown_quota(octets: int) -> str:
+    return format_size(octets) if octets else "none"
+
+
+def now_ms(world: World) -> int:
+    return int(world.clock.now() * 1000)
+
+
+def shown_time(ms: int | None, *, millis: bool = False) -> str:
+    """Milliseconds since 1970 as people read them, in UTC."""
+    if ms is None:
+        return ""
+    form = "%Y-%m-%d %H:%M:%S"
+    text = datetime.fromtimestamp(ms / 1000, UTC).strftime(form)
+    return f"{text}.{ms % 1000:03}Z" if millis else f"{text}Z"
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on standard output."""
+    data = msgspec.json.format(msgspec.json.encode(value), indent=2)
+    sys.stdout.write(data.decode() + "\n")
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table; on a pipe as wide as it needs to be, so that nothing is cut."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row))
+    console().print(table)
+
+
+def console(*, stderr: bool = False) -> Console:
+    terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    wide = None if terminal or "COLUMNS" in os.environ else 400
+    return Console(stderr=stderr, highlight=False, width=wide, soft_wrap=not terminal)
+
+
+def escape(text: str) -> str:
+    """Text from outside, without effect on the terminal: control characters and markup."""
+    plain = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+    return plain.replace("[", "\\[")
+
+
+def say_done(text: str) -> None:
+    """One line to the person, on standard error: standard output is for results."""
+    console(stderr=True).print(escape(text))

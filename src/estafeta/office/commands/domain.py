@@ -1,0 +1,170 @@
+"""estafeta domain: the domains whose mail is ours. Each change works at once, without a restart."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from estafeta.office.commands.common import (
+    ConfigOption,
+    JsonOption,
+    in_store,
+    now_ms,
+    print_json,
+    print_table,
+    say_done,
+    the_address,
+    the_domain,
+    the_language,
+)
+from estafeta.office.config import Config
+from estafeta.office.errors import CommandError
+from estafeta.store import accounts
+from estafeta.store.engine import Store, Tx
+from estafeta.store.rows import Domain
+from estafeta.world.seams import World
+
+app = typer.Typer(no_args_is_help=True, help="Domains whose mail is ours.")
+
+Name = Annotated[str, typer.Argument(metavar="DOMAIN", help="Such as example.org.")]
+Separator = Annotated[
+    str | None,
+    typer.Option(help="What ends the account's part of an address (you+x@). Empty: nothing does."),
+]
+CatchAll = Annotated[
+    str | None,
+    typer.Option(help="Address that gets what no account or alias does. Empty: nobody."),
+]
+Language = Annotated[
+    str | None, typer.Option(help="en or es; empty: as the installation.", show_default=False)
+]
+
+
+@app.command()
+def add(
+    name: Name,
+    separator: Separator = "+",
+    catch_all: CatchAll = "",
+    language: Language = "",
+    config: ConfigOption = None,
+) -> None:
+    """Take a domain in."""
+    domain = the_domain(name)
+    given = _given(separator, catch_all, language)
+
+    async def work(store: Store, world: World, _: Config) -> None:
+        await store.run(lambda tx: accounts.add_domain(tx, domain, now_ms(world), **given))
+
+    in_store(config, work)
+    say_done(f"domain {domain} added")
+
+
+@app.command("list")
+def list_(json: JsonOption = False, config: ConfigOption = None) -> None:
+    """All domains."""
+
+    async def work(store: Store, _world: World, _: Config) -> list[Domain]:
+        return list(await store.read(accounts.domains))
+
+    found = in_store(config, work)
+    if json:
+        print_json(found)
+        return
+    print_table(
+        ("domain", "separator", "catch-all", "language"),
+        [(d.name, d.separator, d.catch_all, d.language) for d in found],
+    )
+
+
+@app.command()
+def show(name: Name, json: JsonOption = False, config: ConfigOption = None) -> None:
+    """One domain and what it has."""
+    domain = the_domain(name)
+
+    def unit(tx: Tx) -> dict[str, Any]:
+        found = _existing(tx, domain)
+        return {
+            **msgspec.structs.asdict(found),
+            "accounts": [a.address for a in accounts.accounts(tx, domain)],
+            "aliases": [list(a) for a in accounts.aliases(tx, domain)],
+        }
+
+    async def work(store: Store, _world: World, _: Config) -> dict[str, Any]:
+        return await store.read(unit)
+
+    found = in_store(config, work)
+    if json:
+        print_json(found)
+        return
+    print_table(
+        ("setting", "value"),
+        [
+            ("domain", found["name"]),
+            ("separator", found["separator"]),
+            ("catch-all", found["catch_all"]),
+            ("language", found["language"]),
+            ("accounts", ", ".join(found["accounts"])),
+            ("aliases", ", ".join(f"{a} → {t}" for a, t in found["aliases"])),
+        ],
+    )
+
+
+@app.command("set")
+def set_(
+    name: Name,
+    separator: Separator = None,
+    catch_all: CatchAll = None,
+    language: Language = None,
+    config: ConfigOption = None,
+) -> None:
+    """Change a domain."""
+    domain = the_domain(name)
+    given = _given(separator, catch_all, language)
+    if not given:
+        raise CommandError("nothing to change: give --separator, --catch-all or --language")
+
+    def unit(tx: Tx) -> None:
+        _existing(tx, domain)
+        accounts.set_domain(tx, domain, **given)
+
+    async def work(store: Store, _world: World, _: Config) -> None:
+        await store.run(unit)
+
+    in_store(config, work)
+    say_done(f"domain {domain} changed")
+
+
+@app.command()
+def remove(name: Name, config: ConfigOption = None) -> None:
+    """Give a domain up. Refused while it has accounts."""
+    domain = the_domain(name)
+
+    def unit(tx: Tx) -> None:
+        _existing(tx, domain)
+        accounts.remove_domain(tx, domain)
+
+    async def work(store: Store, _world: World, _: Config) -> None:
+        await store.run(unit)
+
+    in_store(config, work)
+    say_done(f"domain {domain} removed")
+
+
+def _existing(tx: Tx, name: str) -> Domain:
+    found = accounts.domain(tx, name)
+    if found is None:
+        raise CommandError(f"there is no domain {name} here")
+    return found
+
+
+def _given(separator: str | None, catch_all: str | None, language: str | None) -> dict[str, str]:
+    given: dict[str, str] = {}
+    if separator is not None:
+        given["separator"] = separator
+    if catch_all is not None:
+        given["catch_all"] = the_address(catch_all) if catch_all else ""
+    if language is not None:
+        given["language"] = the_language(language)
+    return given

@@ -1,0 +1,104 @@
+"""Docs pages made from catalogues: settings, metrics, replies, causes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from estafeta.explain.causes import causes
+from estafeta.explain.words import say
+from estafeta.office.metrics_catalogue import CATALOGUE
+from estafeta.office.settings_table import sections
+from estafeta.wire import replies
+
+
+def settings_page(_folder: Path) -> str:
+    """Every setting."""
+    parts = [
+        "# Settings\n\n"
+        "The configuration is a TOML file, `estafeta.toml` in the current folder or "
+        "`/etc/estafeta/estafeta.toml`, or what `--config` or `ESTAFETA_CONFIG` names. Relative "
+        "paths in it are taken from its own folder. An unknown key is an error. `estafeta config "
+        "check` reads it and says what is wrong; `estafeta config show` says what it comes to.\n\n"
+        'Durations are written "30s", "5m", "1h30m", "5d"; sizes "50MiB", "10MB" or in octets.\n\n'
+        "The least that makes a server:\n\n"
+        "```toml\n"
+        "[server]\n"
+        'hostname = "mail.example.org"\n'
+        'user = "estafeta"\n\n'
+        "[tls]\n"
+        "certificates = [\n"
+        '  {certificate = "/etc/estafeta/mail.pem", key = "/etc/estafeta/mail.key"},\n'
+        "]\n"
+        "```\n"
+    ]
+    for section in sections():
+        rows = [
+            (f"`{s.key}`", s.kind, f"`{s.default}`" if s.default else "must be given", s.about)
+            for s in section.settings
+        ]
+        table = make_table(("key", "takes", "default", "what for"), rows)
+        parts.append(f"## {section.header}\n\n{section.about}\n\n{table}\n")
+    return "\n".join(parts)
+
+
+def metrics_page(_folder: Path) -> str:
+    """Every metric."""
+    rows = [
+        (f"`{m.name}`", m.kind, ", ".join(f"`{label}`" for label in m.labels), m.help)
+        for m in CATALOGUE
+    ]
+    return (
+        "# Metrics\n\n"
+        "`/metrics` gives them in Prometheus' text format or as OpenMetrics, beside the usual "
+        "`process_*` and `python_info`. A label that takes too many values is counted as "
+        "`other`.\n\n" + make_table(("name", "kind", "labels", "what it counts"), rows)
+    )
+
+
+def replies_page(_folder: Path) -> str:
+    """Every reply we give in SMTP and LMTP."""
+    rows = []
+    for name, entry in replies.CATALOGUE.items():
+        text = entry.text.replace("\n", " / ")
+        rows.append((str(entry.code), entry.status, text, f"`{name}`"))
+    return (
+        "# Replies\n\n"
+        "Every reply of our SMTP and LMTP server, from `src/estafeta/wire/replies.py`. The second "
+        "column is the enhanced status code (RFC 3463); words in braces are put in.\n\n"
+        + make_table(("code", "status", "text", "name"), sorted(rows))
+    )
+
+
+def causes_page(_folder: Path) -> str:
+    """Every cause with its words."""
+    parts = [
+        "# Causes\n\n"
+        "Why a message did not arrive, or not yet: the codes that bounces, `estafeta trace` and "
+        "the queue name, and what we tell people. Made from `src/estafeta/explain/causes.toml`.\n"
+    ]
+    for cause in causes().values():
+        kind = "permanent" if cause.permanent else "temporary"
+        owner = say(f"owner.{cause.owner}", "en")
+        parts.append(f"## `{cause.code}`\n\nUsually {kind}. Whose it is to repair: {owner}.\n")
+        rows = [
+            (language, words.title, words.explanation, words.remedy, words.returned)
+            for language, words in cause.words.items()
+        ]
+        head = ("language", "title", "explanation", "what to do", "what to do once returned")
+        parts.append(make_table(head, rows) + "\n")
+    return "\n".join(parts)
+
+
+def make_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines += ["| " + " | ".join(_cell(cell) for cell in row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    """Text within a table: no line ends, bars and tags shown as they are."""
+    plain = re.sub(r"\s+", " ", text).replace("|", "\\|")
+    return plain if plain.startswith("`") else plain.replace("<", "&lt;")

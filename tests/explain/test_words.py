@@ -1,0 +1,118 @@
+"""Words and causes: every text in every language, with the same values to put in."""
+
+from __future__ import annotations
+
+import re
+import string
+from pathlib import Path
+
+import pytest
+
+import estafeta
+from estafeta.explain.causes import cause, causes
+from estafeta.explain.words import LANGUAGES, pick_language, say, texts
+
+
+def fields(text: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+
+
+def test_every_text_is_in_every_language_with_the_same_values() -> None:
+    first = texts(LANGUAGES[0])
+    for language in LANGUAGES[1:]:
+        other = texts(language)
+        assert other.keys() == first.keys()
+        for key, text in other.items():
+            assert text.strip(), key
+            assert fields(text) == fields(first[key]), key
+
+
+def test_languages_differ_where_there_are_words() -> None:
+    same = [key for key, text in texts("es").items() if text == texts("en")[key]]
+    assert set(same) <= {"trace.message-id"}
+
+
+def test_every_cause_is_complete_in_every_language() -> None:
+    for known in causes().values():
+        assert re.fullmatch(r"[a-z-]+", known.code)
+        assert set(known.words) == set(LANGUAGES)
+        for words in known.words.values():
+            for text in (words.title, words.explanation, words.remedy):
+                assert text, known.code
+                assert fields(text) <= {"address", "domain", "host"}
+            assert not words.title.endswith(".")
+            assert words.explanation.endswith(".")
+            assert words.remedy.endswith(".")
+            assert known.permanent or words.returned, known.code
+        say(f"owner.{known.owner}", "en")
+
+
+def test_nobody_is_told_that_we_try_again_what_was_returned() -> None:
+    for known in causes().values():
+        for words in known.words.values():
+            told = words.returned or words.remedy
+            assert not re.search(r"[Ww]e try|[Ii]ntentar(emos)?\b.*\bnuevo", told), known.code
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "domain-not-found",
+        "no-mail-host",
+        "null-mx",
+        "unknown-user",
+        "user-moved",
+        "policy-attachment",
+        "policy-content",
+        "message-too-large",
+        "not-authenticated-mail",
+        "blocked-ip",
+        "reputation",
+        "server-busy",
+        "greylisted",
+        "rate-limited",
+        "mailbox-full",
+        "host-unreachable",
+        "dns-trouble",
+        "tls-required",
+        "loop",
+        "expired",
+        "relay-denied",
+        "reply-lost",
+        "protocol-error",
+        "other",
+    ],
+)
+def test_the_causes_of_the_reference_are_there(code: str) -> None:
+    assert cause(code).code == code
+
+
+def test_an_unknown_code_is_other() -> None:
+    assert cause("made-up").code == "other"
+
+
+def test_every_cause_the_code_gives_is_in_the_catalogue() -> None:
+    root = Path(estafeta.__file__).parent
+    given = set()
+    for room in ("explain", "resolve", "relay", "queue", "mail"):
+        for file in (root / room).rglob("*.py"):
+            text = file.read_text("utf-8")
+            given |= set(re.findall(r'\bcause(?:: str)? ?= ?"([a-z-]+)"', text))
+            given |= set(re.findall(r'Reply\([^()]*(?:\([^()]*\)[^()]*)*\), "([a-z-]+)"', text))
+    table = (root / "explain" / "cause.py").read_text("utf-8")
+    given |= set(re.findall(r'(?:": |\d: |, )"([a-z]+(?:-[a-z]+)+)"', table))
+    assert len(given) > 5
+    assert given <= set(causes())
+
+
+def test_values_are_never_formats() -> None:
+    words = cause("unknown-user").in_words("en", address="{host.__class__}@x.org")
+    assert words.title == "{host.__class__}@x.org does not exist"
+
+
+def test_the_language_is_the_first_wish_that_we_speak() -> None:
+    assert pick_language("fr", "es-AR", "en") == "es"
+    assert pick_language("", "fr") == "en"
+    assert say("fate.stored", "es_ES") == "guardado"
+    with pytest.raises(KeyError):
+        say("fate.made-up", "es")

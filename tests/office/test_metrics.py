@@ -1,0 +1,88 @@
+"""Metrics: counted under their names, and nothing else is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import estafeta
+from estafeta.office.limits import LABEL_VALUES_MAX
+from estafeta.office.metrics import PrometheusMeter, UnknownMetric
+from estafeta.office.metrics_catalogue import CATALOGUE
+
+
+def test_counts_times_and_gauges_are_on_the_page() -> None:
+    meter = PrometheusMeter(strict=True)
+    meter.count("estafeta_smtp_sessions_total", role="mx")
+    meter.count("estafeta_smtp_sessions_total", 2, role="mx")
+    meter.observe("estafeta_relay_seconds", 0.2)
+    meter.gauge("estafeta_queue_rows", 7)
+    page, content_type = meter.render()
+    text = page.decode()
+    assert 'estafeta_smtp_sessions_total{role="mx"} 3.0' in text
+    assert "estafeta_relay_seconds_count 1.0" in text
+    assert "estafeta_queue_rows 7.0" in text
+    assert content_type.startswith("text/plain")
+    assert meter.value("estafeta_smtp_sessions_total", role="mx") == 3
+
+
+def test_an_unknown_name_label_or_kind_fails_when_strict() -> None:
+    meter = PrometheusMeter(strict=True)
+    with pytest.raises(UnknownMetric):
+        meter.count("estafeta_nonsense_total")
+    with pytest.raises(UnknownMetric):
+        meter.count("estafeta_smtp_sessions_total", colour="red")
+    with pytest.raises(UnknownMetric):
+        meter.gauge("estafeta_smtp_sessions_total", 1, role="mx")
+
+
+def test_an_unknown_name_does_no_harm_in_service() -> None:
+    meter = PrometheusMeter()
+    for _ in range(3):
+        meter.count("estafeta_nonsense_total")
+    assert b"nonsense" not in meter.render()[0]
+
+
+def test_labels_do_not_grow_with_what_a_stranger_sends() -> None:
+    meter = PrometheusMeter(strict=True)
+    for n in range(LABEL_VALUES_MAX * 3):
+        meter.count("estafeta_replies_total", code=str(n))
+    assert meter.render()[0].count(b"estafeta_replies_total{") == LABEL_VALUES_MAX + 1
+    assert meter.value("estafeta_replies_total", code="other") == LABEL_VALUES_MAX * 2
+
+
+def test_gauges_may_be_set_when_read() -> None:
+    meter = PrometheusMeter(strict=True)
+    meter.before_scrape(lambda: meter.gauge("estafeta_queue_rows", 11))
+    assert b"estafeta_queue_rows 11.0" in meter.render()[0]
+
+
+def test_openmetrics_is_given_to_who_asks_for_it() -> None:
+    page, content_type = PrometheusMeter().render("application/openmetrics-text; version=1.0.0")
+    assert "openmetrics" in content_type
+    assert page.endswith(b"# EOF\n")
+
+
+def test_names_follow_the_rules() -> None:
+    assert len({m.name for m in CATALOGUE}) == len(CATALOGUE)
+    for metric in CATALOGUE:
+        assert re.fullmatch(r"estafeta_[a-z0-9_]+", metric.name)
+        assert (metric.kind == "counter") == metric.name.endswith("_total"), metric.name
+        assert metric.help.endswith(".")
+        assert (metric.kind == "histogram") == bool(metric.buckets)
+
+
+_USE = re.compile(r'\.(count|observe|gauge)\(\s*"([a-z0-9_]+)"')
+
+
+def test_every_metric_the_code_names_is_in_the_catalogue() -> None:
+    kinds = {"count": "counter", "observe": "histogram", "gauge": "gauge"}
+    known = {(m.name, m.kind) for m in CATALOGUE}
+    unknown = []
+    for file in sorted(Path(estafeta.__file__).parent.rglob("*.py")):
+        for method, name in _USE.findall(file.read_text("utf-8")):
+            if (name, kinds[method]) not in known:
+                unknown.append(f"{file.name}: {method} {name}")
+    assert not unknown
