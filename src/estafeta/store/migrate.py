@@ -34,6 +34,9 @@ def migrate(tx: Tx, *, now: int, name: str) -> None:
         if number not in applied:
             tx.run(sql)
             tx.run("INSERT INTO migration VALUES (?, ?, ?, ?)", (number, title, digest, now))
+            if number == 1:
+                # A store that is made again must not give UIDVALIDITY of the one before.
+                tx.run("INSERT INTO counter VALUES ('uidvalidity', ?)", (now // 1000,))
         elif applied[number] != digest:
             raise StoreError(
                 f"the store {name} was made by another edition of migration {number:04} ({title}): "

@@ -55,6 +55,13 @@ CREATE TABLE mailbox (
   bytes       INTEGER NOT NULL DEFAULT 0,
   PRIMARY KEY (account, id), UNIQUE (account, name)
 ) WITHOUT ROWID;
+-- Mailboxes that were deleted (mailbox 0: the whole account): how audit tells them from lost ones.
+CREATE TABLE removed (
+  account INTEGER NOT NULL, mailbox INTEGER NOT NULL, modseq INTEGER NOT NULL,
+  erased INTEGER NOT NULL DEFAULT 0,      -- 1: no message of it is left
+  PRIMARY KEY (account, mailbox)
+) WITHOUT ROWID;
+CREATE INDEX removed_unerased ON removed (account, mailbox) WHERE erased = 0;
 CREATE TABLE subscription (account INTEGER NOT NULL, name TEXT NOT NULL, PRIMARY KEY (account, name))
   WITHOUT ROWID;
 
@@ -122,6 +129,7 @@ CREATE TABLE acceptance (
   unconfirmed  INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX acceptance_message_id ON acceptance (message_id) WHERE message_id <> '';
+CREATE INDEX acceptance_unconfirmed ON acceptance (account, message_id) WHERE unconfirmed = 1;
 CREATE INDEX acceptance_parent ON acceptance (parent) WHERE parent IS NOT NULL;
 CREATE INDEX acceptance_body ON acceptance (body);
 CREATE INDEX acceptance_path ON acceptance (reverse_path) WHERE reverse_path <> '';

@@ -109,8 +109,9 @@ class Writer:
         return True
 
     def _read_data_version(self) -> int:
-        (version,) = self.connection.execute("PRAGMA data_version").fetchall()[0]
-        return int(version)
+        ((version,),) = self.connection.execute("PRAGMA data_version").fetchall()
+        assert isinstance(version, int)
+        return version
 
     async def drained(self) -> None:
         """Returns once nothing is on its way."""

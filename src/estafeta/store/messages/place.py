@@ -1,0 +1,83 @@
+"""Place: a new message into a mailbox; the hot path of delivery, four statements."""
+
+from __future__ import annotations
+
+from estafeta.store.bodies import Body
+from estafeta.store.engine import Tx
+from estafeta.store.flags import SEEN
+from estafeta.store.mailboxes import NoSuchMailbox
+from estafeta.store.messages.records import Placed, Text
+
+
+def append(
+    tx: Tx,
+    account: int,
+    mailbox: int,
+    *,
+    body: Body | int,
+    size: int,
+    prefix: bytes,
+    text: Text,
+    flags: int = 0,
+    keywords: str = "",
+    received: int,
+) -> Placed:
+    """A new message. body: one that has been `put` before in this unit, or an id in the store.
+
+    size: octets, prefix included. keywords: as `flags.joined` gives them. Quota is the caller's
+    matter. Raises NoSuchMailbox.
+    """
+    modseq = tx.value(
+        "UPDATE account SET modseq = modseq + 1, used = used + ? WHERE id = ? RETURNING modseq",
+        (size, account),
+    )
+    row = tx.row(
+        "UPDATE mailbox SET uidnext = uidnext + 1, modseq = ?, messages = messages + 1,"
+        " unseen = unseen + ?, bytes = bytes + ?"
+        " WHERE account = ? AND id = ? RETURNING uidnext - 1, uidvalidity",
+        (modseq, 0 if flags & SEEN else 1, size, account, mailbox),
+    )
+    if row is None:
+        raise NoSuchMailbox(f"account {account} has no mailbox {mailbox}")
+    uid, uidvalidity = row
+    tx.run(
+        "INSERT INTO message"
+        " (account, mailbox, uid, modseq, flags, keywords, size, received, body)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            account,
+            mailbox,
+            uid,
+            modseq,
+            flags,
+            keywords,
+            size,
+            received,
+            body if isinstance(body, int) else body.id,
+        ),
+    )
+    tx.run(
+        "INSERT INTO message_text (account, mailbox, uid, prefix, envelope, structure, basic,"
+        " parts, message_id, subject, preview) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            account,
+            mailbox,
+            uid,
+            prefix,
+            text.envelope,
+            text.structure,
+            text.basic,
+            text.parts,
+            text.message_id,
+            text.subject,
+            text.preview,
+        ),
+    )
+    tx.hint(("account", account))
+    return Placed(uid, modseq, uidvalidity)
+
+
+def quota(tx: Tx, account: int) -> tuple[int, int]:
+    """(used, quota) in octets; quota 0 is none. (0, 0) where the account is gone."""
+    row = tx.row("SELECT used, quota FROM account WHERE id = ?", (account,))
+    return (0, 0) if row is None else (row[0], row[1])
