@@ -11,26 +11,12 @@ from tests.support.peers.authority import Authority
 from tests.support.peers.clients import Account, Clients, Failed
 from tests.support.peers.compare import assert_same
 from tests.support.peers.dovecot import PASSWORD, Dovecot
-from tests.support.peers.packages import Peers
+from tests.support.peers.letters import letter
 from tests.support.peers.postfix import Postfix
 
 FROM = "ana@a.example"
 TO = "luis@b.example"
-MESSAGE = (
-    b"Date: Tue, 24 Nov 2026 10:00:00 +0100\r\nMessage-ID: <1@a.example>\r\n"
-    b"From: Ana <ana@a.example>\r\nTo: luis@b.example\r\nSubject: hola\r\n mundo\r\n"
-    b"\r\nUno\r\n.\r\n..dos\r\n"
-)
-
-
-@pytest.fixture
-def authority(peer_folder: Path) -> Authority:
-    return Authority(peer_folder / "ca")
-
-
-@pytest.fixture
-def clients(peers: Peers, peer_folder: Path) -> Clients:
-    return Clients(peers, peer_folder / "home")
+MESSAGE = letter(FROM, TO, "stand")
 
 
 @pytest.fixture

@@ -49,6 +49,7 @@ class Estafeta:
 
     hostname: what it calls itself. accounts: addresses; their domains are made with them, their
     password is `PASSWORD`. certificate: PEM with key and chain; without it nothing offers TLS.
+    ca: PEM of the authority that `imap` trusts; without it that logs in in the clear.
     routes: domain (or `*`) -> where its mail goes. dns: resolvers as "address:port"; none: a port
     where nobody answers, so that no test asks the real DNS. relay_port: port of other servers.
     settings: further lines of estafeta.toml, by table. trace: a command that runs the server.
@@ -62,6 +63,7 @@ class Estafeta:
         hostname: str = "mail.estafeta.example",
         accounts: Sequence[str] = (),
         certificate: Path | None = None,
+        ca: Path | None = None,
         routes: Mapping[str, tuple[str, int]] | None = None,
         dns: Sequence[str] = (),
         relay_port: int = 25,
@@ -72,6 +74,7 @@ class Estafeta:
         self.folder = folder
         self.host = host
         self.hostname = hostname
+        self.ca = ca
         self.config = folder / "estafeta.toml"
         self.log_file = folder / "log"
         self._accounts = list(accounts)
@@ -198,12 +201,12 @@ class Estafeta:
     def log(self) -> str:
         return self.log_file.read_text(errors="replace")
 
-    def imap(self, address: str, password: str = PASSWORD, ca: Path | None = None) -> imaplib.IMAP4:
-        """A client that has logged in; over TLS if `ca` is given, else in the clear."""
-        if ca is None:
+    def imap(self, address: str, password: str = PASSWORD) -> imaplib.IMAP4:
+        """A client that has logged in; over TLS if there is a `ca`."""
+        if self.ca is None:
             client = imaplib.IMAP4(self.host, self.ports["imap"], timeout=START_TIMEOUT_S)
         else:
-            context = ssl.create_default_context(cafile=str(ca))
+            context = ssl.create_default_context(cafile=str(self.ca))
             client = imaplib.IMAP4_SSL(
                 "localhost", self.ports["imaps"], ssl_context=context, timeout=START_TIMEOUT_S
             )
