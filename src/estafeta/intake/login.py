@@ -18,9 +18,7 @@ class Login:
     """Feed it responses until `step` returns None: then `account`, or None and `failure`."""
 
     def __init__(self, mechanism: str, authenticator: Authenticator, dice: random.Random) -> None:
-        self._machine = sasl.server_mechanism(
-            mechanism, nonce=f"{dice.getrandbits(144):036x}", secret=authenticator.secret
-        )
+        self._machine = sasl.server_mechanism(mechanism, nonce=f"{dice.getrandbits(144):036x}")
         self._authenticator = authenticator
         self._found: Account | None = None
         self.account: Account | None = None
