@@ -169,6 +169,7 @@ HOSTILE = {
     "addresses": b"To: " + b"a@b.c, " * 30000,
     "comments": b"To: " + b"(" * 200_000,
     "html": b"Content-Type: text/html\n\n" + b"<style>" * 100_000,
+    "html tags": b"Content-Type: text/html\n\n" + b"<style" * 100_000,
     "html comments": b"Content-Type: text/html\n\n" + b"<!--" * 100_000,
     "deep embedded multiparts": b"".join(
         b"Content-Type: message/rfc822\r\n\r\nContent-Type: multipart/mixed; boundary=b%d\r\n\r\n"

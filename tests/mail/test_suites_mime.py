@@ -67,7 +67,7 @@ def test_well_formed_messages_as_the_standard_library_reads_them(name: str) -> N
         same = tree(root) == their_tree(message) and [
             content(data, part)
             for part in walk(root)
-            if part.kind == LEAF and part.subtype != b"delivery-status"
+            if part.kind == LEAF and part.type != b"message"
         ] == list(their_contents(message))
         assert same != (key in DIFFERENT), f"{key}: {tree(root)} / {their_tree(message)}"
         compared += same
@@ -75,16 +75,18 @@ def test_well_formed_messages_as_the_standard_library_reads_them(name: str) -> N
 
 
 def their_contents(message: Any) -> Iterator[bytes]:
-    if not message.is_multipart():
-        yield message.get_payload().encode("latin-1")
-    elif message.get_content_type() != "message/delivery-status":
+    kind = message.get_content_type()
+    if kind.startswith("multipart/") or kind in ("message/rfc822", "message/global"):
         for part in message.get_payload():
             yield from their_contents(part)
+    elif not kind.startswith("message/"):  # the library takes those apart, we do not
+        yield message.get_payload().encode("latin-1")
 
 
 # Well-formed to the standard library, and read in another way by us; each with the reason.
 DIFFERENT: dict[str, str] = {
     "malformed/000.eml": "two delimiters in a row enclose an empty part",
+    "mime-cpython/msg_37.txt": "two delimiters in a row enclose an empty part",
 }
 
 

@@ -39,6 +39,7 @@ HTML = (
     ("data", "expected"),
     [
         (b"Content-Type: text/html\n\n" + HTML, "Hola & adiós fin"),
+        (b"Content-Type: text/html\n\n<style>" + b"x " * 5000 + b"</style><p>late", "late"),
         (b"Content-Transfer-Encoding: base64\n\n" + base64.encodebytes(b"a b\r\n"), "a b"),
         (b"Content-Transfer-Encoding: quoted-printable\n\na=20b=\nc", "a bc"),
         (b"Content-Type: text/plain; charset=iso-8859-15\n\n\xa4", "€"),

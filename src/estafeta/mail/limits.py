@@ -36,7 +36,7 @@ PARAMETERS_MAX = 100
 PREVIEW_CHARACTERS_MAX = 200
 """The preview of a message (RFC 8970 §3.1 allows 256)."""
 
-PREVIEW_OCTETS_MAX = 4096
+PREVIEW_OCTETS_MAX = 32 * 1024
 """Of a text part, the octets from which a preview is made."""
 
 LINE_OCTETS_WANTED = 78

@@ -20,14 +20,14 @@ from estafeta.mail.message.sections import pack
 from estafeta.mail.words import decode_base64, decode_charset, decode_text, unfold
 
 _HIDDEN = re.compile(
-    r"<(style|script|head|title)\b[^>]*+>.*?(?:</\1\s*>|\Z)|<!--.*?(?:-->|\Z)",
+    r"<(style|script|head|title)\b[^<>]*+>.*?(?:</\1\s*>|\Z)|<!--.*?(?:-->|\Z)",
     re.IGNORECASE | re.DOTALL,
 )
 _TAG = re.compile(r"<[^<>]*+(?:>|\Z)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+")
 
 
-_FIRST_OCTETS = 320
+_FIRST_OCTETS = 480
 
 
 class Summary(msgspec.Struct):
@@ -85,20 +85,23 @@ def preview(data: Buffer, root: Part) -> str:
     part = _text_part(root)
     if part is None:
         return ""
-    raw = bytes(data[part.body : min(part.end, part.body + PREVIEW_OCTETS_MAX)])
-    if part.encoding == b"base64":
-        raw = decode_base64(raw)
-    elif part.encoding == b"quoted-printable":
-        raw = binascii.a2b_qp(raw)
-    charset = part.parameter("charset") or ""
-    if part.subtype == b"html":
-        text = decode_charset(raw, charset)
-        return _one_line(html.unescape(_TAG.sub(" ", _HIDDEN.sub(" ", text))))
-    # Nearly always the first octets are enough.
-    text = _one_line(decode_charset(raw[:_FIRST_OCTETS], charset))
-    if len(text) < PREVIEW_CHARACTERS_MAX and len(raw) > _FIRST_OCTETS:
-        text = _one_line(decode_charset(raw, charset))
+    read = _html_text if part.subtype == b"html" else decode_charset
+    text = ""
+    for octets in (_FIRST_OCTETS, PREVIEW_OCTETS_MAX):  # nearly always the first are enough
+        raw = bytes(data[part.body : min(part.end, part.body + octets)])
+        if part.encoding == b"base64":
+            raw = decode_base64(raw)
+        elif part.encoding == b"quoted-printable":
+            raw = binascii.a2b_qp(raw)
+        text = _one_line(read(raw, part.parameter("charset") or ""))
+        if len(text) == PREVIEW_CHARACTERS_MAX or part.size <= octets:
+            break
     return text
+
+
+def _html_text(raw: bytes, charset: str) -> str:
+    text = decode_charset(raw, charset)
+    return html.unescape(_TAG.sub(" ", _HIDDEN.sub(" ", text)))
 
 
 def _one_line(text: str) -> str:
