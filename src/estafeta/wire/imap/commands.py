@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Literal
 
 import msgspec
 
@@ -27,7 +28,8 @@ class SequenceSet(msgspec.Struct, frozen=True):
 
 
 class Section(msgspec.Struct, frozen=True):
-    """RFC 3501 §9 section. part: numbers; text: "" HEADER HEADER.FIELDS HEADER.FIELDS.NOT TEXT MIME.
+    """RFC 3501 §9 section. part: numbers; text: "" HEADER HEADER.FIELDS HEADER.FIELDS.NOT TEXT
+    MIME.
 
     fields: names in the client's spelling. written: the section as it is echoed, brackets included.
     """
@@ -295,11 +297,11 @@ class Fetch(Command):
 
 @dataclass(frozen=True, slots=True)
 class StoreFlags(Command):
-    """mode: "set", "add", "remove"."""
+    """STORE."""
 
     uid: bool
     numbers: SequenceSet
-    mode: str
+    mode: Literal["set", "add", "remove"]
     silent: bool
     flags: Flags
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import binascii
 import re
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from estafeta.wire.imap import commands as a
 from estafeta.wire.imap import grammar, limits, search
@@ -200,7 +200,11 @@ def _fetch(c: Cursor, tag: bytes, name: str) -> Command:
     return a.Fetch(tag, name, name.startswith("UID"), numbers, grammar.fetch_items(c))
 
 
-_STORE_MODES = {"FLAGS": "set", "+FLAGS": "add", "-FLAGS": "remove"}
+_STORE_MODES: dict[str, Literal["set", "add", "remove"]] = {
+    "FLAGS": "set",
+    "+FLAGS": "add",
+    "-FLAGS": "remove",
+}
 
 
 def _store(c: Cursor, tag: bytes, name: str) -> Command:

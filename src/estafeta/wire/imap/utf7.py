@@ -1,4 +1,4 @@
-"""utf7: modified UTF-7 of mailbox names (RFC 3501 §5.1.3): both directions, strict when decoding."""
+"""utf7: modified UTF-7 of mailbox names (RFC 3501 §5.1.3): both ways, strict when decoding."""
 
 from __future__ import annotations
 

@@ -1,0 +1,160 @@
+"""append: APPEND (RFC 3501 §6.3.11) with UIDPLUS (RFC 4315) and MULTIAPPEND (RFC 3502).
+
+Promises: what cannot be taken is refused before its octets are sent; octets go to the store's
+writer as they come; all messages of one command are placed in one unit, or none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from estafeta.mail.message import summary
+from estafeta.read.imap import forms
+from estafeta.read.imap.session import Goodbye, Refusal, Session
+from estafeta.read.limits import MULTIAPPEND_MESSAGES_MAX, MULTIAPPEND_OCTETS_MAX
+from estafeta.store import flags as bits
+from estafeta.store import mailboxes, messages
+from estafeta.store.bodies import Body, BodyWriter, put
+from estafeta.store.engine import Tx
+from estafeta.store.messages import Placed, Text
+from estafeta.wire.imap import commands as a
+from estafeta.wire.imap.machine import AppendEnd, Ended, MessageData
+from estafeta.wire.imap.responses import number_set
+
+
+@dataclass(slots=True)
+class Message:
+    """One that has come whole."""
+
+    body: Body
+    text: Text
+    flags: int
+    keywords: str
+    received: int
+
+
+async def append(s: Session, first: a.Append) -> None:
+    """Takes the messages and places them."""
+    taken: list[Message] = []
+    announced: a.Append = first
+    octets = 0
+    while True:
+        octets += announced.size
+        refused = await _refused(s, announced, octets, len(taken))
+        if refused is not None:
+            text, code = refused
+            s.machine.refuse_message(text, code)
+            return
+        s.machine.take_message()
+        taken.append(await _take(s, announced))
+        event = await s.event()
+        if isinstance(event, a.Append):
+            announced = event
+            continue
+        if isinstance(event, Ended):
+            raise Goodbye(event.reason or "the client closed", said=not event.reason)
+        assert isinstance(event, AppendEnd)
+        if event.broken:
+            return
+        break
+    await _place(s, first, taken)
+
+
+async def _refused(
+    s: Session, announced: a.Append, octets: int, before: int
+) -> tuple[str, str] | None:
+    """Why the message is not to be sent: (text, code)."""
+    if announced.size > s.house.settings.message_octets_max:
+        return f"at most {s.house.settings.message_octets_max} octets a message", "TOOBIG"
+    if before >= MULTIAPPEND_MESSAGES_MAX or (before and octets > MULTIAPPEND_OCTETS_MAX):
+        return "too much for one command", "LIMIT"
+    if not announced.size:
+        # RFC 3502 §6.3.11 and common use: a message of no octets is none.
+        return "a message has at least one octet", "CANNOT"
+
+    def look(tx: Tx) -> tuple[bool, int, int]:
+        box = mailboxes.mailbox_by_name(tx, s.owner, announced.mailbox)
+        used, quota = messages.quota(tx, s.owner)
+        return box is not None, used, quota
+
+    exists, used, quota = await s.store.read(look)
+    if not exists:
+        return "there is no such mailbox, create it first", "TRYCREATE"
+    if quota and used + octets > quota:
+        return "the account has no room for it", "OVERQUOTA"
+    return None
+
+
+async def _take(s: Session, announced: a.Append) -> Message:
+    writer = s.house.bodies.writer()
+    try:
+        await _receive(s, writer)
+        body = await writer.finish()
+    except BaseException:
+        writer.discard()
+        raise
+    value, keywords = forms.to_store(announced.flags)
+    received = announced.received
+    if received is None:
+        received = int(s.house.world.clock.now() * 1000)
+    made = await s.house.world.cpu.run(summary, body.read())
+    text = Text(
+        made.envelope,
+        made.bodystructure,
+        made.body,
+        made.index,
+        made.message_id,
+        made.subject,
+        made.preview,
+    )
+    return Message(body, text, value, bits.joined(keywords), received)
+
+
+async def _receive(s: Session, writer: BodyWriter) -> None:
+    while True:
+        event = await s.event()
+        if isinstance(event, Ended):
+            raise Goodbye(event.reason or "the client closed", said=not event.reason)
+        assert isinstance(event, MessageData)
+        try:
+            writer.write(event.data)
+        except OSError as error:
+            # The command cannot be ended in order while its octets are still coming.
+            raise Goodbye(f"the message cannot be kept: {error.strerror}", "UNAVAILABLE") from None
+        if event.last:
+            return
+
+
+async def _place(s: Session, c: a.Append, taken: list[Message]) -> None:
+    total = sum(message.body.size for message in taken)
+
+    def unit(tx: Tx) -> list[Placed]:
+        box = mailboxes.mailbox_by_name(tx, s.owner, c.mailbox)
+        if box is None:
+            raise Refusal("there is no such mailbox any more", "TRYCREATE")
+        used, quota = messages.quota(tx, s.owner)
+        if quota and used + total > quota:
+            raise Refusal("the account has no room for it", "OVERQUOTA")
+        placed = []
+        for message in taken:
+            put(tx, message.body)
+            placed.append(
+                messages.append(
+                    tx,
+                    s.owner,
+                    box.id,
+                    body=message.body,
+                    size=message.body.size,
+                    prefix=b"",
+                    text=message.text,
+                    flags=message.flags,
+                    keywords=message.keywords,
+                    received=message.received,
+                )
+            )
+        return placed
+
+    placed = await s.write(unit)
+    uids = number_set(one.uid for one in placed).decode("ascii")
+    await s.sync(expunge=True)
+    s.machine.ok(c.tag, "appended", f"APPENDUID {placed[0].uidvalidity} {uids}")

@@ -1,0 +1,59 @@
+"""idle: IDLE (RFC 2177): changes are told as they come, until DONE.
+
+Hints of the store wake us; besides, the mailbox is compared every few seconds, because a hint may
+be lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from estafeta.read.imap.session import Goodbye, Session
+from estafeta.wire.imap import commands as a
+from estafeta.wire.imap.machine import Ended, IdleBroken, IdleDone
+
+
+async def idle(s: Session, c: a.Idle) -> None:
+    """Serves one IDLE."""
+    s.machine.begin_idle()
+    listening = s.store.listen(("account", s.owner))
+    closing = asyncio.ensure_future(s.house.doors.closing.wait())
+    reading: asyncio.Future[bytes] | None = None
+    hint: asyncio.Future[None] | None = None
+    loop = asyncio.get_running_loop()
+    until = loop.time() + s.house.settings.idle_seconds
+    try:
+        while True:
+            event = s.machine.next()
+            if event is not None:
+                break
+            await s.sync(expunge=True)
+            await s.flush()
+            reading = reading or asyncio.ensure_future(s.stream.read())
+            hint = hint or asyncio.ensure_future(listening.wait())
+            waiting: set[asyncio.Future[Any]] = {reading, hint, closing}
+            await asyncio.wait(
+                waiting,
+                timeout=s.house.settings.poll_seconds,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if closing.done() or (loop.time() > until and not reading.done()):
+                s.raise_timeout()
+            if hint.done():
+                hint.result()
+                hint = None
+            if reading.done():
+                s.machine.receive(reading.result())
+                reading = None
+                until = loop.time() + s.house.settings.idle_seconds
+    finally:
+        listening.close()
+        for task in (reading, hint, closing):
+            if task is not None:
+                task.cancel()
+    if isinstance(event, Ended):
+        raise Goodbye(event.reason or "the client closed", said=not event.reason)
+    assert isinstance(event, IdleDone)
+    if not isinstance(event, IdleBroken):
+        s.machine.ok(c.tag, "done")
