@@ -236,7 +236,9 @@ def _made(row: Row | None) -> Account | None:
 
 
 def _account(row: Row) -> Account:
-    return Account(*row[:-1], bool(row[-1]))
+    values = list(row)
+    values[-1] = bool(values[-1])
+    return Account(*values)
 
 
 # Aliases and identities ------------------------------------------------------------------------
