@@ -17,7 +17,7 @@ ALIAS_DEPTH_MAX = 10
 """An alias of aliases deeper than this, or one that leads back to itself, is refused."""
 
 ALIAS_TARGETS_MAX = 1000
-"""Addresses that one recipient may stand for, over all levels."""
+"""Addresses that one recipient may stand for, over all levels; the rest is refused as a loop."""
 
 
 class LocalDirectory:
@@ -36,49 +36,56 @@ class LocalDirectory:
             if not self._postmaster:
                 return replies.UNKNOWN_USER(address=address)
             return self.look_up(tx, self._postmaster)
-        if accounts.domain(tx, split(address)[1]) is None:
-            return ToRemote(split(address)[1])
-        return self._local(tx, address, 0)
+        return _Walk(tx, self._postmaster).follow(address, 0)
 
-    def _local(self, tx: Tx, address: str, depth: int) -> Target | Reply:
+
+class _Walk:
+    """One look-up; counts the addresses it has been through."""
+
+    def __init__(self, tx: Tx, postmaster: str) -> None:
+        self._tx = tx
+        self._postmaster = postmaster
+        self._left = ALIAS_TARGETS_MAX
+
+    def follow(self, address: str, depth: int) -> Target | Reply:
+        if depth > ALIAS_DEPTH_MAX or self._left <= 0:
+            return replies.LOOP
+        self._left -= 1
         local, name = split(address)
-        domain = accounts.domain(tx, name)
+        domain = accounts.domain(self._tx, name)
         if domain is None:
             return ToRemote(name)
-        lowered = f"{local.lower()}@{name}"
-        found = self._named(tx, lowered, address, depth)
+        local = local.lower()
+        lowered = f"{local}@{name}"
+        found = self._named(lowered, address, depth)
         if found is not None:
             return found
-        user, detail = (
-            subaddress(local.lower(), domain.separator) if domain.separator else (local, "")
-        )
+        user, detail = subaddress(local, domain.separator) if domain.separator else (local, "")
         if detail:
-            found = self._named(tx, f"{user}@{name}", address, depth)
+            found = self._named(f"{user}@{name}", address, depth)
             if found is not None:
                 return found
-        if local.lower() == "postmaster" and self._postmaster and self._postmaster != lowered:
-            return self._local(tx, self._postmaster, depth + 1)
-        if domain.catch_all and domain.catch_all != lowered and depth < ALIAS_DEPTH_MAX:
-            return self._local(tx, domain.catch_all, depth + 1)
+        if local == "postmaster" and self._postmaster not in ("", lowered):
+            return self.follow(self._postmaster, depth + 1)
+        if domain.catch_all not in ("", lowered):
+            return self.follow(domain.catch_all, depth + 1)
         return replies.UNKNOWN_USER(address=address)
 
-    def _named(self, tx: Tx, name: str, written: str, depth: int) -> Target | Reply | None:
-        account = accounts.account(tx, name)
+    def _named(self, name: str, written: str, depth: int) -> Target | Reply | None:
+        account = accounts.account(self._tx, name)
         if account is not None:
             if account.disabled:
                 return replies.USER_DISABLED(address=written)
             return ToAccount(account.id, written)
-        addresses = accounts.targets(tx, name)
+        addresses = accounts.targets(self._tx, name)
         if not addresses:
             return None
-        if depth >= ALIAS_DEPTH_MAX:
-            return replies.LOOP
-        found = [self._local(tx, address, depth + 1) for address in addresses[:ALIAS_TARGETS_MAX]]
+        found = [self.follow(address, depth + 1) for address in addresses]
         if all(isinstance(target, Reply) for target in found):
             return replies.UNKNOWN_USER(address=written)
         # A target that leads nowhere is not forgotten: it is queued, refused there and returned.
         targets = tuple(
             ToRemote(split(address)[1]) if isinstance(target, Reply) else target
-            for address, target in zip(addresses, found, strict=False)
+            for address, target in zip(addresses, found, strict=True)
         )
-        return ToAlias(tuple(addresses[:ALIAS_TARGETS_MAX]), targets)
+        return ToAlias(tuple(addresses), targets)
