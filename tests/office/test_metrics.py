@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 
@@ -10,22 +11,23 @@ import pytest
 import estafeta
 from estafeta.office.limits import LABEL_VALUES_MAX
 from estafeta.office.metrics import PrometheusMeter, UnknownMetric
-from estafeta.office.metrics_catalogue import CATALOGUE
+from estafeta.office.metrics_catalogue import CATALOGUE, Kind, find_metric
+from estafeta.office.watch import STORE_COUNTERS
 
 
 def test_counts_times_and_gauges_are_on_the_page() -> None:
     meter = PrometheusMeter(strict=True)
-    meter.count("estafeta_smtp_sessions_total", role="mx")
-    meter.count("estafeta_smtp_sessions_total", 2, role="mx")
+    meter.count("estafeta_messages_accepted_total", origin="smtp")
+    meter.count("estafeta_messages_accepted_total", 2, origin="smtp")
     meter.observe("estafeta_relay_seconds", 0.2)
     meter.gauge("estafeta_queue_rows", 7)
     page, content_type = meter.render()
     text = page.decode()
-    assert 'estafeta_smtp_sessions_total{role="mx"} 3.0' in text
+    assert 'estafeta_messages_accepted_total{origin="smtp"} 3.0' in text
     assert "estafeta_relay_seconds_count 1.0" in text
     assert "estafeta_queue_rows 7.0" in text
     assert content_type.startswith("text/plain")
-    assert meter.value("estafeta_smtp_sessions_total", role="mx") == 3
+    assert meter.value("estafeta_messages_accepted_total", origin="smtp") == 3
 
 
 def test_an_unknown_name_label_or_kind_fails_when_strict() -> None:
@@ -35,7 +37,7 @@ def test_an_unknown_name_label_or_kind_fails_when_strict() -> None:
     with pytest.raises(UnknownMetric):
         meter.count("estafeta_smtp_sessions_total", colour="red")
     with pytest.raises(UnknownMetric):
-        meter.gauge("estafeta_smtp_sessions_total", 1, role="mx")
+        meter.gauge("estafeta_messages_accepted_total", 1, origin="smtp")
 
 
 def test_an_unknown_name_does_no_harm_in_service() -> None:
@@ -48,14 +50,23 @@ def test_an_unknown_name_does_no_harm_in_service() -> None:
 def test_labels_do_not_grow_with_what_a_stranger_sends() -> None:
     meter = PrometheusMeter(strict=True)
     for n in range(LABEL_VALUES_MAX * 3):
-        meter.count("estafeta_replies_total", code=str(n))
-    assert meter.render()[0].count(b"estafeta_replies_total{") == LABEL_VALUES_MAX + 1
-    assert meter.value("estafeta_replies_total", code="other") == LABEL_VALUES_MAX * 2
+        meter.count("estafeta_messages_refused_total", code=str(n))
+    assert meter.render()[0].count(b"estafeta_messages_refused_total{") == LABEL_VALUES_MAX + 1
+    assert meter.value("estafeta_messages_refused_total", code="other") == LABEL_VALUES_MAX * 2
 
 
 def test_gauges_may_be_set_when_read() -> None:
     meter = PrometheusMeter(strict=True)
-    meter.before_scrape(lambda: meter.gauge("estafeta_queue_rows", 11))
+
+    async def set_it() -> None:
+        meter.gauge("queue_rows", 11)
+
+    async def broken() -> None:
+        raise OSError("no store")
+
+    meter.before_scrape(broken)
+    meter.before_scrape(set_it)
+    asyncio.run(meter.refresh())
     assert b"estafeta_queue_rows 11.0" in meter.render()[0]
 
 
@@ -75,14 +86,29 @@ def test_names_follow_the_rules() -> None:
 
 
 _USE = re.compile(r'\.(count|observe|gauge)\(\s*"([a-z0-9_]+)"')
+_KINDS: dict[str, Kind] = {"count": "counter", "observe": "histogram", "gauge": "gauge"}
+
+
+def used() -> list[tuple[str, str, Kind]]:
+    """(file, name, kind) of each metric that the code names."""
+    return [
+        (file.name, name, _KINDS[method])
+        for file in sorted(Path(estafeta.__file__).parent.rglob("*.py"))
+        for method, name in _USE.findall(file.read_text("utf-8"))
+    ]
 
 
 def test_every_metric_the_code_names_is_in_the_catalogue() -> None:
-    kinds = {"count": "counter", "observe": "histogram", "gauge": "gauge"}
-    known = {(m.name, m.kind) for m in CATALOGUE}
-    unknown = []
-    for file in sorted(Path(estafeta.__file__).parent.rglob("*.py")):
-        for method, name in _USE.findall(file.read_text("utf-8")):
-            if (name, kinds[method]) not in known:
-                unknown.append(f"{file.name}: {method} {name}")
-    assert not unknown
+    assert not [each for each in used() if find_metric(each[1], each[2]) is None]
+
+
+def test_nothing_is_in_the_catalogue_that_nobody_counts() -> None:
+    fed = {found.name for _, name, kind in used() if (found := find_metric(name, kind))}
+    fed |= {find_metric(name, "counter").name for name in STORE_COUNTERS.values()}  # type: ignore[union-attr]
+    assert {m.name for m in CATALOGUE} - fed == set()
+
+
+def test_a_room_may_leave_the_prefix_out() -> None:
+    meter = PrometheusMeter(strict=True)
+    meter.count("dns_questions", type="MX", answer="Found")
+    assert meter.value("estafeta_dns_questions_total", type="MX", answer="Found") == 1

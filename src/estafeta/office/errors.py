@@ -17,10 +17,18 @@ class CommandError(Exception):
     """A command cannot do what was asked; the text is one clear sentence."""
 
 
+class DoorError(Exception):
+    """A listener cannot be opened. place: which one, such as "imap on 127.0.0.1:143"."""
+
+    def __init__(self, place: str, cause: OSError) -> None:
+        super().__init__(f"{place}: {explain_startup_error(cause)}")
+        self.place = place
+
+
 def explain_startup_error(problem: BaseException, *, what: str = "") -> str:
     """One sentence. what: which door or file it was about, where the exception does not say."""
     place = f"{what}: " if what else ""
-    if isinstance(problem, (PrivilegeError, CommandError)):
+    if isinstance(problem, PrivilegeError | CommandError | DoorError):
         return f"{place}{problem}"
     if isinstance(problem, StoreFull):
         return f"{place}no space is left on the disk of the store; free some and start again"

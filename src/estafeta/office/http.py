@@ -52,6 +52,7 @@ def make_app(
     if meter is not None:
 
         async def metrics(request: Request) -> Response:
+            await meter.refresh()
             page, content_type = meter.render(request.headers.get("accept", ""))
             return Response(page, headers={"content-type": content_type})
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import prometheus_client as prometheus
@@ -10,7 +10,7 @@ import structlog
 from prometheus_client.exposition import choose_encoder
 
 from estafeta.office.limits import LABEL_VALUES_MAX
-from estafeta.office.metrics_catalogue import BY_NAME, CATALOGUE, Metric
+from estafeta.office.metrics_catalogue import CATALOGUE, Kind, Metric, find_metric
 
 _OTHER = "other"
 
@@ -33,7 +33,7 @@ class PrometheusMeter:
         self._children: dict[tuple[Any, ...], Any] = {}
         self._sizes: dict[str, int] = {}
         self._unknown: set[str] = set()
-        self._before_scrape: list[Callable[[], None]] = []
+        self._before_scrape: list[Callable[[], Awaitable[None]]] = []
         prometheus.ProcessCollector(registry=self.registry)
         prometheus.PlatformCollector(registry=self.registry)
 
@@ -52,9 +52,17 @@ class PrometheusMeter:
         if child is not None:
             child.set(value)
 
-    def before_scrape(self, hook: Callable[[], None]) -> None:
-        """`hook` runs before each reading, to set gauges that nobody keeps up to date."""
+    def before_scrape(self, hook: Callable[[], Awaitable[None]]) -> None:
+        """`hook` runs before each reading of the page, to set what nobody keeps up to date."""
         self._before_scrape.append(hook)
+
+    async def refresh(self) -> None:
+        """Runs the hooks; one that fails leaves its metrics as they were."""
+        for hook in self._before_scrape:
+            try:
+                await hook()
+            except Exception:
+                structlog.get_logger().exception("metrics_hook_failed")
 
     def value(self, name: str, **labels: str) -> float:
         """What a counter or gauge stands at; 0 where nothing was counted. For tests and pages."""
@@ -62,8 +70,6 @@ class PrometheusMeter:
 
     def render(self, accept: str = "") -> tuple[bytes, str]:
         """The page and its content type, in the form that the Accept header asks for."""
-        for hook in self._before_scrape:
-            hook()
         encoder, content_type = choose_encoder(accept)
         return encoder(self.registry), content_type
 
@@ -75,7 +81,7 @@ class PrometheusMeter:
             return prometheus.Gauge(metric.name, metric.help, **common)
         return prometheus.Histogram(metric.name, metric.help, buckets=metric.buckets, **common)
 
-    def _child(self, name: str, labels: dict[str, str], kind: str) -> Any:
+    def _child(self, name: str, labels: dict[str, str], kind: Kind) -> Any:
         key = (name, kind, *labels.items()) if labels else (name, kind)
         try:
             return self._children[key]
@@ -83,10 +89,10 @@ class PrometheusMeter:
             return self._new_child(key, name, labels, kind)
 
     def _new_child(
-        self, key: tuple[Any, ...], name: str, labels: dict[str, str], kind: str
+        self, key: tuple[Any, ...], name: str, labels: dict[str, str], kind: Kind
     ) -> Any | None:
-        metric = BY_NAME.get(name)
-        if metric is None or metric.kind != kind or set(labels) != set(metric.labels):
+        metric = find_metric(name, kind)
+        if metric is None or set(labels) != set(metric.labels):
             wrong = f"{kind} {name} with labels ({', '.join(labels)})"
             if self._strict:
                 raise UnknownMetric(f"not in the catalogue: {wrong}")
@@ -94,12 +100,14 @@ class PrometheusMeter:
                 self._unknown.add(name)
                 structlog.get_logger().error("metric_unknown", metric=wrong)
             return None
+        known = self._metrics[metric.name]
+        size = self._sizes.get(metric.name, 0)
         if not metric.labels:
-            child = self._metrics[name]
-        elif self._sizes.get(name, 0) >= LABEL_VALUES_MAX:
-            return self._metrics[name].labels(**dict.fromkeys(metric.labels, _OTHER))
+            child = known
+        elif size >= LABEL_VALUES_MAX:
+            return known.labels(**dict.fromkeys(metric.labels, _OTHER))
         else:
-            child = self._metrics[name].labels(**labels)
-            self._sizes[name] = self._sizes.get(name, 0) + 1
+            child = known.labels(**labels)
+            self._sizes[metric.name] = size + 1
         self._children[key] = child
         return child

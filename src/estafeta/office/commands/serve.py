@@ -20,9 +20,9 @@ def serve(
 ) -> None:
     """Run the server until SIGTERM or SIGINT; SIGHUP reads the settings again."""
     # Every room at once is dear to import; the other commands do without.
-    from estafeta.office.assemble import serve as assemble_and_serve
+    from estafeta.office.serving import serve as serve_until_stopped
 
     file = find_config(config)
     loaded = read_config(file)
     set_up_logs(loaded.log.format, loaded.log.level)
-    assemble_and_serve(loaded, config_file=file, ready_fd=ready_fd)
+    serve_until_stopped(loaded, config_file=file, ready_fd=ready_fd)
