@@ -199,6 +199,23 @@ def test_hostile_is_bounded(name: str) -> None:
     assert len(made.bodystructure) + len(made.envelope) < 4 * len(data) + 10_000
 
 
+def test_many_lines_that_are_no_delimiters() -> None:
+    noise = b"--b\r\n--\r\n--ax\r\n--a-\r\n" * 100
+    data = (
+        b"Content-Type: multipart/mixed; boundary=a\r\n\r\n" + noise
+        + b"--a\r\nContent-Type: multipart/mixed; boundary=\"a.(b\"\r\n\r\n" + noise
+        + b"--a.(b \r\n\r\n1\r\n" + noise + b"--a.(b--\r\n" + noise + b"--a\r\n\r\n" + noise
+        + b"--a--\t\r\n" + noise
+    )  # fmt: skip
+    root = index(data)
+    check(data, root)
+    assert len(root.children) == 2
+    assert [content(data, part) for part in walk(root) if part.kind == LEAF] == [
+        b"1\r\n" + noise[:-2],
+        noise[:-2],
+    ]
+
+
 def test_parts_limit_keeps_the_rest() -> None:
     data = HOSTILE["many parts"]
     root = index(data)
@@ -237,7 +254,7 @@ def messages(draw: st.DrawFn) -> email.message.Message:
     return made
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(messages())
 def test_slices_are_what_the_standard_library_reads(made: email.message.Message) -> None:
     data = made.as_bytes().replace(b"\n", b"\r\n")

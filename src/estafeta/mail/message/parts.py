@@ -32,6 +32,7 @@ from estafeta.mail.words import unfold
 LEAF, MULTIPART, MESSAGE = 0, 1, 2
 
 _COUNT_OCTETS = 65536
+_MISSES_MAX = 64
 _BLANK = re.compile(rb"\n\r?\n")
 _LINE_END = re.compile(rb"\r?\n")
 _DELIMITER = re.compile(rb"--([^\r\n]{1,%d})(?:\r?\n|\Z)" % (BOUNDARY_OCTETS_MAX + 4))
@@ -107,6 +108,8 @@ class Indexer:
         "_counted",
         "_counted_to",
         "_data",
+        "_misses",
+        "_pattern",
         "_pending_body",
         "_size",
         "_stack",
@@ -128,6 +131,8 @@ class Indexer:
         self._blank = (-1, -1)
         self._at = 0
         self._counted_to = self._counted = 0
+        self._misses = 0
+        self._pattern: re.Pattern[bytes] | None = None
         self.fields: list[tuple[bytes, bytes]] = []
 
     def run(self) -> Part:
@@ -139,10 +144,11 @@ class Indexer:
                 self._finish_header(self._pending_body)
             if not self._waiting:
                 break
-            found = self._data.find(b"\n--", self._at)
-            if found < 0:
+            line = self._next_line()
+            if line < 0:
                 break
-            line = self._at = found + 1
+            self._at = line
+            self._misses += 1
             while 0 <= self._pending_body <= line:
                 self._finish_header(self._pending_body)
             match = _DELIMITER.match(self._data, line)
@@ -153,6 +159,23 @@ class Indexer:
             self._finish_header(self._pending_body)
         self._close_above(-1, self._size)
         return root
+
+    def _next_line(self) -> int:
+        """Where the next line begins that may be a delimiter, or -1.
+
+        Any line with "--" will do, until many of them turned out to be none: then it pays to
+        compile what is looked for.
+        """
+        if self._misses < _MISSES_MAX:
+            found = self._data.find(b"\n--", self._at)
+            return -1 if found < 0 else found + 1
+        if self._pattern is None:
+            boundaries = {top.boundary for top in self._stack if top.boundary}
+            self._pattern = re.compile(
+                rb"\n--(?:%b)(?:--)?[ \t]*+\r?(?:\n|\Z)" % b"|".join(map(re.escape, boundaries))
+            )
+        match = self._pattern.search(self._data, self._at)
+        return -1 if match is None else match.start() + 1
 
     def _open(self, part: Part, *, digest: bool) -> None:
         """Begins a part; where its header ends is sought, what it says is not read yet."""
@@ -202,11 +225,13 @@ class Indexer:
         if not boundary:
             return
         top.boundary = boundary
+        self._misses, self._pattern = 0, None
         place = len(self._stack) - 1
         self._waiting.setdefault(boundary, []).append((place, False))
         self._waiting.setdefault(boundary + b"--", []).append((place, True))
 
     def _forget(self, top: _Open) -> None:
+        self._misses, self._pattern = 0, None
         for key in (top.boundary, top.boundary + b"--"):
             places = self._waiting[key]
             places.pop()  # the innermost is the last
@@ -218,6 +243,7 @@ class Indexer:
         places = self._waiting.get(match[1].rstrip(b" \t"))
         if places is None:
             return
+        self._misses = 0
         place, closes = places[-1]
         if not closes and self._count >= PARTS_MAX:
             self._waiting.clear()
