@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.peers.authority import Authority
-from tests.support.peers.clients import Account, Clients, Failed
+from tests.support.peers.clients import MUTT_ADDS, Account, Clients, Failed
 from tests.support.peers.compare import assert_same
 from tests.support.peers.dovecot import PASSWORD, Dovecot
 from tests.support.peers.letters import letter
@@ -79,3 +79,16 @@ def test_readers(clients: Clients, account: Account, dovecot: Dovecot) -> None:
     with imaplib.IMAP4(dovecot.host, dovecot.imap_port) as reader:
         reader.login("luis", PASSWORD)
         assert reader.select("INBOX") == ("OK", [b"0"])
+
+
+def test_mutt(clients: Clients, account: Account, dovecot: Dovecot) -> None:
+    copy = clients.home / "copy"
+    keys = f"<copy-message>{copy}<enter><flag-message><save-message>=Archivo<enter><quit>"
+    clients.mutt(account, dovecot.imaps_port, keys)
+    [stored] = [path.read_bytes() for path in copy.glob("[nc][eu][wr]/*")]
+    assert_same(letter(FROM, TO, "stand"), stored, may_add=MUTT_ADDS)
+    with imaplib.IMAP4(dovecot.host, dovecot.imap_port) as reader:
+        reader.login("luis", PASSWORD)
+        assert reader.select("INBOX") == ("OK", [b"0"])
+        assert reader.select("Archivo") == ("OK", [b"1"])
+        assert reader.search(None, "FLAGGED")[1] == [b"1"]

@@ -11,7 +11,7 @@ import pytest
 from tests.peers.conftest import DOMAIN
 from tests.support.live import PASSWORD, Estafeta
 from tests.support.peers.authority import Authority
-from tests.support.peers.clients import Account, Clients
+from tests.support.peers.clients import MUTT_ADDS, Account, Clients
 from tests.support.peers.compare import assert_same
 from tests.support.peers.letters import letter
 
@@ -143,4 +143,22 @@ def test_fetchmail_takes_everything_away(
         assert_same(message, stored)
     client = estafeta_server.imap(NOA)
     assert client.select("INBOX") == ("OK", [b"0"])
+    client.logout()
+
+
+def test_mutt_copies_flags_and_moves(
+    clients: Clients, eva: Account, estafeta_server: Estafeta
+) -> None:
+    [sent] = deliver(estafeta_server, EVA, "mutt")
+    copy = clients.home / "copy"
+    keys = f"<copy-message>{copy}<enter><flag-message><save-message>=Mutt<enter><quit>"
+    clients.mutt(eva, estafeta_server.ports["imaps"], keys)
+    [stored] = [path.read_bytes() for path in maildir(copy)]
+    assert_same(sent, stored, may_add=MUTT_ADDS)
+    client = estafeta_server.imap(EVA)
+    assert client.select("INBOX") == ("OK", [b"0"])
+    assert client.select("Mutt") == ("OK", [b"1"])
+    assert client.search(None, "FLAGGED")[1] == [b"1"]
+    client.select("INBOX")
+    client.delete("Mutt")
     client.logout()

@@ -6,7 +6,10 @@ Every function returns when the program has ended; one that fails raises `Failed
 from __future__ import annotations
 
 import os
+import pty
+import select
 import subprocess
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +17,9 @@ from pathlib import Path
 from .packages import Peers
 
 CLIENT_TIMEOUT_S = 20
+
+# Fields that mutt writes into the files it saves to.
+MUTT_ADDS = frozenset({"content-length", "lines", "status"})
 
 
 class Failed(AssertionError):
@@ -163,3 +169,54 @@ class Clients:
         self.run("fetchmail", "--fetchmailrc", configuration, "--nosyslog", "--nodetach")
         new = sorted(set(inbox.iterdir()) - before, key=lambda path: os.stat(path).st_mtime_ns)
         return [path.read_bytes() for path in new]
+
+    def mutt(self, account: Account, port: int, keys: str) -> None:
+        """mutt on a terminal of its own, at the account's INBOX over implicit TLS.
+
+        keys: what the person types, as mutt's `push` takes it; `<quit>` should come last. `=NAME`
+        is a mailbox of the account. Raises: Failed, also if mutt does not end.
+        """
+        configuration = self.home / "muttrc"
+        url = f"imaps://{account.host}:{port}/"
+        settings = {
+            "folder": url,
+            "spoolfile": f"{url}INBOX",
+            "imap_user": account.user,
+            "imap_pass": account.password,
+            "certificate_file": str(account.ca),
+            "tmpdir": str(self.home),
+            "mbox_type": "Maildir",
+            **dict.fromkeys(("quit", "delete"), "yes"),
+            **dict.fromkeys(("move", "mark_old", "confirmcreate", "confirmappend"), "no"),
+            **dict.fromkeys(("wait_key", "help", "beep"), "no"),
+            "sleep_time": "0",
+        }
+        lines = [f"set {name}='{value}'" for name, value in settings.items()]
+        configuration.write_text("\n".join([*lines, f'push "{keys}"']) + "\n")
+        command = [str(self.peers.program("mutt")), "-n", "-F", str(configuration)]
+        said = bytearray()
+        near, far = pty.openpty()
+        with subprocess.Popen(
+            command,
+            stdin=far,
+            stdout=far,
+            stderr=far,
+            env=self.peers.environment(self.home, USER="user", LOGNAME="user", TERM="vt100"),
+            cwd=self.home,
+            start_new_session=True,
+        ) as mutt:
+            os.close(far)
+            end = time.monotonic() + CLIENT_TIMEOUT_S
+            while time.monotonic() < end:
+                if not select.select([near], [], [], 0.1)[0]:
+                    continue
+                try:
+                    said += os.read(near, 65536)
+                except OSError:  # the terminal's other side is closed: it has ended
+                    break
+            else:
+                mutt.kill()
+            os.close(near)
+        if mutt.returncode:
+            text = said.decode(errors="replace")
+            raise Failed(f"mutt ended with {mutt.returncode}:\n{text[-4000:]}")
