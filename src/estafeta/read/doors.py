@@ -1,92 +1,125 @@
-"""doors: how many are in: connections, all and by account, so that none takes the place of all."""
+"""doors: who is in: counts by protocol and account, so that none takes the place of all, and the
+asking to leave when a server closes.
+
+Servers of several ports over one store count together.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from weakref import WeakKeyDictionary
 
+from estafeta.mail.protocols import Meter
 from estafeta.read.settings import ReadSettings
+from estafeta.store.engine import Store
 from estafeta.world.seams import Stream
 
 
-class Doors:
-    """Counts the sessions of one server and asks them to leave when it closes."""
+class Census:
+    """Sessions of one protocol over one store, in all and by account."""
 
-    def __init__(self, settings: ReadSettings) -> None:
-        self.settings = settings
-        self._accounts: Counter[int] = Counter()
-        self._open: set[Guest] = set()
+    def __init__(self) -> None:
+        self.sessions = 0
+        self.accounts: Counter[int] = Counter()
+
+
+_CENSUSES: WeakKeyDictionary[Store, dict[str, Census]] = WeakKeyDictionary()
+
+
+class Doors:
+    """The sessions of one server. protocol: "imap" or "pop3"."""
+
+    def __init__(self, protocol: str, store: Store, settings: ReadSettings, meter: Meter) -> None:
+        self._protocol = protocol
+        self._settings = settings
+        self._meter = meter
+        self._census = _CENSUSES.setdefault(store, {}).setdefault(protocol, Census())
+        self._here: set[Guest] = set()
         self._empty = asyncio.Event()
         self._empty.set()
         self.closing = asyncio.Event()
 
-    def enter(self) -> Guest | None:
-        """None when the house is full."""
-        if len(self._open) >= self.settings.sessions_max:
+    def enter(self, stream: Stream) -> Guest | None:
+        """None when the house is full or closing."""
+        if self.closing.is_set() or self._census.sessions >= self._settings.sessions_max:
             return None
-        guest = Guest(self)
-        self._open.add(guest)
+        guest = Guest(self, stream)
+        self._here.add(guest)
         self._empty.clear()
+        self._meter.count(f"estafeta_{self._protocol}_sessions_total")
+        self._counted(1)
         return guest
 
-    @property
-    def count(self) -> int:
-        return len(self._open)
+    def _counted(self, by: int) -> None:
+        self._census.sessions += by
+        self._meter.gauge(f"estafeta_{self._protocol}_sessions", self._census.sessions)
 
-    def _admit(self, account: int) -> bool:
-        if self._accounts[account] >= self.settings.sessions_max_per_account:
+    def admit(self, guest: Guest, account: int) -> bool:
+        accounts = self._census.accounts
+        if accounts[account] >= self._settings.sessions_max_per_account:
             return False
-        self._accounts[account] += 1
+        accounts[account] += 1
+        guest.account = account
         return True
 
-    def _leave(self, guest: Guest) -> None:
-        self._open.discard(guest)
+    def leave(self, guest: Guest) -> None:
+        if guest not in self._here:
+            return
+        self._here.discard(guest)
+        self._counted(-1)
         if guest.account:
-            self._accounts[guest.account] -= 1
-            if not self._accounts[guest.account]:
-                del self._accounts[guest.account]
-        if not self._open:
+            accounts = self._census.accounts
+            accounts[guest.account] -= 1
+            if not accounts[guest.account]:
+                del accounts[guest.account]
+        if not self._here:
             self._empty.set()
 
-    async def close(self, seconds: float) -> None:
-        """Asks every session to say goodbye; returns when they have, or after `seconds`."""
+    def drain(self) -> None:
+        """Takes nobody in and asks every session to say goodbye; what it does, it does first."""
         self.closing.set()
-        for guest in tuple(self._open):
+        for guest in tuple(self._here):
             guest.disturb()
+
+    async def stop(self) -> None:
+        """Returns when all have left; cancelled, it cuts those that have not."""
+        self.drain()
         try:
-            async with asyncio.timeout(seconds):
-                await self._empty.wait()
-        except TimeoutError:
-            return
+            await self._empty.wait()
+        except asyncio.CancelledError:
+            for guest in tuple(self._here):
+                guest.stream.abort()
+            raise
 
 
 class Guest:
     """One session. While it waits for its client, `disturb` ends the waiting by TimeoutError."""
 
-    __slots__ = ("_doors", "_waiting", "account")
+    __slots__ = ("_doors", "_waiting", "account", "stream")
 
-    def __init__(self, doors: Doors) -> None:
+    def __init__(self, doors: Doors, stream: Stream) -> None:
         self._doors = doors
         self._waiting: asyncio.Timeout | None = None
+        self.stream = stream
         self.account = 0
 
     def admit(self, account: int) -> bool:
         """Counts it for its account; False where that has too many."""
-        if not self._doors._admit(account):
-            return False
-        self.account = account
-        return True
+        return self._doors.admit(self, account)
 
     def leave(self) -> None:
-        self._doors._leave(self)
+        self._doors.leave(self)
 
-    async def read(self, stream: Stream, seconds: float) -> bytes:
+    async def read(self, seconds: float) -> bytes:
         """What the client sends next. Raises TimeoutError after `seconds` or when disturbed."""
+        if self.stream.buffered():
+            return await self.stream.read()
         if self._doors.closing.is_set():
             raise TimeoutError
         try:
             async with asyncio.timeout(seconds) as self._waiting:
-                return await stream.read()
+                return await self.stream.read()
         finally:
             self._waiting = None
 

@@ -5,9 +5,9 @@ IMAP4rev1 (RFC 3501) with the extensions that `estafeta.read.imap.login` names i
 
 from __future__ import annotations
 
-import contextlib
+import structlog
 
-from estafeta.mail.protocols import Meter
+from estafeta.mail.protocols import Meter, NoMeter
 from estafeta.read.imap.commands import HANDLERS, capabilities
 from estafeta.read.imap.session import House, Session
 from estafeta.read.login import Logins
@@ -19,7 +19,7 @@ from estafeta.world.seams import Stream, TlsConfig, TlsError, World
 
 
 class ImapServer:
-    """Serves streams. secret: of the installation; makes SCRAM's answers for unknown names."""
+    """Serves streams. log: a structlog logger, the module's own if None."""
 
     def __init__(
         self,
@@ -28,51 +28,44 @@ class ImapServer:
         authenticator: Authenticator,
         world: World,
         settings: ReadSettings,
-        meter: Meter,
-        log: Log,
-        *,
-        secret: bytes = b"",
+        meter: Meter | None = None,
+        log: Log | None = None,
     ) -> None:
-        logins = Logins(authenticator, world, secret)
-        self._house = House(store, bodies, logins, world, settings, meter, log)
-
-    @property
-    def settings(self) -> ReadSettings:
-        return self._house.settings
-
-    def reload(self, settings: ReadSettings) -> None:
-        """From now on; sessions that exist see it too, but for the counts they were let in by."""
-        self._house.settings = settings
-        self._house.doors.settings = settings
+        self._house = House(
+            store,
+            bodies,
+            Logins(authenticator, world),
+            world,
+            settings,
+            meter or NoMeter(),
+            log or structlog.get_logger("imap"),
+        )
 
     async def serve(self, stream: Stream, *, implicit_tls: TlsConfig | None = None) -> None:
         """One connection, to its end. implicit_tls: TLS comes first (port 993)."""
-        house = self._house
-        guest = None if house.doors.closing.is_set() else house.doors.enter()
+        guest = self._house.doors.enter(stream)
         if guest is None:
             if implicit_tls is None:
                 stream.write(b"* BYE [UNAVAILABLE] no connections are taken now\r\n")
                 await stream.close()
-            else:
-                stream.abort()
             return
-        house.meter.gauge("imap_sessions", house.doors.count)
         try:
             if implicit_tls is not None:
                 await stream.start_tls(implicit_tls)
-            await Session(house, stream, guest).run(HANDLERS, capabilities)
+            await Session(self._house, stream, guest).run(HANDLERS, capabilities)
             await stream.close()
         except (ConnectionError, TlsError) as error:
-            house.log.info("imap.refused", peer=str(stream.peer), reason=str(error))
+            self._house.log.info("connection lost", peer=str(stream.peer), reason=str(error))
         finally:
             guest.leave()
-            house.meter.gauge("imap_sessions", house.doors.count)
-            with contextlib.suppress(ConnectionError):
-                stream.abort()
 
-    async def close(self, seconds: float = 5.0) -> None:
-        """Says BYE to every session and waits for their ends, at most `seconds`."""
-        await self._house.doors.close(seconds)
+    def drain(self) -> None:
+        """Takes nobody in, and says BYE to every session as soon as it is not in a command."""
+        self._house.doors.drain()
+
+    async def stop(self) -> None:
+        """Returns when all sessions have ended; cancelled, it cuts those that have not."""
+        await self._house.doors.stop()
 
 
 __all__ = ["ImapServer"]

@@ -37,7 +37,7 @@ async def identify(s: Session, c: a.Id) -> None:
     if c.fields:
         said = {name.decode("ascii", "replace"): value for name, value in c.fields[:4]}
         s.house.log.info(
-            "imap.client",
+            "client",
             peer=str(s.stream.peer),
             fields={
                 name: (value or b"")[:100].decode("utf-8", "replace")

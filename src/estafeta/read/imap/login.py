@@ -98,13 +98,13 @@ def _enter(s: Session, c: a.Login | a.Authenticate, account: Account) -> None:
     s.machine.state = State.AUTHENTICATED
     tls = s.stream.tls
     s.house.log.info(
-        "imap.login",
+        "login",
         peer=str(s.stream.peer),
         account=account.address,
         method=c.mechanism if isinstance(c, a.Authenticate) else "LOGIN",
         tls=tls.version if tls else "",
     )
-    s.house.meter.count("imap_logins", result="ok")
+    s.house.meter.count("estafeta_logins_total", protocol="imap", result="ok")
     s.machine.ok(c.tag, "welcome", capabilities(s))
 
 
@@ -112,8 +112,8 @@ async def _failed(s: Session, c: a.Login | a.Authenticate, failure: LoginFailed)
     if failure.cancelled:
         return
     s.login_failures += 1
-    s.house.meter.count("imap_logins", result="failed")
-    s.house.log.warning("imap.login_failed", peer=str(s.stream.peer), reason=str(failure))
+    s.house.meter.count("estafeta_logins_total", protocol="imap", result="failed")
+    s.house.log.warning("login failed", peer=str(s.stream.peer), reason=str(failure))
     # Guessing is slowed down; nobody else waits.
     await asyncio.sleep(s.house.settings.login_failure_seconds * s.login_failures)
     if failure.malformed:

@@ -16,7 +16,7 @@ from estafeta.mail.protocols import Meter
 from estafeta.read import limits
 from estafeta.read.doors import Doors, Guest
 from estafeta.read.imap import fetch
-from estafeta.read.imap.view import Registry, View
+from estafeta.read.imap.view import View, registry
 from estafeta.read.login import Logins
 from estafeta.read.settings import Log, ReadSettings
 from estafeta.store import mailboxes, messages
@@ -25,7 +25,7 @@ from estafeta.store.engine import Store, StoreError, StoreFull, StoreReadOnly, T
 from estafeta.store.flags import KeywordError
 from estafeta.store.messages import Changes
 from estafeta.store.rows import Account, Mailbox
-from estafeta.wire.imap.commands import Command, State
+from estafeta.wire.imap.commands import Command, Idle, State
 from estafeta.wire.imap.machine import Ended, Event, ImapMachine
 from estafeta.world.seams import Stream, TlsError, World
 
@@ -70,8 +70,8 @@ class House:
         self.settings = settings
         self.meter = meter
         self.log = log
-        self.doors = Doors(settings)
-        self.registry = Registry()
+        self.doors = Doors("imap", store, settings, meter)
+        self.registry = registry(store)
 
 
 class Session:
@@ -122,7 +122,8 @@ class Session:
             reason = f"TLS: {error}"
         except Exception:
             reason = "an error of ours"
-            self.house.log.exception("imap.error", peer=str(self.stream.peer))
+            self.house.log.exception("error", peer=str(self.stream.peer))
+            self.house.meter.count("estafeta_errors_total", room="read")
             machine.bye("internal error, please try again", "SERVERBUG")
             with contextlib.suppress(ConnectionError, TimeoutError):
                 await self.flush()
@@ -130,10 +131,13 @@ class Session:
             await self._end(reason)
 
     async def _serve(self, handler: Handler, command: Command) -> None:
-        self.house.meter.count("imap_commands", command=command.name)
         tag = command.tag
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        result = "no"
         try:
             await handler(self, command)
+            result = "ok"
         except Refusal as refusal:
             answer = self.machine.bad if refusal.bad else self.machine.no
             answer(tag, str(refusal), refusal.code)
@@ -144,19 +148,24 @@ class Session:
             self.machine.no(tag, _ascii(str(error)), "LIMIT")
         except StoreFull:
             self.machine.no(tag, "no space left; reading goes on", "OVERQUOTA")
-            self.house.log.warning("imap.store_full", command=command.name)
+            self.house.log.warning("store full", command=command.name)
         except StoreReadOnly:
             self.machine.no(tag, "the store takes no changes now", "READ-ONLY")
         except StoreError as error:
             self.machine.no(tag, "the store cannot do it now, try again", "UNAVAILABLE")
-            self.house.log.warning("imap.store_error", command=command.name, error=str(error))
+            self.house.log.warning("store error", command=command.name, error=str(error))
+        finally:
+            meter = self.house.meter
+            meter.count("estafeta_imap_commands_total", command=command.name, result=result)
+            if not isinstance(command, Idle):
+                meter.observe("estafeta_imap_command_seconds", loop.time() - begun)
 
     async def _end(self, reason: str) -> None:
         with contextlib.suppress(StoreError):
             await self.deselect()
         self.guest.leave()
         self.house.log.info(
-            "imap.end",
+            "session ended",
             peer=str(self.stream.peer),
             account=self.account.address if self.account else "",
             reason=reason,
@@ -175,7 +184,7 @@ class Session:
                 else self.house.settings.login_seconds
             )
             try:
-                data = await self.guest.read(self.stream, seconds)
+                data = await self.guest.read(seconds)
             except TimeoutError:
                 self.raise_timeout()
             machine.receive(data)

@@ -10,8 +10,10 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
+from weakref import WeakKeyDictionary
 
 from estafeta.read.limits import VIEWS_KEPT
+from estafeta.store.engine import Store
 from estafeta.store.messages import Changes, MessageRow
 from estafeta.store.rows import Mailbox
 from estafeta.wire.imap.commands import SequenceSet
@@ -78,6 +80,14 @@ class Registry:
         """The first uid that no session of this process took as \\Recent."""
         shared = self._kept.get(key)
         return shared.recent if shared is not None else 1
+
+
+_REGISTRIES: WeakKeyDictionary[Store, Registry] = WeakKeyDictionary()
+
+
+def registry(store: Store) -> Registry:
+    """The one of this store in this process: servers on several ports share it."""
+    return _REGISTRIES.setdefault(store, Registry())
 
 
 class View:
