@@ -19,7 +19,8 @@ from estafeta.world.seams import Disk, WritableFile
 INLINE_MAX = INLINE_BODY_OCTETS_MAX
 FOLDER = "bodies"
 _PIECE = 65536
-_PUT = "INSERT INTO body (id, size, data) VALUES (?, ?, ?)"
+_PUT = "INSERT INTO body (id, size, filed) VALUES (?, ?, ?)"
+_PUT_DATA = "INSERT INTO body_data (id, data) VALUES (?, ?)"
 
 
 class BodyMissing(StoreError):
@@ -156,27 +157,35 @@ class Bodies:
         writer.write(data)
         return await writer.finish()
 
+    @property
+    def disk(self) -> Disk:
+        return self._disk
+
     def known(self, id: int, content: Content) -> Body:
         """A body that is in the store already."""
         return Body(id, content, stored=True)
 
     def content(self, tx: Tx, id: int) -> Body:
         """In memory, or in its file; it may be read after the transaction. Raises BodyMissing."""
-        row = tx.row("SELECT size, data FROM body WHERE id = ?", (id,))
-        if row is None:
-            raise BodyMissing(f"body {queue_id(id)} is missing")
-        return self.made(id, row[0], row[1])
+        row = tx.row(
+            "SELECT size, filed, data FROM body LEFT JOIN body_data ON body_data.id = body.id"
+            " WHERE body.id = ?",
+            (id,),
+        )
+        return self.made(id, *(row or (None, None, None)))
 
-    def made(self, id: int, size: int, data: bytes | None) -> Body:
-        """From the columns of its row."""
+    def made(self, id: int, size: int | None, filed: int | None, data: bytes | None) -> Body:
+        """From the columns of its rows. Raises BodyMissing."""
         if data is not None:
             return Body(id, data, stored=True)
+        if size is None or not filed:
+            raise BodyMissing(f"body {queue_id(id)} is missing")
         return Body(id, FileContent(self._disk, path_of(id), size), stored=True)
 
 
 def put(tx: Tx, body: Body) -> None:
     """Its row, unless it has one."""
     if not body.stored:
-        tx.run(
-            "INSERT INTO body (id, size, data) VALUES (?, ?, ?)", (body.id, body.size, body.data)
-        )
+        tx.run(_PUT, (body.id, body.size, int(body.data is None)))
+        if body.data is not None:
+            tx.run(_PUT_DATA, (body.id, body.data))

@@ -215,10 +215,10 @@ def copy(tx: Tx, account: int, mailbox: int, uids: Iterable[int], to_mailbox: in
     pairs = [(source[0], first + n) for n, source in enumerate(sources)]
     tx.run_many(
         "INSERT INTO message"
-        " (account, mailbox, uid, modseq, flags, keywords, size, received, body)"
-        " SELECT account, ?, ?, ?, flags, keywords, size, received, body"
+        " (account, mailbox, uid, modseq, created, flags, keywords, size, received, body)"
+        " SELECT account, ?, ?, ?, ?, flags, keywords, size, received, body"
         f" FROM message WHERE {_HERE} AND uid = ?",
-        [(to_mailbox, new, modseq, account, mailbox, old) for old, new in pairs],
+        [(to_mailbox, new, modseq, modseq, account, mailbox, old) for old, new in pairs],
     )
     columns = "prefix, envelope, structure, basic, parts, message_id, subject, preview"
     tx.run_many(

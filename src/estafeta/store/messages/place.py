@@ -42,12 +42,13 @@ def append(
     uid, uidvalidity = row
     tx.run(
         "INSERT INTO message"
-        " (account, mailbox, uid, modseq, flags, keywords, size, received, body)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " (account, mailbox, uid, modseq, created, flags, keywords, size, received, body)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             account,
             mailbox,
             uid,
+            modseq,
             modseq,
             flags,
             keywords,

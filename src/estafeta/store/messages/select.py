@@ -8,9 +8,8 @@ from array import array
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from estafeta.store.bodies import Bodies, Body, BodyMissing
+from estafeta.store.bodies import Bodies, Body
 from estafeta.store.engine import Row, Tx
-from estafeta.store.ids import queue_id
 from estafeta.store.mailboxes import NoSuchMailbox
 from estafeta.store.messages.records import Changes, MessageRow, Uids
 from estafeta.store.messages.runs import conditions
@@ -30,7 +29,12 @@ TEXT_COLUMNS = frozenset(
 )
 _ROWS = f"SELECT {COLUMNS} FROM message WHERE account = ? AND mailbox = ?"
 _RANGE = f"{_ROWS} AND uid BETWEEN ? AND ? ORDER BY uid"
-_CHANGED = f"{_ROWS} AND modseq > ? ORDER BY uid"
+_CHANGED = f"{_ROWS} AND modseq > ? AND modseq > created AND created <= ?"
+_LAST = (
+    f"SELECT {COLUMNS}, created FROM message WHERE account = ? AND mailbox = ?"
+    " AND uid < ? ORDER BY uid DESC LIMIT ?"
+)
+_LAST_FIRST = 32  # rows looked at from the end; then eight times as many, and so on
 
 
 def uids(tx: Tx, account: int, mailbox: int) -> array[int]:
@@ -92,32 +96,34 @@ def content(
     """(prefix, body) of a message, or None where there is none. The body may be read after the
     transaction has ended. Raises BodyMissing."""
     row = tx.row(
-        "SELECT wide.prefix, message.body, body.size, body.data FROM message"
+        "SELECT wide.prefix, message.body, body.size, body.filed, body_data.data FROM message"
         " JOIN message_text AS wide ON wide.account = message.account"
         " AND wide.mailbox = message.mailbox AND wide.uid = message.uid"
         " LEFT JOIN body ON body.id = message.body"
+        " LEFT JOIN body_data ON body_data.id = message.body"
         " WHERE message.account = ? AND message.mailbox = ? AND message.uid = ?",
         (account, mailbox, uid),
     )
     if row is None:
         return None
-    prefix, body, size, data = row
-    if size is None:
-        raise BodyMissing(f"body {queue_id(body)} is missing")
-    return prefix, bodies.made(body, size, data)
+    prefix, body, size, filed, data = row
+    return prefix, bodies.made(body, size, filed, data)
 
 
 def changes_since(tx: Tx, account: int, mailbox: int, modseq: int) -> Changes:
     """What happened after `modseq` (RFC 7162 §3.2.5). Raises NoSuchMailbox."""
     row = tx.row(
-        "SELECT modseq, floor FROM mailbox WHERE account = ? AND id = ?", (account, mailbox)
+        "SELECT modseq, floor, uidnext FROM mailbox WHERE account = ? AND id = ?",
+        (account, mailbox),
     )
     if row is None:
         raise NoSuchMailbox(f"account {account} has no mailbox {mailbox}")
-    highest, floor = row
+    highest, floor, uidnext = row
     if modseq >= highest:
         return Changes(highest, [], [], True)
-    changed = tx.rows(_CHANGED, (account, mailbox, modseq))
+    changed = tx.rows(_CHANGED, (account, mailbox, modseq, modseq))
+    changed += _new_since(tx, account, mailbox, modseq, uidnext)
+    changed.sort()
     gone = tx.rows(
         "SELECT uid FROM expunged WHERE account = ? AND mailbox = ? AND modseq > ? ORDER BY uid",
         (account, mailbox, modseq),
@@ -125,6 +131,21 @@ def changes_since(tx: Tx, account: int, mailbox: int, modseq: int) -> Changes:
     return Changes(
         highest, [MessageRow(*row) for row in changed], [uid for (uid,) in gone], modseq >= floor
     )
+
+
+def _new_since(tx: Tx, account: int, mailbox: int, modseq: int, uidnext: int) -> list[Row]:
+    """Those that arrived after `modseq`: arrival rises with uid, so from the end."""
+    found: list[Row] = []
+    before, limit = uidnext, _LAST_FIRST
+    while True:
+        some = tx.rows(_LAST, (account, mailbox, before, limit))
+        for row in some:
+            if row[-1] <= modseq:
+                return found
+            found.append(row[:-1])
+        if len(some) < limit:
+            return found
+        before, limit = some[-1][0], limit * 8
 
 
 def take_recent(tx: Tx, account: int, mailbox: int) -> tuple[int, int]:

@@ -70,7 +70,8 @@ CREATE TABLE message (
   account  INTEGER NOT NULL,
   mailbox  INTEGER NOT NULL,
   uid      INTEGER NOT NULL,
-  modseq   INTEGER NOT NULL,
+  modseq   INTEGER NOT NULL,              -- of the last change
+  created  INTEGER NOT NULL,              -- of the arrival: rises with uid
   flags    INTEGER NOT NULL DEFAULT 0,    -- bits, store/flags.py
   keywords TEXT NOT NULL DEFAULT '',      -- sorted, separated by one blank
   size     INTEGER NOT NULL,              -- octets, prefix included
@@ -78,7 +79,9 @@ CREATE TABLE message (
   body     INTEGER NOT NULL,
   PRIMARY KEY (account, mailbox, uid)
 ) WITHOUT ROWID;
-CREATE INDEX message_modseq ON message (account, mailbox, modseq);
+-- What is new is found from the end by uid; only what changed after its arrival needs an index, so
+-- a delivery does not pay for it.
+CREATE INDEX message_changed ON message (account, mailbox, modseq) WHERE modseq > created;
 CREATE INDEX message_body ON message (body);
 
 -- Wide: what was parsed once, at delivery.
@@ -102,9 +105,14 @@ CREATE TABLE expunged (
   PRIMARY KEY (account, mailbox, modseq, uid)
 ) WITHOUT ROWID;
 
--- Bodies: data is NULL where a file holds it. -------------------------------------------------
+-- Bodies: narrow, so that looking for garbage does not read the data. -------------------------
 
-CREATE TABLE body (id INTEGER PRIMARY KEY, size INTEGER NOT NULL, data BLOB);
+CREATE TABLE body (
+  id    INTEGER PRIMARY KEY,
+  size  INTEGER NOT NULL,
+  filed INTEGER NOT NULL DEFAULT 0        -- 1: in a file; 0: in body_data
+);
+CREATE TABLE body_data (id INTEGER PRIMARY KEY, data BLOB NOT NULL);
 
 -- The ledger ----------------------------------------------------------------------------------
 
@@ -128,11 +136,9 @@ CREATE TABLE acceptance (
   digest       BLOB,                      -- of the bytes as submitted, while the client may not know of our 250
   unconfirmed  INTEGER NOT NULL DEFAULT 0
 );
-CREATE INDEX acceptance_message_id ON acceptance (message_id) WHERE message_id <> '';
 CREATE INDEX acceptance_unconfirmed ON acceptance (account, message_id) WHERE unconfirmed = 1;
 CREATE INDEX acceptance_parent ON acceptance (parent) WHERE parent IS NOT NULL;
 CREATE INDEX acceptance_body ON acceptance (body);
-CREATE INDEX acceptance_path ON acceptance (reverse_path) WHERE reverse_path <> '';
 
 CREATE TABLE recipient (
   acceptance INTEGER NOT NULL,
@@ -150,7 +156,6 @@ CREATE TABLE recipient (
   CHECK ((fate IS NULL) = (ended IS NULL))
 ) WITHOUT ROWID;
 CREATE INDEX recipient_open ON recipient (acceptance, n) WHERE fate IS NULL;
-CREATE INDEX recipient_address ON recipient (address, acceptance);
 
 -- One fate, final once.
 CREATE TRIGGER recipient_final BEFORE UPDATE OF fate ON recipient
@@ -166,8 +171,17 @@ CREATE TABLE event (
 
 -- Counted beside the ledger, by day since 1970 UTC: what we answered 250 for.
 CREATE TABLE answered (day INTEGER PRIMARY KEY, messages INTEGER NOT NULL, recipients INTEGER NOT NULL);
--- A day whose recipients have all ended: totals per fate (JSON) and a hash over its rows.
-CREATE TABLE seal (day INTEGER PRIMARY KEY, sealed INTEGER NOT NULL, totals TEXT NOT NULL, hash TEXT NOT NULL);
+-- A day whose recipients have all ended: totals (JSON) and a hash over its rows. While it is being
+-- made, in slices, sealed is NULL and upto the last acceptance in the hash.
+CREATE TABLE seal (
+  day INTEGER PRIMARY KEY, sealed INTEGER, upto INTEGER NOT NULL, totals TEXT NOT NULL,
+  hash TEXT NOT NULL
+);
+-- By what a message is looked for: Message-ID in its brackets, addresses in lower case. Filled in
+-- slices some time after the acceptance (counter 'trail' is the last one in it): its keys lie at
+-- random, and three such indexes made a delivery a third dearer.
+CREATE TABLE trail (key TEXT NOT NULL, acceptance INTEGER NOT NULL, PRIMARY KEY (key, acceptance))
+  WITHOUT ROWID;
 
 -- The queue: one row for each open recipient that is not ours to store ------------------------
 
