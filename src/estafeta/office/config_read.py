@@ -161,7 +161,8 @@ class _Reader:
         base, metas = peel(kind)
         if get_origin(base) is list:
             if not isinstance(value, list):
-                self.complain(path, f"[{describe(get_args(base)[0])}, …] was expected, not {_shown(value)}")
+                form = f"[{describe(get_args(base)[0])}, …]"
+                self.complain(path, f"{form} was expected, not {_shown(value)}")
                 raise _Bad
             inner = get_args(base)[0]
             return [self.value(inner, item, (*path, n)) for n, item in enumerate(value)]

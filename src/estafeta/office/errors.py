@@ -7,6 +7,7 @@ import ssl
 from pathlib import Path
 
 from estafeta.office.privileges import PrivilegeError
+from estafeta.store.accounts import AccountsError
 from estafeta.store.engine import StoreError, StoreFull, StoreReadOnly
 
 EXIT_FAILURE = 1
@@ -15,6 +16,10 @@ EXIT_USAGE = 2
 
 class CommandError(Exception):
     """A command cannot do what was asked; the text is one clear sentence."""
+
+
+class NoConfiguration(CommandError):
+    """There is no file to read."""
 
 
 class DoorError(Exception):
@@ -30,6 +35,8 @@ def explain_startup_error(problem: BaseException, *, what: str = "") -> str:
     place = f"{what}: " if what else ""
     if isinstance(problem, PrivilegeError | CommandError | DoorError):
         return f"{place}{problem}"
+    if isinstance(problem, AccountsError):
+        return f"{place}{_sentence(problem)}"
     if isinstance(problem, StoreFull):
         return f"{place}no space is left on the disk of the store; free some and start again"
     if isinstance(problem, StoreReadOnly):

@@ -13,7 +13,7 @@ import typer
 import estafeta
 from estafeta.office.commands import account, alias, domain, queue, settings
 from estafeta.office.commands.audit import audit
-from estafeta.office.commands.common import escape, print_json
+from estafeta.office.commands.common import clean, print_json
 from estafeta.office.commands.serve import serve
 from estafeta.office.commands.trace import trace
 from estafeta.office.config_read import ConfigError
@@ -21,6 +21,8 @@ from estafeta.office.errors import (
     EXIT_FAILURE,
     EXIT_USAGE,
     CommandError,
+    DoorError,
+    NoConfiguration,
     explain_startup_error,
 )
 from estafeta.office.privileges import PrivilegeError
@@ -61,7 +63,9 @@ def main(application: typer.Typer = app) -> None:
         application()
     except ConfigError as wrong:
         _end(str(wrong), EXIT_USAGE)
-    except (CommandError, AccountsError, PrivilegeError, StoreError, OSError) as problem:
+    except NoConfiguration as missing:
+        _end(f"estafeta: {missing}", EXIT_USAGE)
+    except (CommandError, AccountsError, DoorError, PrivilegeError, StoreError, OSError) as problem:
         if isinstance(problem, BrokenPipeError):
             sys.stderr.close()  # the reader of our output has gone: nothing more to say to it
             sys.exit(EXIT_FAILURE)
@@ -71,6 +75,5 @@ def main(application: typer.Typer = app) -> None:
 
 
 def _end(text: str, code: int) -> None:
-    lines = (escape(line).replace("\\[", "[") for line in text.split("\n"))
-    sys.stderr.write("\n".join(lines) + "\n")
+    sys.stderr.write("\n".join(clean(line) for line in text.split("\n")) + "\n")
     sys.exit(code)

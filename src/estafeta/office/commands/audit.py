@@ -17,7 +17,6 @@ from estafeta.office.commands.common import (
 )
 from estafeta.office.config import Config
 from estafeta.office.errors import EXIT_FAILURE
-from estafeta.store import audit as ledger_audit
 from estafeta.store.engine import Store
 from estafeta.world.seams import World
 
@@ -30,6 +29,7 @@ def audit(
     config: ConfigOption = None,
 ) -> None:
     """Prove that the ledger balances. Exit 1, naming ids, where it does not."""
+    from estafeta.store import audit as ledger_audit
 
     async def work(store: Store, _world: World, _: Config) -> list[Any]:
         findings = list(await store.read(ledger_audit.audit_open))

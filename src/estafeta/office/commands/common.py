@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -13,12 +12,14 @@ import msgspec
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from estafeta.mail.address import AddressError, canonical, canonical_domain
 from estafeta.office.config import Config
 from estafeta.office.config_read import read_config
 from estafeta.office.config_types import format_size, parse_size
-from estafeta.office.errors import CommandError
+from estafeta.office.errors import CommandError, NoConfiguration
+from estafeta.office.privileges import drop, find_identity, prepare_folder
 from estafeta.store.engine import Store
 from estafeta.store.open import open_store
 from estafeta.world.real import real_world, run
@@ -43,26 +44,27 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for progra
 
 
 def find_config(given: Path | None) -> Path:
-    """The file to read. Raises CommandError where there is none."""
+    """The file to read. Raises NoConfiguration where there is none."""
     if given is not None:
         return given
     for file in CONFIG_FILES:
         if file.exists():
             return file
-    raise CommandError(
+    raise NoConfiguration(
         f"no configuration: neither {' nor '.join(map(str, CONFIG_FILES))} is there; "
         "name one with --config"
     )
 
 
 def load_config(given: Path | None) -> Config:
-    """Raises ConfigError, CommandError."""
+    """Raises ConfigError, NoConfiguration."""
     return read_config(find_config(given))
 
 
 def in_store(given: Path | None, work: Callable[[Store, World, Config], Awaitable[T]]) -> T:
     """Runs `work` with the store of the configuration open; the server may run meanwhile."""
     config = load_config(given)
+    _become_owner(config)
 
     async def main() -> T:
         world = real_world(Path(config.server.data_dir))
@@ -73,6 +75,14 @@ def in_store(given: Path | None, work: Callable[[Store, World, Config], Awaitabl
             await store.close()
 
     return run(main())
+
+
+def _become_owner(config: Config) -> None:
+    """Root works as the server's user: a file of the store that root made would shut it out."""
+    identity = find_identity(config.server.user, config.server.group)
+    if os.geteuid() == 0 and identity is not None:
+        prepare_folder(Path(config.server.data_dir), identity)
+        drop(identity)
 
 
 def the_address(text: str) -> str:
@@ -119,15 +129,6 @@ def now_ms(world: World) -> int:
     return int(world.clock.now() * 1000)
 
 
-def shown_time(ms: int | None, *, millis: bool = False) -> str:
-    """Milliseconds since 1970 as people read them, in UTC."""
-    if ms is None:
-        return ""
-    form = "%Y-%m-%d %H:%M:%S"
-    text = datetime.fromtimestamp(ms / 1000, UTC).strftime(form)
-    return f"{text}.{ms % 1000:03}Z" if millis else f"{text}Z"
-
-
 def print_json(value: Any) -> None:
     """One JSON document on standard output."""
     data = msgspec.json.format(msgspec.json.encode(value), indent=2)
@@ -140,7 +141,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(escape(cell) for cell in row))
+        table.add_row(*(Text(clean(cell)) for cell in row))
     console().print(table)
 
 
@@ -150,12 +151,11 @@ def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, highlight=False, width=wide, soft_wrap=not terminal)
 
 
-def escape(text: str) -> str:
-    """Text from outside, without effect on the terminal: control characters and markup."""
-    plain = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
-    return plain.replace("[", "\\[")
+def clean(text: str) -> str:
+    """Without control characters: what others wrote must not steer a terminal."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 
 def say_done(text: str) -> None:
     """One line to the person, on standard error: standard output is for results."""
-    console(stderr=True).print(escape(text))
+    console(stderr=True).print(Text(clean(text)))

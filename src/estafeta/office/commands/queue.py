@@ -15,10 +15,10 @@ from estafeta.office.commands.common import (
     in_store,
     print_json,
     print_table,
-    shown_time,
 )
 from estafeta.office.config import Config
 from estafeta.office.errors import CommandError
+from estafeta.office.times import shown_time
 from estafeta.store.engine import Store, Tx
 from estafeta.store.ids import parse_queue_id, queue_id
 from estafeta.world.seams import World

@@ -1,0 +1,300 @@
+"""Journey: the seven steps of one message, in a person's language, from what the store knows.
+
+Pure: `tell` turns a `Story` into steps with texts; showing them is the command's. The other side's
+words are given as they are. Steps 1 to 3 are the message's, 4 to 7 each recipient's; whether
+somebody has read it is nobody's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from estafeta.explain.causes import cause
+from estafeta.explain.words import say
+from estafeta.office.times import shown_time
+from estafeta.store.ids import queue_id
+from estafeta.store.ledger import ALL_RECIPIENTS, Entry
+from estafeta.store.rows import (
+    Acceptance,
+    Cancelled,
+    Dropped,
+    Duplicate,
+    Expanded,
+    Fate,
+    Relayed,
+    Returned,
+    Stored,
+)
+
+State = Literal["done", "waiting", "failed", "skipped"]
+DNS_NOTES = frozenset({"dns"})
+SMTP_NOTES = frozenset({"connect", "tls", "auth", "mail", "reply"})
+
+
+class Event(msgspec.Struct, frozen=True):
+    """A row of `event`. at: milliseconds since 1970. n: the recipient, or ALL_RECIPIENTS."""
+
+    at: int
+    n: int
+    kind: str
+    detail: dict[str, Any]
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """A row of `queue`."""
+
+    n: int
+    due: int
+    attempts: int
+    held: str
+
+
+class Story(msgspec.Struct, frozen=True):
+    """What the store knows of one acceptance.
+
+    author, written: From and Date of its header, "" and None where unknown. places: (account,
+    mailbox) -> address and mailbox name, for those that still exist. children: acceptance ids.
+    """
+
+    acceptance: Acceptance
+    entries: Sequence[Entry]
+    events: Sequence[Event] = ()
+    waiting: Sequence[Waiting] = ()
+    children: Sequence[int] = ()
+    author: str = ""
+    written: int | None = None
+    login: str = ""
+    places: dict[tuple[int, int], str] = {}
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One of the seven. at: milliseconds since 1970, or None. lines: what there is to say."""
+
+    number: int
+    name: str
+    state: State
+    at: int | None
+    lines: tuple[str, ...]
+
+
+class Way(msgspec.Struct, frozen=True):
+    """One recipient: steps 4 to 7, and how it ended. fate: "open" or its name in the ledger."""
+
+    recipient: str
+    fate: str
+    ending: str
+    cause: str
+    steps: tuple[Step, ...]
+
+
+class Journey(msgspec.Struct, frozen=True):
+    """The whole, JSON-able."""
+
+    queue_id: str
+    origin: str
+    parent: str
+    children: tuple[str, ...]
+    steps: tuple[Step, ...]
+    recipients: tuple[Way, ...]
+
+
+def tell(story: Story, language: str) -> Journey:
+    """The journey in words."""
+    told = _Teller(story, language)
+    acceptance = story.acceptance
+    return Journey(
+        queue_id=queue_id(acceptance.id),
+        origin=acceptance.origin,
+        parent=queue_id(acceptance.parent) if acceptance.parent else "",
+        children=tuple(queue_id(child) for child in story.children),
+        steps=tuple(told.message_steps()),
+        recipients=tuple(told.way(entry) for entry in story.entries),
+    )
+
+
+class _Teller:
+    def __init__(self, story: Story, language: str) -> None:
+        self.story = story
+        self.language = language
+        self.waiting = {row.n: row for row in story.waiting}
+
+    def say(self, key: str, **values: object) -> str:
+        return say(key, self.language, **values)
+
+    def step(self, number: int, state: State, at: int | None, *lines: str) -> Step:
+        name = self.say(f"trace.step-{number}")
+        return Step(number, name, state, at, tuple(line for line in lines if line))
+
+    def message_steps(self) -> Iterator[Step]:
+        a = self.story.acceptance
+        author = self.story.author or a.reverse_path
+        yield self.step(
+            1,
+            "done",
+            self.story.written,
+            self.say("trace.from", address=author) if author else self.say("trace.null-sender"),
+            self.say("trace.message-id", id=a.message_id) if a.message_id else "",
+        )
+        encrypted = (
+            self.say("trace.encrypted", tls=a.tls) if a.tls else self.say("trace.in-the-clear")
+        )
+        yield self.step(
+            2,
+            "done",
+            a.at,
+            self.say("trace.client", peer=a.peer) if a.peer else self.say("trace.by-us"),
+            encrypted if a.peer else "",
+            self.say("trace.authenticated", account=self.story.login) if self.story.login else "",
+        )
+        yield self.step(
+            3,
+            "done",
+            a.at,
+            self.say("trace.queue-id", queue_id=queue_id(a.id)),
+            self.say("trace.size", size=a.size),
+            self.say("trace.parent", queue_id=queue_id(a.parent)) if a.parent else "",
+        )
+
+    def way(self, entry: Entry) -> Way:
+        attempts = list(self._attempts(entry.n))
+        steps = (
+            self._dns_step(entry, attempts),
+            self._smtp_step(entry, attempts),
+            self._account_step(entry),
+            self._mailbox_step(entry),
+        )
+        return Way(
+            recipient=entry.recipient.address,
+            fate=fate_name(entry.fate),
+            ending=self.ending(entry),
+            cause=self._last_cause(entry, attempts),
+            steps=steps,
+        )
+
+    def _attempts(self, n: int) -> Iterator[Event]:
+        for event in self.story.events:
+            if event.kind not in ("attempt", "late-outcome"):
+                continue
+            among = event.detail.get("recipients", [n])
+            if event.n == n or (event.n == ALL_RECIPIENTS and n in among):
+                yield event
+
+    def _dns_step(self, entry: Entry, attempts: Sequence[Event]) -> Step:
+        if not attempts:
+            return self._no_travel(4, entry)
+        last = attempts[-1]
+        found = [(at, text) for at, kind, text in _notes(last) if kind in DNS_NOTES]
+        went_on = any(kind in SMTP_NOTES for _, kind, _ in _notes(last))
+        state: State = "done" if went_on else "failed" if entry.fate else "waiting"
+        at = found[0][0] if found else last.at
+        lines = [text for _, text in found]
+        if not went_on:
+            lines.append(self._reply(entry, last))
+        return self.step(4, state, at, *lines)
+
+    def _smtp_step(self, entry: Entry, attempts: Sequence[Event]) -> Step:
+        if not attempts:
+            return self._no_travel(5, entry)
+        lines: list[str] = []
+        for number, event in enumerate(attempts, 1):
+            texts = [text for _, kind, text in _notes(event) if kind in SMTP_NOTES]
+            if len(attempts) > 1 and texts:
+                lines.append(f"{self.say('trace.attempt', number=number)}: {texts[-1]}")
+            else:
+                lines += texts
+        waits = self.waiting.get(entry.n)
+        if waits is not None and entry.fate is None:
+            lines.append(self.say("trace.next-try", at=shown_time(waits.due)))
+        state: State = "done" if isinstance(entry.fate, Relayed) else "failed"
+        if entry.fate is None:
+            state = "waiting"
+        return self.step(5, state, attempts[-1].at, *lines)
+
+    def _account_step(self, entry: Entry) -> Step:
+        fate, ended = entry.fate, entry.ended
+        match fate:
+            case None:
+                return self.step(6, "waiting", None, self._delay(entry))
+            case Stored():
+                return self.step(6, "done", ended, self.say("trace.local"))
+            case Relayed(host, reply):
+                return self.step(6, "done", ended, self.say("trace.taken-by", host=host), reply)
+            case Expanded() | Duplicate():
+                return self.step(6, "done", ended, self.ending(entry))
+        return self.step(6, "failed", ended, self.ending(entry))
+
+    def _mailbox_step(self, entry: Entry) -> Step:
+        match entry.fate:
+            case None:
+                return self.step(7, "waiting", None, self.say("trace.not-yet"))
+            case Stored(account, mailbox, uid):
+                name = self.story.places.get((account, mailbox))
+                if name is None:
+                    return self.step(7, "done", entry.ended, self.say("trace.mailbox-gone"))
+                text = self.say("trace.mailbox", mailbox=name, uid=uid)
+                return self.step(7, "done", entry.ended, text)
+            case Relayed(host, _):
+                return self.step(7, "skipped", None, self.say("trace.not-known", host=host))
+            case Expanded(child):
+                text = self.say("trace.child", queue_id=queue_id(child))
+                return self.step(7, "skipped", None, text)
+            case Duplicate(of):
+                text = self.say("trace.child", queue_id=queue_id(of))
+                return self.step(7, "skipped", None, text)
+        return self.step(7, "failed", None)
+
+    def _no_travel(self, number: int, entry: Entry) -> Step:
+        if entry.fate is None:
+            return self.step(number, "waiting", None, self.say("trace.not-yet"))
+        if isinstance(entry.fate, Stored | Expanded | Duplicate):
+            return self.step(number, "skipped", None, self.say("trace.not-needed"))
+        return self.step(number, "skipped", None)
+
+    def ending(self, entry: Entry) -> str:
+        """Its fate in words."""
+        match entry.fate:
+            case Returned(other) | Expanded(other) | Duplicate(other):
+                return self.say(f"fate.{fate_name(entry.fate)}", queue_id=queue_id(other))
+            case Dropped(rule):
+                return self.say("fate.dropped", rule=rule)
+            case Cancelled(who):
+                return self.say("fate.cancelled", who=who)
+        return self.say(f"fate.{fate_name(entry.fate)}")
+
+    def _delay(self, entry: Entry) -> str:
+        code = self._last_cause(entry, list(self._attempts(entry.n)))
+        if not code:
+            return self.say("trace.not-yet")
+        words = cause(code).in_words(self.language, address=entry.recipient.address)
+        return f"{words.title}. {words.remedy}"
+
+    def _last_cause(self, entry: Entry, attempts: Sequence[Event]) -> str:
+        outcome = _outcome(attempts[-1], entry.n) if attempts else {}
+        return str(outcome.get("cause", ""))
+
+    def _reply(self, entry: Entry, event: Event) -> str:
+        reply = _outcome(event, entry.n).get("reply", {})
+        parts = (str(reply.get(key, "")) for key in ("code", "status", "text"))
+        return " ".join(part for part in parts if part)
+
+
+def fate_name(fate: Fate | None) -> str:
+    """As in the ledger; "open" without one."""
+    return "open" if fate is None else type(fate).__name__.lower()
+
+
+def _outcome(event: Event, n: int) -> dict[str, Any]:
+    numbers = event.detail.get("recipients", [])
+    outcomes = event.detail.get("outcomes", [])
+    if n in numbers and numbers.index(n) < len(outcomes):
+        return dict(outcomes[numbers.index(n)])
+    return {}
+
+
+def _notes(event: Event) -> Iterator[tuple[int, str, str]]:
+    """(at in milliseconds since 1970, kind, text) of what an attempt saw on its way."""
+    for note in event.detail.get("notes", []):
+        yield event.at + int(note["at"] * 1000), note["kind"], note["text"]

@@ -1,0 +1,201 @@
+"""Commands: what a person types, over a real store, and how each mistake is told."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from estafeta.office.commands import main
+
+
+class Done(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def estafeta(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs the command line in this process, on a store of its own."""
+    config = tmp_path / "estafeta.toml"
+    config.write_text(
+        '[server]\ndata_dir = "data"\nhostname = "h.example"\n[tls]\nself_signed = true\n'
+    )
+    monkeypatch.setenv("ESTAFETA_CONFIG", str(config))
+    monkeypatch.setenv("LANG", "C")
+
+    def run(*words: str, given: str = "") -> Done:
+        out, err = io.StringIO(), io.StringIO()
+        monkeypatch.setattr(sys, "argv", ["estafeta", *words])
+        monkeypatch.setattr(sys, "stdin", io.StringIO(given))
+        code = 0
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                main()
+            except SystemExit as end:
+                code = end.code if isinstance(end.code, int) else 1
+        return Done(code, out.getvalue(), err.getvalue())
+
+    return run
+
+
+def ok(done: Done) -> Any:
+    assert done.code == 0, done.err
+    return json.loads(done.out) if done.out.startswith(("[", "{")) else done.out
+
+
+def test_domains(estafeta: Run) -> None:
+    ok(estafeta("domain", "add", "Sudominio.Example", "--language", "es"))
+    ok(estafeta("domain", "add", "peña.example"))
+    found = ok(estafeta("domain", "list", "--json"))
+    assert [d["name"] for d in found] == ["sudominio.example", "xn--pea-8ma.example"]
+    ok(estafeta("domain", "set", "sudominio.example", "--catch-all", "A@sudominio.example"))
+    shown = ok(estafeta("domain", "show", "sudominio.example", "--json"))
+    assert shown["catch_all"] == "a@sudominio.example"
+    assert shown["language"] == "es"
+    assert shown["separator"] == "+"
+    ok(estafeta("domain", "remove", "sudominio.example"))
+    assert estafeta("domain", "show", "sudominio.example").code == 1
+    assert "sudominio" not in estafeta("domain", "list").out
+
+
+def test_accounts(estafeta: Run) -> None:
+    ok(estafeta("domain", "add", "x.example"))
+    done = estafeta(
+        "account", "add", "Ana@X.example", "--password-stdin", "--quota", "1GiB", given="s3cret\n"
+    )
+    assert done.code == 0
+    assert "s3cret" not in done.out + done.err
+    made = ok(estafeta("account", "add", "b@x.example", "--generate")).strip()
+    assert len(made) == 20
+    assert ok(estafeta("account", "password", "b@x.example", "--generate")).strip() != made
+    assert [a["address"] for a in ok(estafeta("account", "list", "--json"))] == [
+        "ana@x.example",
+        "b@x.example",
+    ]
+    ok(estafeta("account", "set", "ana@x.example", "--disable", "--name", "Ana [red]P[/red]"))
+    ok(estafeta("identity", "add", "ana@x.example", "info@x.example"))
+    shown = ok(estafeta("account", "show", "ana@x.example", "--json"))
+    assert shown["disabled"] is True
+    assert shown["quota"] == 1024**3
+    assert shown["identities"] == ["info@x.example"]
+    assert {m["name"] for m in shown["mailboxes"]} >= {"INBOX", "Sent", "Trash"}
+    assert "password" not in shown
+    text = ok(estafeta("account", "show", "ana@x.example"))
+    assert "Ana [red]P[/red]" in text
+    ok(estafeta("account", "set", "ana@x.example", "--enable", "--quota", "none"))
+    assert ok(estafeta("account", "list", "--json"))[0]["quota"] == 0
+    ok(estafeta("account", "remove", "ana@x.example", "--yes"))
+    assert len(ok(estafeta("account", "list", "--json"))) == 1
+
+
+def test_aliases_and_identities(estafeta: Run) -> None:
+    ok(estafeta("domain", "add", "x.example"))
+    ok(estafeta("account", "add", "a@x.example", "--generate"))
+    ok(estafeta("alias", "add", "sales@x.example", "a@x.example", "c@y.example"))
+    shown = ok(estafeta("alias", "show", "sales@x.example", "--json"))
+    assert shown["targets"] == ["a@x.example", "c@y.example"]
+    ok(estafeta("alias", "set", "sales@x.example", "a@x.example", "d@y.example"))
+    assert ok(estafeta("alias", "list", "--json")) == [
+        {"address": "sales@x.example", "target": "a@x.example"},
+        {"address": "sales@x.example", "target": "d@y.example"},
+    ]
+    ok(estafeta("alias", "remove", "sales@x.example", "d@y.example"))
+    ok(estafeta("alias", "remove", "sales@x.example"))
+    assert estafeta("alias", "show", "sales@x.example").code == 1
+    ok(estafeta("identity", "add", "a@x.example", "i@x.example"))
+    assert ok(estafeta("identity", "list", "a@x.example", "--json"))["identities"] == [
+        "i@x.example"
+    ]
+    ok(estafeta("identity", "remove", "a@x.example", "i@x.example"))
+    assert estafeta("identity", "remove", "a@x.example", "i@x.example").code == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("account", "add", "a@nowhere.example", "--generate"), "nowhere.example is not one of"),
+        (("account", "add", "a b@x", "--generate"), "is not an address"),
+        (("account", "add", "postmaster", "--generate"), "a domain after @"),
+        (("account", "set", "a@x.example", "--quota", "much"), "is not a quota"),
+        (("account", "set", "a@x.example"), "nothing to change"),
+        (("account", "set", "a@x.example", "--language", "fr"), "en or es was expected"),
+        (("account", "add", "a@x.example", "--password-stdin"), "a password was expected"),
+        (("domain", "add", "a..b"), "is not a domain"),
+        (("domain", "remove", "x.example"), "no domain x.example"),
+        (("alias", "add", "a@x.example", "b@x.example"), "not one of ours"),
+        (("queue", "show", "xyz"), "not a queue id"),
+        (("queue", "show", "0123456789ABC"), "is not in the queue"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_exit_1(
+    estafeta: Run, words: tuple[str, ...], sentence: str
+) -> None:
+    done = estafeta(*words)
+    assert done.code == 1
+    assert sentence in done.err
+    assert done.err.count("\n") == 1
+    assert done.out == ""
+
+
+def test_twice_is_told(estafeta: Run) -> None:
+    ok(estafeta("domain", "add", "x.example"))
+    assert "here already" in estafeta("domain", "add", "x.example").err
+    ok(estafeta("account", "add", "a@x.example", "--generate"))
+    assert "here already" in estafeta("account", "add", "a@x.example", "--generate").err
+    assert "still has accounts" in estafeta("domain", "remove", "x.example").err
+
+
+def test_a_wrong_command_line_or_configuration_is_exit_2(
+    estafeta: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert estafeta("nonsense").code == 2
+    assert estafeta("account", "list", "--nonsense").code == 2
+    assert estafeta("account", "list", "-c", str(tmp_path / "none.toml")).code == 2
+    (tmp_path / "bad.toml").write_text("[server]\nhostnam = 'x'\n")
+    done = estafeta("domain", "list", "-c", str(tmp_path / "bad.toml"))
+    assert done.code == 2
+    assert 'bad.toml:2: server.hostnam: no such setting; did you mean "hostname"?' in done.err
+    monkeypatch.delenv("ESTAFETA_CONFIG")
+    monkeypatch.chdir(tmp_path / "..")
+    done = estafeta("domain", "list")
+    assert done.code == 2
+    assert "no configuration" in done.err
+
+
+def test_config_check_and_show(estafeta: Run, tmp_path: Path) -> None:
+    assert "is right" in estafeta("config", "check").err
+    shown = ok(estafeta("config", "show", "--json"))
+    assert shown["server"]["hostname"] == "h.example"
+    assert shown["listener"][0]["port"] == 25
+    (tmp_path / "s.toml").write_text(
+        "[tls]\nself_signed=true\n[[relay.routes]]\ndomain='*'\nhosts=['s']\nusername='u'\n"
+        "password='hunter2'\n"
+    )
+    for words in (("config", "show"), ("config", "show", "--json")):
+        done = estafeta(*words, "-c", str(tmp_path / "s.toml"))
+        assert "***" in done.out
+        assert "hunter2" not in done.out
+
+
+def test_an_empty_queue_and_an_unknown_message(estafeta: Run) -> None:
+    assert ok(estafeta("queue", "list", "--json")) == []
+    done = estafeta("trace", "nobody@x.example", "--lang", "es")
+    assert (done.code, done.err) == (1, "No se sabe nada de nobody@x.example.\n")
+    done = estafeta("trace", "<id@x>", "--json")
+    assert (done.code, json.loads(done.out)) == (1, [])
+
+
+def test_version(estafeta: Run) -> None:
+    assert estafeta("version").out.startswith("estafeta ")
+    assert "version" in ok(estafeta("version", "--json"))
