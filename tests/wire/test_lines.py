@@ -1,7 +1,7 @@
 """wire.lines."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from estafeta.wire.lines import LineBuffer, LineTooLong
@@ -41,6 +41,7 @@ def test_a_line_without_end_is_told_once_and_not_kept() -> None:
     assert held <= 1
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b"a", b"bcdefghij"]), max_size=40),
     st.integers(2, 12),

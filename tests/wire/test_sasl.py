@@ -3,7 +3,7 @@
 import base64
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from estafeta.wire import sasl
@@ -19,7 +19,15 @@ from estafeta.wire.sasl import (
     scram_keys,
     server_mechanism,
 )
-from estafeta.wire.sasl.scram import attributes, decode_name, encode_name
+from estafeta.wire.sasl.scram import (
+    attributes,
+    client_key,
+    decode_name,
+    encode_name,
+    mac,
+    salted_password,
+    xor,
+)
 
 SECRET = b"of the installation"
 SALT = base64.b64decode("W22ZaJ0SNY7soEsUEjb6gQ==")
@@ -271,12 +279,14 @@ def test_saslprep_refuses(text: str) -> None:
     assert sasl.prepared_password(text) == text
 
 
+@settings(deadline=None)
 @given(st.text(max_size=20))
 def test_names_survive_scram(name: str) -> None:
     assert "," not in encode_name(name)
     assert decode_name(encode_name(name)) == name or "\0" in name
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sasl.MECHANISMS), st.lists(st.binary(max_size=40), max_size=4))
 def test_nothing_a_client_says_raises(name: str, responses: list[bytes]) -> None:
     server = server_mechanism(name, nonce="n", secret=SECRET)
@@ -294,3 +304,16 @@ def test_nothing_a_client_says_raises(name: str, responses: list[bytes]) -> None
 def test_keys_do_not_hold_the_password() -> None:
     assert isinstance(KEYS, ScramKeys)
     assert b"pencil" not in KEYS.stored_key + KEYS.server_key + KEYS.salt
+
+
+def test_a_proof_for_another_nonce_is_refused() -> None:
+    server = scram()
+    server.step(b"n,,n=user,r=c")
+    challenge = server.keys(KEYS)
+    assert isinstance(challenge, Challenge)
+    without_proof = "c=biws,r=replayed"
+    message = f"n=user,r=c,{challenge.data.decode()},{without_proof}".encode()
+    key = client_key(salted_password("pencil", SALT, 4096))
+    proof = xor(key, mac(KEYS.stored_key, message))
+    answer = f"{without_proof},p={base64.b64encode(proof).decode()}".encode()
+    assert server.step(answer) == Failure("nonce differs")

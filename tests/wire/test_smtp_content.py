@@ -3,7 +3,7 @@
 import re
 from itertools import pairwise
 
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from estafeta.wire.lines import LineBuffer
@@ -44,6 +44,7 @@ def cut(whole: bytes, cuts: list[int]) -> list[bytes]:
     return [whole[a:b] for a, b in pairwise(marks)]
 
 
+@settings(deadline=None)
 @given(_PARTS, _CUTS)
 @example([b".", b"\r\n"], [1, 2])
 @example([b".", b".", b"\r\n", b".", b"\r\n"], [1])
@@ -62,6 +63,7 @@ def test_data_is_what_the_reference_reads(parts: list[bytes], cuts: list[int]) -
             assert reader.octets == len(message)
 
 
+@settings(deadline=None)
 @given(_PARTS)
 def test_what_a_client_stuffs_comes_out(parts: list[bytes]) -> None:
     message = re.sub(rb"\r(?!\n)|(?<!\r)\n", b"", b"".join(parts)) + b"\r\n"
@@ -79,6 +81,7 @@ def test_too_big_is_not_given_out() -> None:
     assert not reader.over_size
 
 
+@settings(deadline=None)
 @given(_PARTS, _CUTS, _CUTS)
 def test_chunks_are_what_was_sent(parts: list[bytes], chunks: list[int], cuts: list[int]) -> None:
     whole = b"".join(parts)

@@ -386,3 +386,20 @@ def test_an_endless_message_ends_the_session() -> None:
         assert all(isinstance(event, Chunk) for event in run(machine))
     assert machine.closing
     assert machine.take_output() == replies.SIZE_TOO_BIG(size_max=1000).encode()
+
+
+def test_the_end_of_the_stream_waits_for_the_answer_owed() -> None:
+    machine = SmtpServer(MX)
+    assert machine.next_event() == Connected()
+    machine.receive(b"")
+    assert machine.next_event() is None
+    machine.reply(ANSWERS[Connected])
+    assert machine.next_event() == Lost("FRESH")
+
+    machine = ready(MX)
+    machine.receive(RCPT)
+    machine.receive(b"")
+    assert isinstance(machine.next_event(), Mail)
+    assert machine.next_event() is None
+    machine.reply(replies.SENDER_OK)
+    assert isinstance(machine.next_event(), Rcpt)

@@ -82,7 +82,6 @@ class SmtpServer(Transaction):
         """The handshake is done: whatever came in the clear is forgotten (RFC 3207 §4.2)."""
         if self._state is not State.STARTTLS:
             raise LocalError("no TLS handshake was due")
-        self._inbox.clear()
         self._end_transaction(accepted=False)
         self.tls = True
         self.authenticated = False
