@@ -100,6 +100,8 @@ def test_delivered() -> None:
             ("Delivered", 250, "2.0.0", "")
         ] * 2
         assert report.outcomes[0].host == "mx.b.example 198.51.100.1:25"
+        assert isinstance(report.outcomes[0], Delivered)
+        assert not report.outcomes[0].reports
         assert peer.messages == [
             (
                 f"MAIL FROM:<a@a.example> SIZE={len(MESSAGE)}",
@@ -110,6 +112,18 @@ def test_delivered() -> None:
         assert peer.lines[0] == "EHLO us.example"
         assert [note.kind for note in report.notes] == ["connect", "mail", "reply"]
         assert "queued as 1" in texts(report)
+
+    play(act)
+
+
+def test_a_server_that_takes_over_the_reports() -> None:
+    async def act(scene: Scene) -> None:
+        peer = scene.peer()
+        peer.offers.append("DSN")
+        (outcome,) = (await scene.send(ret="HDRS", envid="x y")).outcomes
+        assert isinstance(outcome, Delivered)
+        assert outcome.reports
+        assert peer.messages[0][0].endswith("RET=HDRS ENVID=x+20y")
 
     play(act)
 

@@ -181,16 +181,18 @@ def test_forged_answers_are_passed_over() -> None:
     play(scene)
 
 
-def test_ids_and_ports_are_not_to_be_foreseen() -> None:
+def test_ids_and_ports_are_not_to_be_foreseen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("estafeta.resolve.transport.QUESTIONS_PER_SOCKET", 50)
+
     async def scene(resolver: Resolver, server: DnsServer) -> None:
-        for number in range(2500):
+        for number in range(400):
             await resolver.query(f"n{number}.example", "A")
-        assert len(set(server.ids)) > 2350
+        assert len(set(server.ids)) > 390
         assert sum(b == a + 1 for a, b in zip(server.ids, server.ids[1:], strict=False)) < 5
         ports = {source.port for source in server.sources}
-        assert len(ports) > 4  # several at a time, and used up ones replaced
+        assert len(ports) > 8  # several at a time, and used up ones replaced
         for port in ports:
-            assert sum(source.port == port for source in server.sources) <= 500
+            assert sum(source.port == port for source in server.sources) <= 50
 
     play(scene)
 
@@ -211,6 +213,25 @@ def test_truncated_answer_is_fetched_over_tcp() -> None:
         server.add("b.example", "A", *(f"192.0.2.{n}" for n in range(1, 200)))
         assert len(texts(await resolver.query("b.example", "A"))) == 100  # RECORDS_MAX
         assert server.tcp_questions == 1
+
+    play(scene)
+
+
+@pytest.mark.parametrize("code", ["FORMERR", "REFUSED"])
+def test_an_error_without_its_question(code: str) -> None:
+    async def scene(resolver: Resolver, server: DnsServer) -> None:
+        def refuse(question: dns.message.Message, wire: bytes, sender: MemoryDatagrams) -> bytes:
+            reply = dns.message.make_response(question)
+            reply.set_rcode(dns.rcode.from_text(code))
+            reply.question.clear()
+            return reply.to_wire()
+
+        server.spoil = refuse
+        began = asyncio.get_running_loop().time()
+        answer = await resolver.query("b.example", "A")
+        assert isinstance(answer, Trouble)
+        assert answer.kind in ("servfail", "refused")
+        assert asyncio.get_running_loop().time() - began < 0.1
 
     play(scene)
 

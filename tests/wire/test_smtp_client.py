@@ -231,6 +231,16 @@ def test_dsn_parameters_are_passed_on_when_offered() -> None:
     assert client.take_output() == (b"MAIL FROM:<a@a.example>\r\nRCPT TO:<b@b.example>\r\nDATA\r\n")
 
 
+def test_orcpt_of_type_utf8() -> None:
+    envelope = Envelope("", (Recipient("b@b.example", orcpt="utf-8;ñ+\\@b.example"),))
+    client = ready(EHLO + b"250-SMTPUTF8\r\n250 DSN\r\n")
+    client.begin(envelope)
+    assert b" ORCPT=utf-8;\\x{F1}\\x{2B}\\x{5C}@b.example\r\n" in client.take_output()
+    talk(client, b"250 ok\r\n550 no\r\n554 no\r\n")
+    client.begin(envelope, smtputf8=True)
+    assert " ORCPT=utf-8;ñ\\x{2B}\\x{5C}@b.example\r\n".encode() in client.take_output()
+
+
 def test_xtext() -> None:
     assert xtext("a b+c=d~!ñ") == "a+20b+2Bc+3Dd~!+C3+B1"
 

@@ -80,8 +80,9 @@ def _encode(part: Part, body: bytes, *, top: bool) -> tuple[bytes, bytes]:
 
 
 def _quoted_printable(body: bytes) -> bytes:
-    # The codec takes the first line end for the form of all; a body in one line has none.
-    return binascii.b2a_qp(body, quotetabs=False, istext=True)
+    # The codec breaks lines as the first line ends, and in one without an end by LF.
+    lines = binascii.b2a_qp(body.replace(b"\r\n", b"\n"), quotetabs=False, istext=True)
+    return lines.replace(b"\n", b"\r\n")
 
 
 def _base64(body: bytes, *, end: bytes) -> bytes:

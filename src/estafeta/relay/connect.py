@@ -7,6 +7,7 @@ soon as one fails. The first connection wins, the others are given up.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Sequence
 
 from estafeta.relay.job import RelaySettings
@@ -70,4 +71,6 @@ def _give_up(task: asyncio.Task[Stream]) -> None:
 def _words(error: OSError) -> str:
     if isinstance(error, TimeoutError):
         return "no answer"
-    return (error.strerror or str(error) or type(error).__name__).lower()
+    if error.errno is not None:
+        return os.strerror(error.errno).lower()  # asyncio's own text repeats the address
+    return str(error) or type(error).__name__

@@ -224,7 +224,9 @@ class _Attempt:
                 if reply is None:
                     settled[place] = _unanswered(result, session.label)
                 else:
-                    settled[place] = _outcome(reply, session.label, some_taken)
+                    settled[place] = _outcome(
+                        reply, session.label, some_taken=some_taken, reports=session.offer.dsn
+                    )
             self._note_replies(result, session)
         return tuple(settled[place] for place in range(len(self._envelope.recipients)))
 
@@ -253,9 +255,9 @@ def _negative(reply: Reply, label: str) -> Deferred | Refused:
     return Deferred(reply, cause_of(reply), label)
 
 
-def _outcome(reply: Reply, label: str, some_taken: bool) -> Outcome:
+def _outcome(reply: Reply, label: str, *, some_taken: bool, reports: bool) -> Outcome:
     if reply.positive:
-        return Delivered(reply, label)
+        return Delivered(reply, label, reports)
     if some_taken and _too_many(reply):
         # RFC 5321 §4.5.3.1.10: the others were taken; these may be sent at once.
         return Deferred(reply, "too-many-recipients", label, 0.0)

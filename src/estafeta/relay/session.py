@@ -7,6 +7,7 @@ come back as values (`SessionFailure` while opening, `Result` of a transaction).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import msgspec
 
@@ -153,7 +154,8 @@ class Session:
         if self._client.state is State.READY:
             self._client.quit()
             await self._event(self._settings.timeouts.quit)
-            await self.stream.close()
+            with contextlib.suppress(OSError):
+                await self.stream.close()
         else:
             self.stream.abort()
 

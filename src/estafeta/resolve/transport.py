@@ -17,7 +17,12 @@ import dns.message
 from estafeta.resolve.limits import QUESTIONS_PER_SOCKET, SOCKETS_PER_FAMILY
 from estafeta.world.seams import Datagrams, Endpoint, World
 
-_Waiting = dict[tuple[int, Endpoint], tuple[dns.message.Message, asyncio.Future[bytes]]]
+_Waiting = dict[tuple[int, Endpoint], tuple[bytes, asyncio.Future[bytes]]]
+"""(id, server asked) -> (question section, who waits)."""
+
+_HEADER_OCTETS = 12
+_CODES_WITHOUT_QUESTION = frozenset((1, 2, 4, 5))
+"""FORMERR, SERVFAIL, NOTIMP, REFUSED: some servers leave the question out of these."""
 _IDS = 0x10000
 _ID_TRIES_MAX = 16
 
@@ -53,14 +58,15 @@ class Transport:
         else:
             raise OSError("no free question id")
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        sock.waiting[key] = (question, future)
+        wire = question.to_wire()
+        sock.waiting[key] = (_question_section(question), future)
         try:
-            sock.datagrams.send(question.to_wire(), server)
-            wire = await future
+            sock.datagrams.send(wire, server)
+            received = await future
         finally:
             del sock.waiting[key]
             self._retire(sock)
-        return _read(wire)
+        return _read(received)
 
     async def tcp(self, question: dns.message.Message, server: Endpoint) -> dns.message.Message:
         """RFC 7766: for answers that do not fit a datagram."""
@@ -130,7 +136,7 @@ class Transport:
                         if not future.done():
                             future.set_exception(ConnectionRefusedError(str(error)))
                 continue
-            if len(wire) < 12:
+            if len(wire) < _HEADER_OCTETS:
                 continue
             entry = sock.waiting.get((int.from_bytes(wire[:2], "big"), source))
             if entry is None:
@@ -140,13 +146,26 @@ class Transport:
                 future.set_result(wire)
 
 
-def _is_answer(question: dns.message.Message, wire: bytes) -> bool:
-    try:
-        # The header and question only: what lies behind may be cut off or unreadable.
-        head = dns.message.from_wire(wire, question_only=True)
-    except dns.exception.DNSException:
+def _question_section(question: dns.message.Message) -> bytes:
+    asked = question.question[0]
+    name = asked.name.to_wire()
+    assert name is not None
+    return name + asked.rdtype.to_bytes(2, "big") + asked.rdclass.to_bytes(2, "big")
+
+
+def _is_answer(question: bytes, wire: bytes) -> bool:
+    """RFC 5452 §9.1: a response, and to this question (names compare without case)."""
+    if not wire[2] & 0x80 or wire[2] & 0x78:
         return False
-    return question.is_response(head)
+    count = int.from_bytes(wire[4:6], "big")
+    if count == 0:
+        return wire[3] & 0x0F in _CODES_WITHOUT_QUESTION
+    repeated = wire[_HEADER_OCTETS : _HEADER_OCTETS + len(question)]
+    return (
+        count == 1
+        and repeated[-4:] == question[-4:]
+        and repeated[:-4].lower() == question[:-4].lower()
+    )
 
 
 def _read(wire: bytes) -> dns.message.Message:

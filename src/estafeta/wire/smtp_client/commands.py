@@ -12,12 +12,23 @@ from estafeta.mail.envelope import Envelope, Recipient
 from estafeta.wire.smtp_client.offer import Offer
 
 _XTEXT_ESCAPED = re.compile(rb"[^!-*,-<>-~]")
+_UTF8_PLAIN = frozenset(map(chr, range(0x21, 0x7F))) - frozenset("+=\\")
 _NOTIFY_ORDER = ("NEVER", "SUCCESS", "FAILURE", "DELAY")
 
 
 def xtext(text: str) -> str:
     """RFC 3461 §4: "+", "=" and all outside "!" to "~" as "+XX"."""
     return _XTEXT_ESCAPED.sub(lambda found: b"+%02X" % found[0][0], text.encode()).decode()
+
+
+def utf8_address(text: str, *, raw: bool) -> str:
+    """RFC 6533 §3: an address of type utf-8 for ORCPT; raw: with SMTPUTF8, else ASCII only."""
+    return "".join(
+        each
+        if (each in _UTF8_PLAIN) or (raw and ord(each) > 0x7F)
+        else "\\x{" + f"{ord(each):02X}" + "}"
+        for each in text
+    )
 
 
 def mail_command(
@@ -40,13 +51,16 @@ def mail_command(
     return line
 
 
-def rcpt_command(recipient: Recipient, offer: Offer) -> str:
+def rcpt_command(recipient: Recipient, offer: Offer, *, smtputf8: bool) -> str:
     line = f"RCPT TO:<{recipient.address}>"
     if offer.dsn:
         if recipient.notify:
             wishes = ",".join(wish for wish in _NOTIFY_ORDER if wish in recipient.notify)
             line += f" NOTIFY={wishes}"
         kind, _, address = recipient.orcpt.partition(";")
-        if address:
+        if address and kind.lower() == "utf-8":
+            raw = smtputf8 and offer.smtputf8
+            line += f" ORCPT={kind};{utf8_address(address, raw=raw)}"
+        elif address:
             line += f" ORCPT={kind};{xtext(address)}"
     return line

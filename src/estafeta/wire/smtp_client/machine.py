@@ -181,7 +181,9 @@ class SmtpClient:
             raise ValueError("no recipients")
         offer = self.offer
         lines = [mail_command(envelope, offer, size=size, eight_bit=eight_bit, smtputf8=smtputf8)]
-        lines += [rcpt_command(recipient, offer) for recipient in envelope.recipients]
+        lines += [
+            rcpt_command(recipient, offer, smtputf8=smtputf8) for recipient in envelope.recipients
+        ]
         takers: list[Callable[[Reply], None]] = [self._on_mail]
         takers += [self._on_rcpt] * len(envelope.recipients)
         if self._reset_first:

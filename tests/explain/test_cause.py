@@ -1,0 +1,46 @@
+"""A cause for each kind of reply."""
+
+from __future__ import annotations
+
+import pytest
+
+from estafeta.explain.cause import cause_of
+from estafeta.mail.outcome import Reply
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "text", "cause"),
+    [
+        (550, "5.1.1", "User unknown", "unknown-user"),
+        (550, "", "No such user here", "unknown-user"),
+        (550, "5.1.2", "Host unknown", "domain-not-found"),
+        (551, "5.1.6", "moved", "user-moved"),
+        (556, "5.1.10", "null MX", "null-mx"),
+        (452, "4.2.2", "Over quota", "mailbox-full"),
+        (552, "5.2.2", "Over quota", "mailbox-full"),
+        (552, "5.3.4", "Too big", "message-too-large"),
+        (552, "5.2.3", "Too big", "message-too-large"),
+        (554, "5.7.1", "Attachment .mov not allowed", "policy-attachment"),
+        (554, "5.7.1", "Message refused as spam", "policy-content"),
+        (554, "5.7.1", "<b@b.example>: Relay access denied", "relay-denied"),
+        (550, "5.7.1", "Unable to relay", "relay-denied"),
+        (450, "4.2.0", "Recipient address rejected: Greylisted", "greylisted"),
+        (451, "4.7.1", "Please try again later", "greylisted"),
+        (450, "", "graylisting in action", "greylisted"),
+        (421, "", "Too busy", "server-busy"),
+        (451, "4.3.0", "Local error", "server-busy"),
+        (452, "4.3.1", "Insufficient storage", "server-busy"),
+        (421, "4.7.28", "Unusual rate", "rate-limited"),
+        (450, "4.7.0", "Slow down", "rate-limited"),
+        (550, "5.7.25", "No PTR record", "blocked-ip"),
+        (550, "5.7.26", "Unauthenticated", "not-authenticated-mail"),
+        (530, "5.7.0", "Must issue a STARTTLS command first", "policy-content"),
+        (554, "5.4.6", "Too many hops", "loop"),
+        (535, "5.7.8", "Bad login", "login-failed"),
+        (554, "5.4.14", "Hop count", "other"),
+        (500, "", "What?", "other"),
+        (554, "", "Transaction failed", "other"),
+    ],
+)
+def test_cause(code: int, status: str, text: str, cause: str) -> None:
+    assert cause_of(Reply(code, status, text)) == cause
