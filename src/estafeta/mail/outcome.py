@@ -34,8 +34,10 @@ class Reply(msgspec.Struct, frozen=True):
 
     def encode(self) -> bytes:
         """The bytes for the wire, every line with code and status (RFC 2034 §4)."""
-        lines = self.text.split("\n")
         status = f"{self.status} " if self.status else ""
+        if "\n" not in self.text:
+            return f"{self.code} {status}{self.text}\r\n".encode("utf-8", "surrogateescape")
+        lines = self.text.split("\n")
         last = len(lines) - 1
         return "".join(
             f"{self.code}{' ' if n == last else '-'}{status}{line}\r\n"
