@@ -25,6 +25,9 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+docs: $(STAMP)
+	$(BIN)/estafeta docs docs
+
 bench: $(STAMP)
 	$(BIN)/python -m bench
 

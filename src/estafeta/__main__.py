@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from estafeta.office.commands import app
+from estafeta.office.commands import app as app
 from estafeta.office.commands import main as run_commands
 
 
@@ -23,6 +25,15 @@ def demo(
     from estafeta.sim.demo import main as run_demo
 
     raise typer.Exit(run_demo(once=once, json=json, language=language))
+
+
+@app.command(hidden=True)
+def docs(folder: Path) -> None:
+    """Write the pages of the documentation that are made from code."""
+    from estafeta.office.docs import write_pages
+
+    for page in write_pages(folder, app):
+        sys.stdout.write(f"{page}\n")
 
 
 def main() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
 from estafeta.explain.causes import causes
 from estafeta.explain.words import say
@@ -13,7 +12,7 @@ from estafeta.office.settings_table import sections
 from estafeta.wire import replies
 
 
-def settings_page(_folder: Path) -> str:
+def settings_page() -> str:
     """Every setting."""
     parts = [
         "# Settings\n\n"
@@ -43,7 +42,7 @@ def settings_page(_folder: Path) -> str:
     return "\n".join(parts)
 
 
-def metrics_page(_folder: Path) -> str:
+def metrics_page() -> str:
     """Every metric."""
     rows = [
         (f"`{m.name}`", m.kind, ", ".join(f"`{label}`" for label in m.labels), m.help)
@@ -57,7 +56,7 @@ def metrics_page(_folder: Path) -> str:
     )
 
 
-def replies_page(_folder: Path) -> str:
+def replies_page() -> str:
     """Every reply we give in SMTP and LMTP."""
     rows = []
     for name, entry in replies.CATALOGUE.items():
@@ -71,7 +70,7 @@ def replies_page(_folder: Path) -> str:
     )
 
 
-def causes_page(_folder: Path) -> str:
+def causes_page() -> str:
     """Every cause with its words."""
     parts = [
         "# Causes\n\n"

@@ -45,7 +45,7 @@ class Limit(msgspec.Struct, frozen=True):
     about: str
 
 
-def limits_page(_folder: Path) -> str:
+def limits_page() -> str:
     """Every limit of every room, from their `limits.py`."""
     parts = [
         "# Limits\n\n"
@@ -115,10 +115,8 @@ def _by_name(limit: Limit) -> str:
     return limit.about or limit.name.lower().replace("_", " ")
 
 
-def commands_page(_folder: Path) -> str:
+def commands_page(app: typer.Typer) -> str:
     """Every command with its arguments and options."""
-    from estafeta.office.commands import app
-
     parts = [
         "# Commands\n\n"
         "Exit codes: 0 done; 1 it could not be done, or a check found something; 2 the command "
@@ -137,6 +135,8 @@ def commands_page(_folder: Path) -> str:
 def _commands(command: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Each command by its words. Typer carries its own click, whose types are not public."""
     below = getattr(command, "commands", None)
+    if command.hidden:
+        return
     if below is None:
         yield path, command
         return
@@ -148,7 +148,7 @@ def _usage(parameter: Any) -> str:
     if parameter.param_type_name != "option":
         return str(parameter.metavar or parameter.name.upper())
     names = ", ".join([*parameter.opts, *parameter.secondary_opts])
-    return names if parameter.is_flag else f"{names} {parameter.type.name.upper()}"
+    return names if parameter.is_flag else f"{names} {parameter.name.upper()}"
 
 
 class Standard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

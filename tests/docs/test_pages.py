@@ -1,0 +1,73 @@
+"""Documentation units: what exists and is not documented fails, as does a page that is stale."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from estafeta.__main__ import app
+from estafeta.office.config import Config
+from estafeta.office.docs import PAGES, make_page
+from estafeta.office.docs_source import limits, rfcs_in_code, standards
+from estafeta.office.metrics_catalogue import CATALOGUE
+from estafeta.office.settings_table import sections, shown_settings
+from estafeta.wire.replies import CATALOGUE as REPLIES
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.mark.parametrize("name", sorted(PAGES))
+def test_no_page_is_stale(name: str) -> None:
+    assert (DOCS / name).read_text("utf-8") == make_page(name, DOCS, app), "run `make docs`"
+
+
+def test_every_setting_says_what_it_is_for() -> None:
+    page = (DOCS / "settings.md").read_text("utf-8")
+    found = [(s.header, setting) for s in sections() for setting in s.settings]
+    assert len(found) > 50
+    for header, setting in found:
+        assert setting.about.endswith((".", "usual")), f"{header} {setting.key}"
+        assert f"| `{setting.key}` |" in page, f"{header} {setting.key}"
+    headers = {s.header for s in sections()}
+    for field in msgspec.structs.fields(Config):
+        assert headers & {f"[{field.name}]", f"[[{field.name}]]"}, field.name
+    for section in sections():
+        assert section.about.endswith("."), section.header
+
+
+def test_every_setting_can_be_shown() -> None:
+    keys = {key for key, _ in shown_settings(Config())}
+    assert "smtp.size_max" in keys
+    assert "queue.retry" in keys
+
+
+def test_every_metric_and_every_reply_is_on_its_page() -> None:
+    metrics = (DOCS / "metrics.md").read_text("utf-8")
+    assert all(f"`{metric.name}`" in metrics for metric in CATALOGUE)
+    replies = (DOCS / "replies.md").read_text("utf-8")
+    assert all(f"`{name}`" in replies for name in REPLIES)
+
+
+def test_every_limit_is_on_its_page() -> None:
+    page = (DOCS / "limits.md").read_text("utf-8")
+    found = list(limits())
+    assert len(found) > 50
+    assert all(f"`{limit.name}`" in page for limit in found)
+
+
+def test_every_rfc_the_code_refers_to_is_in_the_table_with_its_rooms() -> None:
+    listed = {each.number: each for each in standards(DOCS)}
+    referred = rfcs_in_code()
+    assert not set(referred) - set(listed)
+    for number, each in listed.items():
+        missing = set(each.rooms) - set(referred.get(number, ()))
+        assert not missing, f"RFC {number} is not referred to in {missing}"
+        if each.state == "yes":
+            assert each.rooms, f"RFC {number} is kept, but no room refers to it"
+
+
+def test_numbers_of_rfcs_are_listed_once() -> None:
+    numbers = [each.number for each in standards(DOCS)]
+    assert len(numbers) == len(set(numbers))
