@@ -107,6 +107,12 @@ def test_no_path(bad: bytes) -> None:
 
 
 def test_longest_path() -> None:
+    route = "@" + "r" * 60 + ",@" + "r" * 60 + ",@" + "r" * 60 + ",@" + "r" * 60
+    path = f"<{route}:a@bc.e>"
+    assert len(path) == 256
+    assert parse_path(path, smtputf8=False, null_ok=False)[0] == "a@bc.e"
+    with pytest.raises(AddressError):
+        parse_path(path.replace("@bc", "@bcd"), smtputf8=False, null_ok=False)
     domain = ("b" * 61 + ".") * 3 + "com"
     address = "a" * (254 - 1 - len(domain)) + "@" + domain
     assert len(address) == 254

@@ -116,6 +116,9 @@ def test_boundary_stands_nowhere_else() -> None:
     inner = build([FAILED])
     report = build([FAILED], original=inner)  # made from the same Message-ID
     assert parts_of(report)[2] == inner
+    boundary = email.message_from_bytes(report).get_boundary()
+    assert boundary
+    assert boundary.encode() not in inner
 
 
 def test_header_only() -> None:
@@ -156,7 +159,7 @@ def test_international() -> None:
 def test_a_server_cannot_write_fields_of_ours() -> None:
     nasty = ReportRecipient(
         "a@b.c", "failed", "", "rfc822;x\r\nAction: delivered",
-        Reply(554, "5.7.1", "no\r\nAction: delivered\n\nStatus: 2.0.0" + "x" * 5000),
+        Reply(554, "5.7.1", "n\0\x1bo\r\nAction: delivered\n\nStatus: 2.0.0" + "x" * 5000),
     )  # fmt: skip
     report = build([nasty], explanation="x\r\n--=_\r\n" + "long" * 1000)
     status = list(read(report).iter_parts())[1]
