@@ -30,7 +30,7 @@ def test_postfix_sends_to_us(
         assert said[1] == "sent", said
         assert said[2].startswith("250 2."), said
         assert postfix.queue() == []
-    [stored] = fetch_marked(estafeta_server, LUIS, "postfix-in")
+    [stored] = estafeta_server.marked(LUIS, "postfix-in")
     assert_same(sent, stored)
 
 
@@ -74,13 +74,3 @@ def test_we_relay_to_postfix(
         assert_same(sent, stored)
         assert (way == "dns") == ("away.example. MX" in names.asked)
         assert "TLS" in postfix.log() or b"TLS" in stored.partition(b"\n\n")[0]
-
-
-def fetch_marked(server: Estafeta, address: str, mark: str) -> list[bytes]:
-    """The messages in an account's INBOX whose Message-ID has the mark."""
-    client = server.imap(address)
-    texts = server.wait_messages(client)
-    client.logout()
-    found = [text for text in texts if f"<{mark}@".encode() in text]
-    assert found, f"no message {mark} among {len(texts)}"
-    return found

@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 import pytest
 from tests.peers.conftest import DOMAIN
-from tests.peers.test_postfix import fetch_marked
 from tests.support.live import PASSWORD, Estafeta
 from tests.support.peers.clients import Account, Clients, Failed
 from tests.support.peers.compare import (
@@ -82,7 +81,7 @@ def test_arrives_as_it_was_sent(
 ) -> None:
     sent = letter(ana.user, LUIS, way, size=20_000)
     WAYS[way](clients, ana, estafeta_server, sent)
-    [stored] = fetch_marked(estafeta_server, LUIS, way)
+    [stored] = estafeta_server.marked(LUIS, way)
     assert_same(sent, stored)
 
 
@@ -92,7 +91,7 @@ def test_submission_completes_and_strips_only_what_the_list_says(
     sent = letter(ana.user, LUIS, "bcc", drop="Date")
     sent = sent.replace(b"X-First: 1\r\n", b"X-First: 1\r\nBcc: eva@secreto.example\r\n")
     _curl("smtps", "submissions")(clients, ana, estafeta_server, sent)
-    [stored] = fetch_marked(estafeta_server, LUIS, "bcc")
+    [stored] = estafeta_server.marked(LUIS, "bcc")
     assert_same(sent, stored, may_add=SUBMISSION_ADDS, may_remove=SUBMISSION_REMOVES)
     names = [name_of(field) for field in fields(stored)]
     assert "bcc" not in names

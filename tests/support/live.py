@@ -226,6 +226,23 @@ class Estafeta:
         _, parts = client.fetch("1:*", "(BODY.PEEK[])")
         return [part[1] for part in parts if isinstance(part, tuple)]
 
+    def marked(self, address: str, mark: str) -> list[bytes]:
+        """Waits for messages with that left side of a Message-ID in an account's INBOX."""
+        client = self.imap(address)
+
+        def look() -> list[bytes]:
+            client.select("INBOX")
+            numbers = client.search(None, "HEADER", "Message-ID", f"<{mark}@")[1][0].split()
+            if not numbers:
+                return []
+            _, parts = client.fetch(b",".join(numbers).decode(), "(BODY.PEEK[])")
+            return [part[1] for part in parts if isinstance(part, tuple)]
+
+        try:
+            return wait_for(f"a message {mark} for {address}", look)
+        finally:
+            client.logout()
+
 
 def _list(texts: Sequence[str]) -> str:
     return "[" + ", ".join(f'"{text}"' for text in texts) + "]"

@@ -137,7 +137,7 @@ class Clients:
         configuration = self.home / "mbsyncrc"
         configuration.write_text(
             f"IMAPAccount server\nHost {account.host}\nPort {port}\nUser {account.user}\n"
-            f"Pass {account.password}\nSSLType {tls}\nSystemCertificates no\n"
+            f'Pass "{account.password}"\nSSLType {tls}\nSystemCertificates no\n'
             f"CertificateFile {account.ca}\nAuthMechs LOGIN\nTimeout 10\n\n"
             "IMAPStore far\nAccount server\n\n"
             f"MaildirStore near\nPath {boxes}/\nInbox {boxes}/INBOX\nSubFolders Verbatim\n\n"
