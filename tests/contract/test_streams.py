@@ -6,13 +6,15 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from tests.support.nets import Pair, Run, real_run
+from tests.support.nets import Pair, Run, real_run, sim_run
 
 from estafeta.world.seams import Endpoint, Stream, TlsError
 
 
-@pytest.fixture(params=["asyncio", "uvloop"])
+@pytest.fixture(params=["asyncio", "uvloop", *(f"sim-{seed}" for seed in range(8))])
 def over(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
+    if request.param.startswith("sim-"):
+        return sim_run(int(request.param[4:]))
     if request.param == "uvloop":
         uvloop = pytest.importorskip("uvloop")
         return real_run(tmp_path, uvloop.new_event_loop)
@@ -385,7 +387,7 @@ def test_a_cancelled_read_loses_nothing(over: Run) -> None:
 def test_datagrams(over: Run) -> None:
     async def scenario(pair: Pair) -> None:
         server = await pair.there.datagrams(Endpoint(pair.host, 0))
-        client = await pair.here.datagrams(Endpoint(pair.host, 0))
+        client = await pair.here.datagrams(Endpoint(pair.here_host, 0))
         client.send(b"question", server.local)
         data, sender = await server.receive()
         assert (data, sender) == (b"question", client.local)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from estafeta.sim import loop as sim_loop
+from estafeta.sim.net import Internet, SimNet
+from estafeta.sim.tls import SimClientTls, sim_server_tls
 from estafeta.world.certificates import Authority
 from estafeta.world.net import RealNet
 from estafeta.world.seams import Endpoint, Net, Stream, TlsConfig
@@ -21,6 +25,7 @@ class Pair:
 
     here: Net
     there: Net
+    here_host: str
     host: str
     server_tls: TlsConfig
     client_tls: TlsConfig
@@ -63,6 +68,7 @@ def real_pair(folder: Path) -> Pair:
     return Pair(
         here=RealNet(),
         there=RealNet(),
+        here_host="127.0.0.1",
         host="127.0.0.1",
         server_tls=server_config(certificates),
         client_tls=client_config(verify=True, ca=authority.write(folder / "ca.pem")),
@@ -84,5 +90,31 @@ def real_run(folder: Path, factory: Callable[[], asyncio.AbstractEventLoop]) -> 
 
         with asyncio.Runner(loop_factory=factory) as runner:
             runner.run(main())
+
+    return run
+
+
+def sim_pair(seed: int) -> Pair:
+    internet = Internet(random.Random(seed))
+    names = ("mx.sudominio.example", "mx.correo.example")
+    return Pair(
+        here=SimNet(internet, ["192.0.2.1", "2001:db8::1"]),
+        there=SimNet(internet, ["192.0.2.2", "2001:db8::2"]),
+        here_host="192.0.2.1",
+        host="192.0.2.2",
+        server_tls=sim_server_tls(*names),
+        client_tls=SimClientTls(verify=True),
+        stranger_tls=SimClientTls(verify=True, authorities=frozenset({"another"})),
+        names=names,
+    )
+
+
+def sim_run(seed: int) -> Run:
+    def run(scenario: Scenario) -> None:
+        async def main() -> None:
+            pair = sim_pair(seed)
+            await scenario(pair)
+
+        sim_loop.run(main(), horizon=86400.0)
 
     return run

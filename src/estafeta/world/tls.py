@@ -33,16 +33,18 @@ class _Session(ssl.SSLObject):
 class ServerTls:
     """The server's side. Made by `server_config`."""
 
-    __slots__ = ("_by_name", "_der", "default")
+    __slots__ = ("_by_name", "_der", "_names", "default")
 
     def __init__(self, default: ssl.SSLContext) -> None:
         self.default = default
         self._by_name: dict[str, ssl.SSLContext] = {}
         self._der: dict[ssl.SSLContext, bytes] = {}
+        self._names: dict[ssl.SSLContext, tuple[str, ...]] = {}
 
     def add(self, context: ssl.SSLContext, certificate: bytes, names: Sequence[str]) -> None:
         """One more certificate (DER) and the names it is for; the first to claim a name has it."""
         self._der[context] = certificate
+        self._names[context] = tuple(name.lower() for name in names)
         for name in names:
             self._by_name.setdefault(name.lower(), context)
 
@@ -57,6 +59,10 @@ class ServerTls:
     def certificate(self, context: ssl.SSLContext) -> bytes:
         """DER of what `context` shows."""
         return self._der.get(context, b"")
+
+    def names(self, context: ssl.SSLContext) -> tuple[str, ...]:
+        """The names the certificate of `context` is for."""
+        return self._names.get(context, ())
 
     def _on_name(
         self, session: ssl.SSLSocket | ssl.SSLObject, name: str | None, _: ssl.SSLContext

@@ -1,0 +1,319 @@
+"""Net: a small internet in one process. Each machine has a `SimNet`; they meet on an `Internet`.
+
+Promises: everything that happens depends on the dice; faults are data (`sim.faults`) and count
+their hits; a machine that crashed resets its connections, one that lost power says nothing until
+it is back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import random
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+from estafeta.world.limits import DATAGRAMS_WAITING_MAX
+from estafeta.world.seams import Endpoint, Handler, Stream
+
+from .faults import Fault
+from .stream import LATENCY_SECONDS, SimStream, Tap, joined
+
+EPHEMERAL_PORTS = (32768, 60999)
+
+
+def _no_tap(source: Endpoint, to: Endpoint, data: bytes) -> None:
+    return
+
+
+class Internet:
+    """What the machines share. tap: sees every piece that arrives over TCP, and its ends."""
+
+    def __init__(self, dice: random.Random) -> None:
+        self.dice = dice
+        self.faults: list[Fault] = []
+        self.tap: Tap = _no_tap
+        self._nets: dict[str, SimNet] = {}
+
+    def inject(self, fault: Fault) -> Fault:
+        """Lets a fault wait for what fits it; gives it back so that its hits can be read."""
+        self.faults.append(fault)
+        return fault
+
+    def heal(self) -> None:
+        """No fault meets anything new; those that met a stream stay with it."""
+        self.faults.clear()
+
+    def attach(self, net: SimNet) -> None:
+        """From now on the addresses of `net` lead to it, and no longer to what had them."""
+        for address in net.addresses:
+            self._nets[address] = net
+
+    def at(self, address: str) -> SimNet | None:
+        return self._nets.get(address)
+
+    def meeting(self, source: str, to: Endpoint) -> Iterator[Fault]:
+        """The faults that fit; the caller counts a hit on those it lets happen."""
+        for fault in self.faults:
+            if fault.fits(source, to.host, to.port):
+                yield fault
+
+    def latency(self) -> float:
+        return self.dice.uniform(*LATENCY_SECONDS)
+
+
+class SimNet:
+    """Implements `seams.Net` for one machine. addresses: its own, IPv4 and IPv6."""
+
+    def __init__(self, internet: Internet, addresses: Sequence[str]) -> None:
+        self.internet = internet
+        self.addresses = tuple(addresses)
+        self.up = True
+        self.dark = False
+        self._listeners: dict[Endpoint, SimListener] = {}
+        self._sockets: dict[Endpoint, SimDatagrams] = {}
+        self._streams: dict[SimStream, SimStream] = {}
+        internet.attach(self)
+
+    # --- seams.Net -----------------------------------------------------------------------------
+
+    async def connect(self, to: Endpoint, *, source: str = "") -> Stream:
+        loop = asyncio.get_running_loop()
+        local = self._source(to.host, source)
+        met = list(self.internet.meeting(local, to))
+        for fault in met:
+            if fault.at_connect:
+                fault.hits += 1
+                await self._fail(fault.kind, to)
+        await asyncio.sleep(self.internet.latency())
+        there = self.internet.at(to.host)
+        if there is None:
+            await self._fail("unreachable", to)
+        assert there is not None
+        if there.dark:
+            await self._fail("black-hole", to)
+        listener = there.listener(to)
+        if listener is None:
+            await self._fail("refuse", to)
+        assert listener is not None
+        self._must_be_up()
+        in_stream = [fault for fault in met if fault.in_stream]
+        for fault in in_stream:
+            fault.hits += 1
+        ends = (Endpoint(local, self._free_port()), to)
+        client, server = joined(
+            loop, self.internet.dice, ends, in_stream, lambda *piece: self.internet.tap(*piece)
+        )
+        self._remember(client, server)
+        there._remember(server, client)
+        listener.take(server)
+        return client
+
+    async def listen(self, at: Endpoint, handler: Handler) -> SimListener:
+        self._must_be_up()
+        if at.host not in (*self.addresses, "0.0.0.0", "::"):  # noqa: S104 (simulated)
+            raise OSError(99, f"cannot assign requested address: {at}")
+        at = Endpoint(at.host, at.port or self._free_port())
+        if at in self._listeners:
+            raise OSError(98, f"address already in use: {at}")
+        listener = self._listeners[at] = SimListener(self, at, handler)
+        return listener
+
+    async def datagrams(self, at: Endpoint) -> SimDatagrams:
+        self._must_be_up()
+        host = at.host
+        if host in ("0.0.0.0", "::"):  # noqa: S104 (simulated)
+            host = self._source(host, "")
+        if host not in self.addresses:
+            raise OSError(99, f"cannot assign requested address: {at}")
+        at = Endpoint(host, at.port or self._free_port())
+        if at in self._sockets:
+            raise OSError(98, f"address already in use: {at}")
+        bound = self._sockets[at] = SimDatagrams(self, at)
+        return bound
+
+    # --- life and death ------------------------------------------------------------------------
+
+    def crash(self, *, dark: bool) -> None:
+        """Everything here ends at once. The peers hear a reset, or, if `dark` (no power), nothing
+        until `Internet.attach` has this machine's next life and `forget` was called."""
+        self.up = False
+        self.dark = dark
+        for listener in list(self._listeners.values()):
+            listener.drop()
+        for bound in list(self._sockets.values()):
+            bound.close()
+        for stream in list(self._streams):
+            stream.cut(ConnectionAbortedError("the machine is gone"))
+        if not dark:
+            self.forget()
+
+    def forget(self) -> None:
+        """The connections of this life are unknown here: their other ends are reset."""
+        self.dark = False
+        streams, self._streams = self._streams, {}
+        for other in streams.values():
+            other.cut(ConnectionResetError("connection reset by peer"))
+
+    # --- inside --------------------------------------------------------------------------------
+
+    def listener(self, at: Endpoint) -> SimListener | None:
+        wildcard = "::" if ":" in at.host else "0.0.0.0"  # noqa: S104 (simulated)
+        return self._listeners.get(at) or self._listeners.get(Endpoint(wildcard, at.port))
+
+    def bound(self, at: Endpoint) -> SimDatagrams | None:
+        return self._sockets.get(at)
+
+    def gone(self, at: Endpoint) -> None:
+        self._listeners.pop(at, None)
+
+    def closed(self, at: Endpoint) -> None:
+        self._sockets.pop(at, None)
+
+    def _remember(self, mine: SimStream, other: SimStream) -> None:
+        self._streams = {stream: end for stream, end in self._streams.items() if not stream.over}
+        self._streams[mine] = other
+
+    async def _fail(self, kind: str, to: Endpoint) -> None:
+        if kind == "black-hole":
+            await asyncio.get_running_loop().create_future()
+        await asyncio.sleep(self.internet.latency())
+        if kind == "refuse":
+            raise ConnectionRefusedError(111, f"connection refused: {to}")
+        raise OSError(113, f"no route to host: {to}")
+
+    def _source(self, to: str, source: str) -> str:
+        """The address we connect from. Raises OSError where we have none of the family."""
+        if source:
+            if source not in self.addresses:
+                raise OSError(99, f"cannot assign requested address: {source!r}")
+            return source
+        try:
+            version = ipaddress.ip_address(to).version
+        except ValueError:
+            raise OSError(f"not an IP address: {to!r}") from None
+        for address in self.addresses:
+            if ipaddress.ip_address(address).version == version:
+                return address
+        raise OSError(101, f"network is unreachable: {to}")
+
+    def _free_port(self) -> int:
+        used = {at.port for at in self._listeners} | {at.port for at in self._sockets}
+        while True:
+            port = self.internet.dice.randint(*EPHEMERAL_PORTS)
+            if port not in used:
+                return port
+
+    def _must_be_up(self) -> None:
+        if not self.up:
+            raise OSError(100, "the machine is gone")
+
+
+class SimListener:
+    """Implements `seams.Listener`."""
+
+    def __init__(self, net: SimNet, at: Endpoint, handler: Handler) -> None:
+        self._net = net
+        self._at = at
+        self._handler = handler
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return self._at
+
+    async def close(self) -> None:
+        self.drop()
+
+    def drop(self) -> None:
+        self._net.gone(self._at)
+
+    def take(self, stream: SimStream) -> None:
+        task = self._loop.create_task(self._run(stream))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, stream: SimStream) -> None:
+        try:
+            await self._handler(stream)
+        except ConnectionError:
+            return  # the peer's end, which the handler had no use for
+        except Exception as error:
+            self._loop.call_exception_handler(
+                {"message": f"session with {stream.peer} ended by a fault", "exception": error}
+            )
+        finally:
+            stream.abort()
+
+
+class SimDatagrams:
+    """Implements `seams.Datagrams`."""
+
+    def __init__(self, net: SimNet, at: Endpoint) -> None:
+        self._net = net
+        self._at = at
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[tuple[bytes, Endpoint]] = deque()
+        self._refused: Endpoint | None = None
+        self._receiver: asyncio.Future[None] | None = None
+        self._closed = False
+
+    @property
+    def local(self) -> Endpoint:
+        return self._at
+
+    def send(self, data: bytes, to: Endpoint) -> None:
+        if self._closed:
+            return
+        internet = self._net.internet
+        delay = internet.latency()
+        for fault in internet.meeting(self._at.host, to):
+            if fault.kind == "lose" and internet.dice.random() < fault.chance:
+                fault.hits += 1
+                return
+            if fault.kind == "delay" and internet.dice.random() < fault.chance:
+                fault.hits += 1
+                delay += fault.seconds
+        self._loop.call_later(delay, self._deliver, bytes(data), to)
+
+    def _deliver(self, data: bytes, to: Endpoint) -> None:
+        net = self._net.internet.at(to.host)
+        if net is None or net.dark:
+            return
+        target = net.bound(to)
+        if target is not None:
+            target.arrived(data, self._at)
+        else:
+            self._refused = to
+            self._wake()
+
+    def arrived(self, data: bytes, source: Endpoint) -> None:
+        if len(self._waiting) < DATAGRAMS_WAITING_MAX:
+            self._waiting.append((data, source))
+            self._wake()
+
+    async def receive(self) -> tuple[bytes, Endpoint]:
+        while True:
+            if self._waiting:
+                return self._waiting.popleft()
+            if self._refused is not None:
+                refused, self._refused = self._refused, None
+                raise ConnectionRefusedError(f"{refused} does not take datagrams")
+            if self._closed:
+                raise ConnectionAbortedError("closed here")
+            assert self._receiver is None, "two tasks receive from one socket"
+            self._receiver = self._loop.create_future()
+            try:
+                await self._receiver
+            finally:
+                self._receiver = None
+
+    def close(self) -> None:
+        self._closed = True
+        self._net.closed(self._at)
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._receiver is not None and not self._receiver.done():
+            self._receiver.set_result(None)
