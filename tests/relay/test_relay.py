@@ -12,7 +12,7 @@ from tests.support.streams import MemoryNet, memory_world
 
 from estafeta.mail.envelope import Envelope, Recipient
 from estafeta.mail.outcome import Deferred, Delivered, Outcome, Refused, Reply
-from estafeta.mail.protocols import Bytes
+from estafeta.mail.protocols import Bytes, NoMeter
 from estafeta.relay import Job, Relay, RelaySettings, Report, Timeouts
 from estafeta.resolve import Credentials, Host, Route, RouteFailure
 from estafeta.sim.loop import run
@@ -755,6 +755,52 @@ def test_a_content_that_cannot_be_read_ends_the_session() -> None:
         assert not peer.messages
         assert kinds(await scene.send()) == ["Delivered"]
         assert peer.sessions == 2
+
+    play(act)
+
+
+def test_settings_changed_in_operation() -> None:
+    async def act(scene: Scene) -> None:
+        peer = scene.peer()
+        await scene.send()
+        scene.relay.use(scene.router, RelaySettings(hello_name="new.example"))  # type: ignore[arg-type]
+        await asyncio.sleep(0.1)
+        assert peer.lines[-1] == "QUIT"
+        await scene.send()
+        assert "EHLO new.example" in peer.lines
+
+    play(act)
+
+
+def test_of_a_very_long_reply_a_part_is_kept() -> None:
+    async def act(scene: Scene) -> None:
+        scene.peer(rcpt="\r\n".join(["550-5.1.1 " + "no " * 1000] * 8) + "\r\n550 5.1.1 end")
+        report = await scene.send()
+        assert len(report.outcomes[0].reply.text) == 2000
+        assert all(len(note.text) < 2200 for note in report.notes)
+
+    play(act)
+
+
+def test_what_was_counted() -> None:
+    counted: list[tuple[str, str]] = []
+
+    class Counting(NoMeter):
+        def count(self, name: str, by: float = 1, **labels: str) -> None:
+            counted.append((name, labels["outcome"]))
+
+        def observe(self, name: str, value: float, **labels: str) -> None:
+            counted.append((name, ""))
+
+    async def act(scene: Scene) -> None:
+        scene.relay._meter = Counting()
+        scene.peer(rcpt=["250 ok", "550 no"])
+        await scene.send("a@b.example", "b@b.example")
+        assert counted == [
+            ("relay_outcomes", "delivered"),
+            ("relay_outcomes", "refused"),
+            ("relay_seconds", ""),
+        ]
 
     play(act)
 

@@ -39,7 +39,8 @@ async def connect(
                 timeout=settings.timeouts.stagger if waiting else None,
                 return_when=asyncio.FIRST_COMPLETED,
             )
-            for task in done:
+            # In the order of trying: a set's own order would differ from run to run.
+            for task in [each for each in racing if each in done]:
                 to = racing[task]
                 error = task.exception()
                 if error is None:

@@ -84,10 +84,14 @@ class Journey:
         if len(self._notes) >= NOTES_MAX:
             self._left_out += 1
             return
-        self._notes.append(Note(self._clock() - self._began, kind, text, data or {}))
+        self._notes.append(Note(self.elapsed(), kind, text, data or {}))
+
+    def elapsed(self) -> float:
+        """Seconds since the attempt began."""
+        return self._clock() - self._began
 
     def report(self, outcomes: tuple[Outcome, ...]) -> Report:
         if self._left_out:
-            at = self._clock() - self._began
-            self._notes.append(Note(at, "reply", f"{self._left_out} further notes", {}))
+            text = f"{self._left_out} further notes"
+            self._notes.append(Note(self.elapsed(), "reply", text, {}))
         return Report(outcomes, tuple(self._notes))

@@ -18,6 +18,8 @@ GREETING_SECONDS = 300.0
 """RFC 5321 §4.5.3.2.1."""
 
 HELLO_SECONDS = 300.0
+"""From EHLO to its reply; also for STARTTLS and AUTH."""
+
 MAIL_SECONDS = 300.0
 """RFC 5321 §4.5.3.2.2."""
 
@@ -43,7 +45,10 @@ IDLE_SECONDS = 2.0
 """A connection is kept so long for the next message to the same host."""
 
 IDLE_CONNECTIONS_MAX = 100
+"""Connections kept for a next message, over all hosts; the longest idle one is left first."""
+
 MESSAGES_PER_CONNECTION_MAX = 100
+"""Then a connection is left and another made; LIMITS MAILMAX may say less (RFC 9422 §4.1)."""
 
 RECIPIENTS_MAX = 100
 """Of one transaction, where the server says nothing: what it must take (RFC 5321 §4.5.3.1.8)."""
@@ -53,6 +58,15 @@ SESSIONS_PER_ATTEMPT_MAX = 6
 
 SMALL_OCTETS_MAX = 64 * 1024
 """A message up to this is sent in one write."""
+
+HEADER_OCTETS_MAX = 1024 * 1024
+"""Of a header, the octets in which something other than ASCII is looked for."""
+
+PAUSE_OCTETS = 1024 * 1024
+"""After so much of a long content has been looked through, others get their turn."""
+
+REPLY_CHARACTERS_MAX = 2000
+"""Of another server's reply, what is kept in outcomes and journeys."""
 
 NOTES_MAX = 100
 """Notes of one attempt; further ones are counted in the last."""

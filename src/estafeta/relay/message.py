@@ -14,15 +14,9 @@ from estafeta.mail.downgrade import CannotConvert, to_seven_bit
 from estafeta.mail.envelope import Envelope
 from estafeta.mail.outcome import Deferred, Outcome, Refused, Reply
 from estafeta.mail.protocols import Bytes, Content
-from estafeta.relay.limits import SMALL_OCTETS_MAX
+from estafeta.relay.limits import HEADER_OCTETS_MAX, PAUSE_OCTETS, SMALL_OCTETS_MAX
 from estafeta.wire.smtp_client import Offer
 from estafeta.world.seams import Cpu
-
-HEADER_OCTETS_MAX = 1024 * 1024
-"""Of the header, the octets in which something other than ASCII is looked for."""
-
-PAUSE_OCTETS = 1024 * 1024
-"""After so much of a long content has been looked through, others get their turn."""
 
 
 class Fitted(msgspec.Struct):
@@ -61,7 +55,8 @@ class Message:
         fitted = Fitted(self.content, places, {})
         if offer.size and self.content.size > offer.size:
             text = f"the message has {self.content.size} octets, {label} takes {offer.size}"
-            self._refuse(fitted, places, Refused(Reply(552, "5.3.4", text), "message-too-large"))
+            refused = Refused(Reply(552, "5.3.4", text), "message-too-large", label)
+            self._refuse(fitted, places, refused)
             return fitted
         self._fit_addresses(fitted, offer, label)
         await self._fit_body(fitted, offer, label)

@@ -55,13 +55,17 @@ class Pool:
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)
 
-    async def close(self) -> None:
-        """Leaves all sessions; returns when they are closed (each bounded by its timeouts)."""
+    def empty(self) -> None:
+        """Leaves all that wait here."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         while self._idle:
             self.dismiss(self._oldest())
+
+    async def close(self) -> None:
+        """Leaves all sessions; returns when they are closed (each bounded by its timeouts)."""
+        self.empty()
         await asyncio.gather(*self._leaving)
 
     def _oldest(self) -> Session:

@@ -16,7 +16,7 @@ from estafeta.mail.outcome import Deferred, Delivered, Outcome, Refused, Reply
 from estafeta.mail.protocols import Meter, NoMeter
 from estafeta.relay.connect import Unreachable, connect
 from estafeta.relay.job import Job, Journey, RelaySettings, Report
-from estafeta.relay.limits import SESSIONS_PER_ATTEMPT_MAX
+from estafeta.relay.limits import REPLY_CHARACTERS_MAX, SESSIONS_PER_ATTEMPT_MAX
 from estafeta.relay.message import Fitted, Message
 from estafeta.relay.pool import Pool
 from estafeta.relay.session import Result, Session, SessionFailure, lost
@@ -55,8 +55,16 @@ class Relay:
             attempt = _Attempt(self._world, self._settings, self._pool, route, job, journey)
             outcomes = await attempt.run()
         for outcome in outcomes:
-            self._meter.count("relay_outcomes", outcome=type(outcome).__name__)
+            self._meter.count("relay_outcomes", outcome=type(outcome).__name__.lower())
+        self._meter.observe("relay_seconds", journey.elapsed())
         return journey.report(outcomes)
+
+    def use(self, router: Router, settings: RelaySettings) -> None:
+        """For attempts from now on; those under way end as they began."""
+        self._router = router
+        self._settings = settings
+        self._pool.empty()
+        self._pool = Pool(settings.timeouts.idle)
 
     async def close(self) -> None:
         """Leaves the sessions that are kept."""
@@ -169,6 +177,7 @@ class _Attempt:
                 addresses.remove(endpoint)
                 addresses.insert(0, endpoint)
                 self._journey.note("tls", f"once more with {session.label}, in the clear")
+                self._fail(failure.outcome)
                 return None
             addresses.remove(endpoint)
             self._journey.note("reply", f"no session with {session.label}: {failure}")
@@ -234,13 +243,13 @@ class _Attempt:
         """One note for each different reply."""
         counts: dict[str, int] = {}
         for reply in result.replies:
-            text = "no reply" if reply is None else str(reply)
+            text = "no reply" if reply is None else str(_kept(reply))
             counts[text] = counts.get(text, 0) + 1
         for text, count in counts.items():
             self._journey.note("reply", text, {"host": session.label, "recipients": count})
         if result.end is not None:
             end = result.end
-            text = str(end.reply) if isinstance(end, Closing) else end.text
+            text = str(_kept(end.reply)) if isinstance(end, Closing) else end.text
             self._journey.note("reply", f"session ended: {text}", {"host": session.label})
 
 
@@ -249,13 +258,22 @@ def _only(envelope: Envelope, places: list[int]) -> Envelope:
     return msgspec.structs.replace(envelope, recipients=recipients)
 
 
+def _kept(reply: Reply) -> Reply:
+    """What is stored of a reply: its length is the other side's choice, our store is not."""
+    if len(reply.text) <= REPLY_CHARACTERS_MAX:
+        return reply
+    return msgspec.structs.replace(reply, text=reply.text[: REPLY_CHARACTERS_MAX - 1] + "…")
+
+
 def _negative(reply: Reply, label: str) -> Deferred | Refused:
+    reply = _kept(reply)
     if reply.permanent:
         return Refused(reply, cause_of(reply), label)
     return Deferred(reply, cause_of(reply), label)
 
 
 def _outcome(reply: Reply, label: str, *, some_taken: bool, reports: bool) -> Outcome:
+    reply = _kept(reply)
     if reply.positive:
         return Delivered(reply, label, reports)
     if some_taken and _too_many(reply):

@@ -18,7 +18,10 @@ QUESTIONS_PER_SOCKET = 500
 """After that many a socket is closed and another port taken."""
 
 QUESTIONS_IN_FLIGHT_MAX = 1000
+"""Questions asked at once; further ones wait for their turn."""
+
 CACHE_ENTRIES_MAX = 50_000
+"""Answers remembered; the least lately used go first."""
 
 TTL_MAX_SECONDS = 24 * 3600
 """A record is asked for again after a day at the latest."""
@@ -30,6 +33,7 @@ TROUBLE_TTL_SECONDS = 5
 """RFC 9520 §3.2: a failure is remembered, so that a burst does not ask again for each message."""
 
 CNAME_CHAIN_MAX = 8
+"""Aliases from a name to its records (RFC 1034 §3.6.2 sets no bound)."""
 
 RECORDS_MAX = 100
 """Records of one answer that are kept."""
@@ -38,7 +42,10 @@ MX_HOSTS_MAX = 16
 """The best ones of a longer list are tried."""
 
 ADDRESSES_PER_HOST_MAX = 8
+"""Addresses of one host that are tried, both families together."""
 
 ROUTES_CACHED_MAX = 10_000
+"""Finished routes remembered; the oldest go first."""
+
 ROUTE_TTL_MAX_SECONDS = 60
 """A finished route is kept as long as its shortest TTL, but no longer than this."""

@@ -20,7 +20,6 @@ _STATUS = re.compile(rb"([245]\.\d{1,3}\.\d{1,3})(?:[ \t]+|$)")
 _PRINTABLE = bytes(
     octet if (octet >= 0x20 and octet != 0x7F) or octet == 0x09 else 0x20 for octet in range(256)
 )
-_CODE_FIRST = frozenset(b"2345")
 
 
 class MalformedReply(Exception):
