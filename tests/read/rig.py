@@ -1,4 +1,4 @@
-"""rig: one installation's store in a folder, an account, and IMAP or POP3 over streams in memory."""
+"""rig: one installation's store in a folder, an account, IMAP and POP3 over streams."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
+from tests.support.streams import FixedClock, InlineCpu, MemoryNet, MemoryStream, stream_pair
+
 from estafeta.mail.protocols import NoMeter
 from estafeta.read.imap_session import ImapServer
 from estafeta.read.settings import ReadSettings
@@ -22,7 +24,6 @@ from estafeta.store.open import open_store
 from estafeta.store.rows import Account
 from estafeta.world.disk import RealDisk
 from estafeta.world.seams import Endpoint, World
-from tests.support.streams import FixedClock, InlineCpu, MemoryNet, MemoryStream, stream_pair
 
 ADDRESS = "ana@correo.example"
 PASSWORD = "secreto"

@@ -6,7 +6,7 @@ from array import array
 from typing import Literal
 
 from estafeta.read.imap import fetch, forms
-from estafeta.read.imap.search import BadNumber, Search
+from estafeta.read.imap.search import Search
 from estafeta.read.imap.session import Refusal, Session
 from estafeta.read.imap.view import View, batches
 from estafeta.read.limits import CHANGES_AT_ONCE
@@ -173,10 +173,7 @@ async def unselect(s: Session, c: a.Unselect) -> None:
 async def search(s: Session, c: a.Search) -> None:
     """SEARCH and UID SEARCH; with RETURN an ESEARCH response (RFC 4731)."""
     view = s.selected
-    try:
-        uids = await Search(s.store, s.house.bodies, s.house.world.cpu, view).run(c.key)
-    except BadNumber:
-        raise Refusal("there are not so many messages", bad=True) from None
+    uids = await Search(s.store, s.house.bodies, s.house.world.cpu, view).run(c.key)
     found = uids if c.uid else view.numbers(uids)
     if c.wanted is None:
         await s.send(b"* SEARCH%b\r\n" % b"".join(map(b" %d".__mod__, found)))

@@ -36,10 +36,6 @@ _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct",
 _EPOCH = datetime.date(1970, 1, 1)
 
 
-class BadNumber(Exception):
-    """A sequence number beyond the last message."""
-
-
 class Search:
     """One search. `run` gives the uids, ascending."""
 
@@ -50,7 +46,6 @@ class Search:
         self._view = view
 
     async def run(self, key: Key) -> list[int]:
-        """Raises BadNumber."""
         if isinstance(key, k.All) and not self._view.vanished:
             return list(self._view.uids[: self._view.count])
         rows = await self._rows(self._bounds(key))
@@ -66,10 +61,19 @@ class Search:
         return view.uids[: view.count]
 
     def _spans(self, key: k.Sequence) -> list[tuple[int, int]]:
-        spans = self._view.spans(key.numbers, uid=key.uid)
-        if spans is None:
-            raise BadNumber
-        return spans
+        """A number beyond the last message fits none, and is no error: it is a condition."""
+        view = self._view
+        spans = view.spans(key.numbers, uid=key.uid)
+        if spans is not None:
+            return spans
+        inside = tuple(
+            (low, min(high, view.count))
+            for low, high in (
+                sorted((a or view.count, b or view.count)) for a, b in key.numbers.ranges
+            )
+            if low <= view.count
+        )
+        return view.spans(k.SequenceSet(inside), uid=False) or []
 
     async def _rows(self, uids: array[int]) -> Rows:
         view = self._view

@@ -9,7 +9,8 @@ from __future__ import annotations
 import binascii
 from collections.abc import Sequence
 
-from estafeta.mail.message import LEAF, MESSAGE, Part, index, pairs
+from estafeta.mail.address.mailboxes import Group, Mailbox, parse_raw
+from estafeta.mail.message import LEAF, Part, index, pairs
 from estafeta.mail.words import decode_base64, decode_charset, decode_text
 
 
@@ -18,12 +19,30 @@ def folded(text: str) -> str:
     return text.casefold()
 
 
+_ADDRESSES = frozenset({b"from", b"sender", b"reply-to", b"to", b"cc", b"bcc"})
+
+
 def header_says(header: bytes, name: bytes, needle: str) -> bool:
-    """name in lower case; needle folded; "" asks whether the field is there."""
+    """name in lower case; needle folded; "" asks whether the field is there.
+
+    Of addresses both forms count: as written, and as ENVELOPE has them, without comments.
+    """
     for field, value in pairs(header):
-        if field.lower() == name and (not needle or needle in folded(decode_text(value))):
+        if field.lower() != name:
+            continue
+        if not needle or needle in folded(decode_text(value)):
+            return True
+        if name in _ADDRESSES and needle in folded(_addresses(value)):
             return True
     return False
+
+
+def _addresses(value: bytes) -> str:
+    found = parse_raw(value.decode("utf-8", "replace"))
+    flat: list[Mailbox] = []
+    for entry in found:
+        flat.extend(entry.members if isinstance(entry, Group) else (entry,))
+    return ", ".join(f"{one.name} <{one.local}@{one.domain}>" for one in flat)
 
 
 def any_header_says(header: bytes, needle: str) -> bool:
@@ -68,4 +87,4 @@ def which_say(blob: bytes, sizes: Sequence[int], needle: str, headers: bool) -> 
     return answers
 
 
-__all__ = ["MESSAGE", "any_header_says", "folded", "header_says", "message_says", "which_say"]
+__all__ = ["any_header_says", "folded", "header_says", "message_says", "which_say"]

@@ -262,9 +262,12 @@ class View:
             first, last = low or count, high or count
             if first > last:
                 first, last = last, first
-            if first < 1 or last > count:
-                return None
-            places.append((first - 1, last))
+            if last > count or not count:
+                # "*" is a number in use; without messages, and in 5:* of three, it names none.
+                if low and high:
+                    return None
+                last = count
+            places.append((max(first, 1) - 1, last))
         places.sort()
         merged: list[tuple[int, int]] = []
         for start, end in places:
