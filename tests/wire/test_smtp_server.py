@@ -96,6 +96,12 @@ def test_events_carry_what_was_said() -> None:
     assert machine.recipients_accepted == 1
 
 
+def test_a_name_cannot_break_a_received_field() -> None:
+    machine = ready()
+    machine.receive("EHLO pc_1 (x); [IPv6:2001:db8::1]ñ\r\n".encode())
+    assert run(machine) == [Hello("pc_1??x???[IPv6:2001:db8::1]?", "EHLO", True)]
+
+
 def test_the_defaults_of_events() -> None:
     machine = ready(SUBMISSION)
     machine.receive(b"MAIL FROM:<> AUTH=<>\r\nRSET\r\nVRFY  luis smtputf8\r\nAUTH PLAIN =\r\n")

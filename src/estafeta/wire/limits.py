@@ -1,4 +1,4 @@
-"""limits: what the SMTP and LMTP server takes from a stranger, in one place.
+"""limits: what the SMTP and LMTP server and SASL take from a stranger, in one place.
 
 Each is at least what RFC 5321 §4.5.3.1 asks for. The sizes of IMAP and POP3 stand in `imap/limits`.
 """
@@ -55,3 +55,12 @@ HELLO_OCTETS_MAX: Final = 255
 REPLY_VALUE_CHARACTERS_MAX: Final = 320
 """What a reply repeats of an address or of another server's words: with the words around it a
 reply line stays below 512 octets (RFC 5321 §4.5.3.1.5)."""
+
+SASL_FIELD_OCTETS_MAX: Final = 1024
+"""A name or password in a SASL exchange (RFC 4616 §2 asks for 255)."""
+
+SASL_RESPONSE_OCTETS_MAX: Final = 8192
+"""A whole response in a SASL exchange, decoded."""
+
+SCRAM_ITERATIONS_ACCEPTED_MAX: Final = 10_000_000
+"""Rounds of SCRAM that a server may ask of our client; some seconds of work."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 
+from estafeta.wire.limits import SCRAM_ITERATIONS_ACCEPTED_MAX
 from estafeta.wire.sasl import scram
 from estafeta.wire.sasl.prep import prepared_password, saslprep
 
@@ -101,7 +102,7 @@ class _Scram(ClientMechanism):
         if not count.isascii() or not count.isdigit() or len(count) > 9:
             raise ValueError("bad iteration count")
         iterations = int(count)
-        if not 1 <= iterations <= scram.ITERATIONS_ACCEPTED_MAX:
+        if not 1 <= iterations <= SCRAM_ITERATIONS_ACCEPTED_MAX:
             raise ValueError(f"iteration count {iterations} is not acceptable")
         binding = scram.to_base64(self._header.encode())
         without_proof = f"c={binding},r={nonce}"

@@ -19,9 +19,6 @@ ITERATIONS: Final = 100_000
 """Rounds of PBKDF2 for a new password. RFC 7677 §4 asks for at least 4096; the keys lie beside an
 argon2id hash and should not be the cheap way to the password."""
 
-ITERATIONS_ACCEPTED_MAX: Final = 10_000_000
-"""Rounds that a server may ask of our client; about ten seconds."""
-
 
 class ScramKeys(msgspec.Struct, frozen=True):
     """What a server keeps of a password (RFC 5802 §3)."""

@@ -14,18 +14,13 @@ from collections.abc import Mapping
 
 import msgspec
 
+from estafeta.wire.limits import SASL_FIELD_OCTETS_MAX, SASL_RESPONSE_OCTETS_MAX
 from estafeta.wire.sasl import scram
 from estafeta.wire.sasl.prep import prepared_password, saslprep
 from estafeta.wire.sasl.scram import ScramKeys
 
 MECHANISMS = ("SCRAM-SHA-256", "PLAIN", "LOGIN")
 """All there are, best first."""
-
-FIELD_OCTETS_MAX = 1024
-"""A name or password in an exchange (RFC 4616 §2 asks for 255)."""
-
-RESPONSE_OCTETS_MAX = 8192
-"""A whole response, decoded."""
 
 
 class Challenge(msgspec.Struct, frozen=True):
@@ -87,7 +82,7 @@ class ServerMechanism:
         """What to do next. response: decoded; None where the client began without one."""
         if self._over or self._asked is not None:
             raise RuntimeError("the exchange waits for the driver, or is over")
-        if response is not None and len(response) > RESPONSE_OCTETS_MAX:
+        if response is not None and len(response) > SASL_RESPONSE_OCTETS_MAX:
             return self._note(Failure("response too long", malformed=True))
         try:
             return self._note(self._step(response))
@@ -188,8 +183,8 @@ class _Scram(ServerMechanism):
             # The client has read the server's proof and says nothing more.
             return self._done if not response else Failure("empty response expected", True)
         if self._server_first:
-            return self._client_final(_text(response, octets_max=RESPONSE_OCTETS_MAX))
-        return self._client_first(_text(response, octets_max=RESPONSE_OCTETS_MAX))
+            return self._client_final(_text(response, octets_max=SASL_RESPONSE_OCTETS_MAX))
+        return self._client_first(_text(response, octets_max=SASL_RESPONSE_OCTETS_MAX))
 
     def _client_first(self, text: str) -> Step:
         flag, comma, rest = text.partition(",")
@@ -294,12 +289,12 @@ def _check(authcid: str, authzid: str, password: str) -> Step:
 def _name(text: str) -> str:
     """Prepared (RFC 4616 §2, RFC 5802 §5.1). Raises ValueError."""
     prepared = saslprep(text)
-    if not prepared or len(prepared.encode()) > FIELD_OCTETS_MAX:
+    if not prepared or len(prepared.encode()) > SASL_FIELD_OCTETS_MAX:
         raise ValueError("empty or too long a name")
     return prepared
 
 
-def _text(data: bytes, octets_max: int = FIELD_OCTETS_MAX) -> str:
+def _text(data: bytes, octets_max: int = SASL_FIELD_OCTETS_MAX) -> str:
     if len(data) > octets_max or b"\0" in data:
         raise ValueError("NUL, or too long a field")
     try:

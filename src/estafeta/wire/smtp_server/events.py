@@ -23,7 +23,8 @@ class EarlyTalk(msgspec.Struct, frozen=True):
 class Hello(msgspec.Struct, frozen=True):
     """*answer*. HELO, EHLO or LHLO. A positive answer ends a transaction as Reset does.
 
-    name: as the peer gave it, printable, not checked. esmtp: False for HELO.
+    name: as the peer gave it, with "?" for what cannot stand in a domain or an address literal, so
+    that it is safe in a Received field; not checked otherwise. esmtp: False for HELO.
     """
 
     name: str

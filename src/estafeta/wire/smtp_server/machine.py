@@ -29,6 +29,9 @@ from estafeta.wire.smtp_server.transaction import Transaction, chunk_size
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
+_NOT_IN_NAME: Final = re.compile(r"[^A-Za-z0-9._:\[\]-]")
+"""What stands in no domain and no address literal (RFC 5321 §4.1.2, §4.1.3), but for "_"."""
+
 
 class SmtpServer(Transaction):
     """One session. See the events for what each expects of the driver."""
@@ -186,7 +189,7 @@ class SmtpServer(Transaction):
             return self._too_many_errors()
         esmtp = verb != "HELO"
         self._answer = self._answer_ehlo if esmtp else self._answer_helo
-        return events.Hello(name, verb, esmtp)
+        return events.Hello(_NOT_IN_NAME.sub("?", name), verb, esmtp)
 
     def _answer_helo(self, reply: Reply) -> None:
         self._say(reply)

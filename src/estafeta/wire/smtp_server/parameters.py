@@ -76,7 +76,9 @@ def _split(text: str) -> list[tuple[str, str | None]]:
             continue
         name, equals, value = word.partition("=")
         if not _KEYWORD.match(name):
-            raise ParameterError(replies.BAD_PARAMETER(name=name or "="))
+            # A reply is ASCII for who did not ask for SMTPUTF8.
+            shown = ascii(name).strip("'") or "="
+            raise ParameterError(replies.BAD_PARAMETER(name=shown))
         name = name.upper()
         if name in seen:
             raise ParameterError(replies.REPEATED_PARAMETER(name=name))
