@@ -134,3 +134,12 @@ def test_hostile_values_take_linear_work(piece: bytes) -> None:
     assert isinstance(decode_text(b"=?utf-8?q?" + text), str)
     parse_date(text.decode())
     parse_date("Mon, 1 Jan" + text.decode())
+
+
+@pytest.mark.parametrize(
+    ("value", "year"), [("49", 2049), ("50", 1950), ("99", 1999), ("103", 2003), ("2003", 2003)]
+)
+def test_short_years(value: str, year: int) -> None:
+    expected = datetime(year, 7, 1, 10, 52, tzinfo=UTC).timestamp()
+    assert parse_date(f"1 Jul {value} 10:52 GMT") == expected
+    assert parse_date(f"Tue, 1 Jul {value} 05:52 CDT") == expected
