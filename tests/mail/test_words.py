@@ -143,3 +143,4 @@ def test_short_years(value: str, year: int) -> None:
     expected = datetime(year, 7, 1, 10, 52, tzinfo=UTC).timestamp()
     assert parse_date(f"1 Jul {value} 10:52 GMT") == expected
     assert parse_date(f"Tue, 1 Jul {value} 05:52 CDT") == expected
+    assert parse_date(f"Tue, 1 Jul {value} 05:52 (early) CDT") == expected

@@ -42,13 +42,11 @@ _COMMENT = re.compile(r"\([^()]*\)")
 def parse_date(value: str) -> float | None:
     """Seconds since 1970-01-01 UTC of a Date field's value, or None. Never raises."""
     value = value[:_DATE_CHARACTERS_MAX]
+    if "(" in value:
+        value = _COMMENT.sub(" ", value)
     match = _DATE.match(value)
     if match is None:
-        if "(" not in value:
-            return None
-        match = _DATE.match(_COMMENT.sub(" ", value))
-        if match is None:
-            return None
+        return None
     day, month, year = int(match[1]), _MONTH.get(match[2].lower(), 0), int(match[3])
     if len(match[3]) == 2:  # RFC 5322 §4.3: 00-49 are 20xx
         year += 2000 if year < 50 else 1900
