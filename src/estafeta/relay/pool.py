@@ -14,10 +14,10 @@ from estafeta.relay.session import Session
 
 
 class Pool:
-    __slots__ = ("_idle", "_idle_seconds", "_leaving", "_timer")
+    __slots__ = ("_idle", "_leaving", "_timer", "idle_seconds")
 
     def __init__(self, idle_seconds: float) -> None:
-        self._idle_seconds = idle_seconds
+        self.idle_seconds = idle_seconds
         self._idle: dict[Session, Hashable] = {}  # in the order in which they came
         self._leaving: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -38,16 +38,16 @@ class Pool:
 
     def give(self, key: Hashable, session: Session) -> None:
         """A session that may be used again; one that may not is left at once."""
-        if not session.reusable or self._idle_seconds <= 0:
+        if not session.reusable or self.idle_seconds <= 0:
             self.dismiss(session)
             return
         loop = asyncio.get_running_loop()
-        session.idle_until = loop.time() + self._idle_seconds
+        session.idle_until = loop.time() + self.idle_seconds
         self._idle[session] = key
         if len(self._idle) > IDLE_CONNECTIONS_MAX:
             self.dismiss(self._oldest())
         if self._timer is None:
-            self._timer = loop.call_later(self._idle_seconds, self._sweep)
+            self._timer = loop.call_later(self.idle_seconds, self._sweep)
 
     def dismiss(self, session: Session) -> None:
         """QUIT, without anybody waiting for it."""

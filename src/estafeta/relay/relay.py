@@ -64,7 +64,7 @@ class Relay:
         self._router = router
         self._settings = settings
         self._pool.empty()
-        self._pool = Pool(settings.timeouts.idle)
+        self._pool.idle_seconds = settings.timeouts.idle
 
     async def close(self) -> None:
         """Leaves the sessions that are kept."""
