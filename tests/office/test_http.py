@@ -38,7 +38,7 @@ async def raising() -> str:
 def test_health_and_metrics() -> None:
     async def main() -> None:
         meter = PrometheusMeter(strict=True)
-        meter.count("imap_logins", result="ok")
+        meter.count("imap_sessions")
         server = HttpServer(make_app({"store": well}, meter), [Endpoint("127.0.0.1", 0)])
         await server.start()
         at = server.endpoints[0]
@@ -48,7 +48,7 @@ def test_health_and_metrics() -> None:
         assert "server:" not in head
         code, head, body = await get(at, "/metrics")
         assert code == 200
-        assert 'estafeta_imap_logins_total{result="ok"} 1.0' in body
+        assert "estafeta_imap_sessions_total 1.0" in body
         assert "text/plain" in head
         assert (await get(at, "/nothing"))[0] == 404
         await server.stop()

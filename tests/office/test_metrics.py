@@ -85,17 +85,18 @@ def test_names_follow_the_rules() -> None:
         assert (metric.kind == "histogram") == bool(metric.buckets)
 
 
-_USE = re.compile(r'\.(count|observe|gauge)\(\s*"([a-z0-9_]+)"')
+_USE = re.compile(r'\.(count|observe|gauge)\(\s*f?"([a-z0-9_]+(?:\{[^}]*protocol\}[a-z0-9_]+)?)"')
 _KINDS: dict[str, Kind] = {"count": "counter", "observe": "histogram", "gauge": "gauge"}
 
 
 def used() -> list[tuple[str, str, Kind]]:
     """(file, name, kind) of each metric that the code names."""
-    return [
-        (file.name, name, _KINDS[method])
-        for file in sorted(Path(estafeta.__file__).parent.rglob("*.py"))
-        for method, name in _USE.findall(file.read_text("utf-8"))
-    ]
+    found: list[tuple[str, str, Kind]] = []
+    for file in sorted(Path(estafeta.__file__).parent.rglob("*.py")):
+        for method, name in _USE.findall(file.read_text("utf-8")):
+            names = {re.sub(r"\{.*\}", protocol, name) for protocol in ("imap", "pop3")}
+            found += [(file.name, each, _KINDS[method]) for each in sorted(names)]
+    return found
 
 
 def test_every_metric_the_code_names_is_in_the_catalogue() -> None:

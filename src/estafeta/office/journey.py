@@ -16,9 +16,10 @@ from estafeta.explain.causes import cause
 from estafeta.explain.words import say
 from estafeta.office.times import shown_time
 from estafeta.store.ids import queue_id
+from estafeta.store.journey import Event
+from estafeta.store.journey import Journey as Known
 from estafeta.store.ledger import ALL_RECIPIENTS, Entry
 from estafeta.store.rows import (
-    Acceptance,
     Cancelled,
     Dropped,
     Duplicate,
@@ -34,36 +35,15 @@ DNS_NOTES = frozenset({"dns"})
 SMTP_NOTES = frozenset({"connect", "tls", "auth", "mail", "reply"})
 
 
-class Event(msgspec.Struct, frozen=True):
-    """A row of `event`. at: milliseconds since 1970. n: the recipient, or ALL_RECIPIENTS."""
-
-    at: int
-    n: int
-    kind: str
-    detail: dict[str, Any]
-
-
-class Waiting(msgspec.Struct, frozen=True):
-    """A row of `queue`."""
-
-    n: int
-    due: int
-    attempts: int
-    held: str
-
-
 class Story(msgspec.Struct, frozen=True):
     """What the store knows of one acceptance.
 
-    author, written: From and Date of its header, "" and None where unknown. places: (account,
-    mailbox) -> address and mailbox name, for those that still exist. children: acceptance ids.
+    author, written: From and Date of its header, "" and None where unknown. login: address of the
+    account that submitted it. places: (account, mailbox) -> address and mailbox name, for those
+    that still exist.
     """
 
-    acceptance: Acceptance
-    entries: Sequence[Entry]
-    events: Sequence[Event] = ()
-    waiting: Sequence[Waiting] = ()
-    children: Sequence[int] = ()
+    known: Known
     author: str = ""
     written: int | None = None
     login: str = ""
@@ -104,14 +84,14 @@ class Journey(msgspec.Struct, frozen=True):
 def tell(story: Story, language: str) -> Journey:
     """The journey in words."""
     told = _Teller(story, language)
-    acceptance = story.acceptance
+    acceptance = story.known.acceptance
     return Journey(
         queue_id=queue_id(acceptance.id),
         origin=acceptance.origin,
         parent=queue_id(acceptance.parent) if acceptance.parent else "",
-        children=tuple(queue_id(child) for child in story.children),
+        children=tuple(child.queue_id for child in story.known.children),
         steps=tuple(told.message_steps()),
-        recipients=tuple(told.way(entry) for entry in story.entries),
+        recipients=tuple(told.way(entry) for entry in story.known.recipients),
     )
 
 
@@ -119,7 +99,7 @@ class _Teller:
     def __init__(self, story: Story, language: str) -> None:
         self.story = story
         self.language = language
-        self.waiting = {row.n: row for row in story.waiting}
+        self.waiting = {row.n: row for row in story.known.queue}
 
     def say(self, key: str, **values: object) -> str:
         return say(key, self.language, **values)
@@ -129,7 +109,7 @@ class _Teller:
         return Step(number, name, state, at, tuple(line for line in lines if line))
 
     def message_steps(self) -> Iterator[Step]:
-        a = self.story.acceptance
+        a = self.story.known.acceptance
         author = self.story.author or a.reverse_path
         yield self.step(
             1,
@@ -175,7 +155,7 @@ class _Teller:
         )
 
     def _attempts(self, n: int) -> Iterator[Event]:
-        for event in self.story.events:
+        for event in self.story.known.events:
             if event.kind not in ("attempt", "late-outcome"):
                 continue
             among = event.detail.get("recipients", [n])

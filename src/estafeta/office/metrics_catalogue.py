@@ -1,7 +1,7 @@
 """Metrics catalogue: every metric, its kind, its labels and what it counts.
 
-Rooms name them through `mail.protocols.Meter`, in full or without the prefix and a counter's
-`_total`; a name that is not here is an error in tests. docs/metrics.md is made from this.
+Rooms name them through `mail.protocols.Meter`, in full or without the prefix and a suffix (`_total`,
+`_now`); a name that is not here is an error in tests. docs/metrics.md is made from this.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ class Metric(msgspec.Struct, frozen=True):
     buckets: tuple[float, ...] = ()
 
 
+_FAST = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 _SLOW = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 
 CATALOGUE: tuple[Metric, ...] = (
@@ -36,7 +37,7 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric(
         "estafeta_logins_total",
         "counter",
-        "Logins tried. result: ok, failed.",
+        "Logins tried. protocol: smtp, imap, pop3. result: ok, failed.",
         ("protocol", "result"),
     ),
     Metric(
@@ -76,10 +77,23 @@ CATALOGUE: tuple[Metric, ...] = (
     ),
     Metric("estafeta_dns_seconds", "histogram", "Time until the DNS answered.", (), _SLOW),
     # Reading
+    Metric("estafeta_imap_sessions_now", "gauge", "IMAP sessions open now."),
+    Metric("estafeta_imap_sessions_total", "counter", "IMAP sessions begun."),
     Metric(
-        "estafeta_imap_logins_total", "counter", "IMAP logins. result: ok, failed.", ("result",)
+        "estafeta_imap_commands_total",
+        "counter",
+        "IMAP commands, by name. result: ok, no, bad.",
+        ("command", "result"),
     ),
-    Metric("estafeta_imap_commands_total", "counter", "IMAP commands, by name.", ("command",)),
+    Metric(
+        "estafeta_imap_command_seconds",
+        "histogram",
+        "Duration of IMAP commands but IDLE.",
+        (),
+        _FAST,
+    ),
+    Metric("estafeta_pop3_sessions_now", "gauge", "POP3 sessions open now."),
+    Metric("estafeta_pop3_sessions_total", "counter", "POP3 sessions begun."),
     # The store
     Metric("estafeta_store_units_total", "counter", "Units of work answered after a commit."),
     Metric("estafeta_store_failures_total", "counter", "Units answered with an error."),
@@ -91,17 +105,26 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric("estafeta_store_reads_total", "counter", "Snapshots read."),
     Metric("estafeta_store_checkpoints_total", "counter", "Checkpoints of the write-ahead log."),
     Metric("estafeta_store_pauses_total", "counter", "Pauses of writing for a checkpoint."),
+    # The program
+    Metric("estafeta_errors_total", "counter", "Errors that are ours: bugs.", ("room",)),
 )
 
 BY_NAME = {metric.name: metric for metric in CATALOGUE}
 
 _PREFIX = "estafeta_"
+_SUFFIXES: dict[Kind, tuple[str, ...]] = {
+    "counter": ("", "_total"),
+    # OpenMetrics knows no gauge beside a counter of the same name: that gauge is `_now`.
+    "gauge": ("", "_now"),
+    "histogram": ("",),
+}
 
 
 def find_metric(name: str, kind: Kind) -> Metric | None:
     """The metric that a room calls `name`."""
     full = name if name.startswith(_PREFIX) else _PREFIX + name
-    if kind == "counter" and not full.endswith("_total"):
-        full += "_total"
-    metric = BY_NAME.get(full)
-    return metric if metric is not None and metric.kind == kind else None
+    for suffix in _SUFFIXES[kind]:
+        metric = BY_NAME.get(full + suffix)
+        if metric is not None and metric.kind == kind:
+            return metric
+    return None

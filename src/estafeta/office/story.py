@@ -2,84 +2,39 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from estafeta.mail.dates import parse_date
 from estafeta.mail.message import text_field
-from estafeta.office.journey import Event, Story, Waiting
+from estafeta.office.journey import Story
 from estafeta.store import accounts, ledger, mailboxes
+from estafeta.store.bodies import Bodies, BodyMissing
 from estafeta.store.engine import Tx
-from estafeta.store.ids import parse_queue_id
+from estafeta.store.journey import journey
 from estafeta.store.rows import Stored
 
 HEADER_OCTETS = 64 * 1024
 """Of a body, the octets in which From and Date are looked for."""
 
-EVENTS_MAX = 1000
-"""The latest events of a message that are told."""
 
-
-def read_story(tx: Tx, id: int) -> Story | None:
-    """None where there is no such acceptance."""
-    acceptance = ledger.find_acceptance(tx, id)
-    if acceptance is None:
-        return None
-    entries = ledger.entries(tx, id)
-    events = tx.rows(
-        "SELECT at, n, kind, detail FROM event WHERE acceptance = ? ORDER BY id DESC LIMIT ?",
-        (id, EVENTS_MAX),
-    )
-    waiting = tx.rows("SELECT n, due, attempts, held FROM queue WHERE acceptance = ?", (id,))
-    children = tx.rows("SELECT id FROM acceptance WHERE parent = ? ORDER BY id", (id,))
+def read_story(tx: Tx, bodies: Bodies, id: int) -> Story:
+    """Raises KeyError where there is no such acceptance."""
+    known = journey(tx, id)
+    acceptance = known.acceptance
     login = accounts.account_by_id(tx, acceptance.account) if acceptance.account else None
-    author, written = _header(tx, acceptance.body)
+    author, written = _header(tx, bodies, acceptance.body)
     return Story(
-        acceptance=acceptance,
-        entries=entries,
-        events=[
-            Event(at, n, kind, msgspec.json.decode(detail))
-            for at, n, kind, detail in reversed(events)
-        ],
-        waiting=[Waiting(*row) for row in waiting],
-        children=[child for (child,) in children],
+        known=known,
         author=author,
         written=written,
         login=login.address if login else "",
-        places=_places(tx, entries),
+        places=_places(tx, known.recipients),
     )
 
 
-def find(tx: Tx, what: str, limit: int) -> list[int]:
-    """Acceptances by queue id, Message-ID (with or without <>), or address of sender or recipient;
-    the newest first."""
-    what = what.strip()
+def _header(tx: Tx, bodies: Bodies, body: int) -> tuple[str, int | None]:
+    """From and Date; nothing where the body is gone, which is the audit's matter."""
     try:
-        id = parse_queue_id(what)
-    except ValueError:
-        pass
-    else:
-        return [id] if ledger.find_acceptance(tx, id) is not None else []
-    bare = what.removeprefix("<").removesuffix(">")
-    found = tx.rows(
-        "SELECT id FROM acceptance WHERE message_id IN (?, ?) ORDER BY id DESC LIMIT ?",
-        (bare, f"<{bare}>", limit),
-    )
-    local, at, domain = bare.rpartition("@")
-    address = f"{local}@{domain.lower()}"
-    if not found and at:
-        found = tx.rows(
-            "SELECT acceptance FROM recipient WHERE address IN (?, ?) UNION "
-            "SELECT id FROM acceptance WHERE reverse_path IN (?, ?) AND reverse_path <> '' "
-            "ORDER BY 1 DESC LIMIT ?",
-            (address, address.lower(), address, address.lower(), limit),
-        )
-    return [id for (id,) in found]
-
-
-def _header(tx: Tx, body: int) -> tuple[str, int | None]:
-    """From and Date, where the body is in the database."""
-    start = tx.value("SELECT substr(data, 1, ?) FROM body WHERE id = ?", (HEADER_OCTETS, body))
-    if not start:
+        start = bodies.content(tx, body).read(0, HEADER_OCTETS)
+    except (BodyMissing, OSError):
         return "", None
     date = text_field(start, "date")
     seconds = parse_date(date) if date else None

@@ -22,9 +22,12 @@ from estafeta.office.config import Config
 from estafeta.office.errors import EXIT_FAILURE
 from estafeta.office.journey import Journey, State, Step, Story, Way, tell
 from estafeta.office.limits import TRACE_MESSAGES_MAX
-from estafeta.office.story import find, read_story
+from estafeta.office.story import read_story
 from estafeta.office.times import shown_time
+from estafeta.store.bodies import Bodies
 from estafeta.store.engine import Store, Tx
+from estafeta.store.ids import Ids
+from estafeta.store.journey import find
 from estafeta.world.seams import World
 
 _MARKS: dict[State, tuple[str, str]] = {
@@ -48,10 +51,12 @@ def trace(
 ) -> None:
     """Show the journey of a message. Exit 1 where nothing is known of it."""
 
-    def unit(tx: Tx) -> list[Story]:
-        return _with_children(tx, find(tx, what, limit))
+    async def work(store: Store, world: World, loaded: Config) -> tuple[list[Story], str]:
+        bodies = Bodies(world.disk, Ids(world.clock, world.dice))
 
-    async def work(store: Store, _world: World, loaded: Config) -> tuple[list[Story], str]:
+        def unit(tx: Tx) -> list[Story]:
+            return _with_children(tx, bodies, find(tx, what, limit))
+
         return await store.read(unit), loaded.server.language
 
     stories, usual = in_store(config, work)
@@ -69,16 +74,14 @@ def trace(
         raise typer.Exit(EXIT_FAILURE)
 
 
-def _with_children(tx: Tx, ids: list[int]) -> list[Story]:
+def _with_children(tx: Tx, bodies: Bodies, ids: list[int]) -> list[Story]:
     """Their stories and those of what came of them (bounces, other recipients of an alias)."""
     stories: list[Story] = []
     waiting, seen = list(ids), set(ids)
     while waiting and len(stories) < TRACE_MESSAGES_MAX:
-        story = read_story(tx, waiting.pop(0))
-        if story is None:
-            continue
+        story = read_story(tx, bodies, waiting.pop(0))
         stories.append(story)
-        fresh = [child for child in story.children if child not in seen]
+        fresh = [child.id for child in story.known.children if child.id not in seen]
         seen.update(fresh)
         waiting[:0] = fresh
     return stories

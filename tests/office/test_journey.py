@@ -1,0 +1,244 @@
+"""The journey of a message: seven steps, from rows to words."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from estafeta.mail.envelope import Recipient
+from estafeta.mail.outcome import Deferred, Delivered, Outcome, Reply
+from estafeta.office.commands.trace import show_journey
+from estafeta.office.journey import Story, tell
+from estafeta.office.story import read_story
+from estafeta.store import accounts, ledger, mailboxes
+from estafeta.store.bodies import Bodies, put
+from estafeta.store.engine import Tx
+from estafeta.store.ids import Ids, queue_id
+from estafeta.store.journey import Event, Journey, QueueRow, find
+from estafeta.store.ledger import ALL_RECIPIENTS, Entry
+from estafeta.store.open import open_store
+from estafeta.store.rows import (
+    Acceptance,
+    Cancelled,
+    Dropped,
+    Duplicate,
+    Expanded,
+    Fate,
+    Relayed,
+    Returned,
+    Stored,
+)
+from estafeta.world.real import real_world
+
+AT = 1_700_000_000_000
+
+
+def acceptance(**changes: Any) -> Acceptance:
+    plain = Acceptance(
+        id=Ids(_Clock(), random.Random(1)).next(),
+        at=AT,
+        origin="submission",
+        reverse_path="ana@correo.example",
+        body=1,
+        size=4096,
+        recipients=1,
+        message_id="<1@correo.example>",
+        peer="laptop [127.0.0.1]:5000",
+        tls="TLSv1.3 TLS_AES_256_GCM_SHA384",
+    )
+    return msgspec.structs.replace(plain, **changes)
+
+
+class _Clock:
+    def now(self) -> float:
+        return AT / 1000
+
+
+def entry(fate: Fate | None, n: int = 0) -> Entry:
+    return Entry(n, Recipient(f"b{n}@sudominio.example"), fate, None if fate is None else AT + 900)
+
+
+def story(
+    entry: Entry,
+    events: Sequence[Event] = (),
+    queue: Sequence[QueueRow] = (),
+    parent: int | None = None,
+    **more: Any,
+) -> Story:
+    row = acceptance(parent=parent)
+    known = Journey(queue_id(row.id), row, [entry], list(events), list(queue), None, [])
+    return Story(known, **more)
+
+
+def waits(due: int) -> QueueRow:
+    return QueueRow(0, "sudominio.example", due, 1, False, "", None)
+
+
+def attempt(outcome: Outcome, notes: Sequence[tuple[str, str]], at: int = AT + 500) -> Event:
+    detail = {
+        "destination": "sudominio.example",
+        "recipients": [0],
+        "outcomes": [msgspec.to_builtins(outcome)],
+        "next": [None],
+        "notes": [
+            {"at": 0.1 * n, "kind": k, "text": t, "data": {}} for n, (k, t) in enumerate(notes)
+        ],
+    }
+    return Event(1, at, ALL_RECIPIENTS, "attempt", detail)
+
+
+MX = ("dns", "MX of sudominio.example: mx.sudominio.example (10)")
+SENT = [MX, ("connect", "connected to mx"), ("tls", "TLSv1.3"), ("reply", "250 2.0.0 Accepted")]
+TAKEN = attempt(Delivered(Reply(250, "2.0.0", "Accepted"), "mx"), SENT)
+LATER = attempt(
+    Deferred(Reply(451, "4.7.1", "Greylisted"), "greylisted", "mx"),
+    [MX, ("connect", "connected to mx"), ("reply", "451 4.7.1 Greylisted")],
+)
+LOST = attempt(Deferred(Reply(451, "4.4.3", "SERVFAIL"), "dns-trouble"), [])
+
+
+def test_a_relayed_message_shows_every_step() -> None:
+    told = story(
+        entry(Relayed("mx.sudominio.example", "250 2.0.0 Accepted")),
+        [TAKEN],
+        author="Ana <ana@correo.example>",
+        written=AT - 5000,
+        login="ana@correo.example",
+    )
+    journey = tell(told, "es")
+    assert [s.number for s in journey.steps] == [1, 2, 3]
+    assert journey.steps[0].at == AT - 5000
+    assert journey.steps[0].lines == (
+        "de Ana <ana@correo.example>",
+        "Message-ID <1@correo.example>",
+    )
+    assert any("laptop [127.0.0.1]:5000" in line for line in journey.steps[1].lines)
+    assert any("TLSv1.3" in line for line in journey.steps[1].lines)
+    assert any(queue_id(told.known.acceptance.id) in line for line in journey.steps[2].lines)
+    way = journey.recipients[0]
+    assert [s.number for s in way.steps] == [4, 5, 6, 7]
+    assert [s.state for s in way.steps] == ["done", "done", "done", "skipped"]
+    assert way.steps[0].lines == (MX[1],)
+    assert way.steps[1].lines[-1] == "250 2.0.0 Accepted"
+    assert "mx.sudominio.example" in way.steps[3].lines[0]
+    assert way.fate == "relayed"
+
+
+def test_a_waiting_message_says_why_and_when() -> None:
+    way = tell(story(entry(None), [LATER], [waits(AT + 300_000)]), "en").recipients[0]
+    assert (way.fate, way.cause) == ("open", "greylisted")
+    assert [s.state for s in way.steps] == ["done", "waiting", "waiting", "waiting"]
+    assert way.steps[1].lines[-1] == "next try 2023-11-14 22:18:20Z"
+    assert way.steps[2].lines[0].startswith("sudominio.example asks us to come again")
+
+
+def test_a_dns_that_does_not_answer_is_step_four() -> None:
+    steps = tell(story(entry(None), [LOST], [waits(AT)]), "en").recipients[0].steps
+    assert steps[0].state == "waiting"
+    assert steps[0].lines == ("451 4.4.3 SERVFAIL",)
+
+
+def test_several_attempts_are_numbered() -> None:
+    lines = (
+        tell(story(entry(Relayed("mx", "250")), [LATER, TAKEN]), "en").recipients[0].steps[1].lines
+    )
+    assert lines == ("attempt 1: 451 4.7.1 Greylisted", "attempt 2: 250 2.0.0 Accepted")
+
+
+def test_a_local_message_needs_neither_dns_nor_smtp() -> None:
+    places = {(1, 2): "b@sudominio.example INBOX"}
+    way = tell(story(entry(Stored(1, 2, 7)), places=places), "en").recipients[0]
+    assert [s.state for s in way.steps] == ["skipped", "skipped", "done", "done"]
+    assert way.steps[3].lines == ("mailbox b@sudominio.example INBOX, uid 7",)
+    gone = tell(story(entry(Stored(1, 2, 7))), "en").recipients[0]
+    assert "no longer there" in gone.steps[3].lines[0]
+
+
+@pytest.mark.parametrize(
+    "fate",
+    [
+        None,
+        Stored(1, 2, 3),
+        Relayed("h", "250 ok"),
+        Returned(5),
+        Expanded(5),
+        Dropped("double-bounce"),
+        Cancelled("admin"),
+        Duplicate(5),
+    ],
+)
+@pytest.mark.parametrize("events", [[], [LATER], [TAKEN], [LOST]])
+@pytest.mark.parametrize("language", ["en", "es"])
+def test_every_fate_can_be_told_and_shown(
+    fate: Fate | None, events: list[Event], language: str
+) -> None:
+    journey = tell(story(entry(fate), events, parent=9), language)
+    assert msgspec.json.decode(msgspec.json.encode(journey))["recipients"][0]["ending"]
+    out = io.StringIO()
+    show_journey(journey, language, Console(file=out, width=200))
+    assert "7" in out.getvalue()
+
+
+def test_what_others_wrote_does_not_steer_the_terminal() -> None:
+    hostile = attempt(Delivered(Reply(250, "", "x")), [("reply", "250 \x1b]0;owned\x07[bold]x")])
+    journey = tell(story(entry(Relayed("h", "r")), [hostile]), "en")
+    out = io.StringIO()
+    show_journey(journey, "en", Console(file=out, width=200))
+    assert "\x1b" not in out.getvalue()
+    assert "\\x1b]0;owned\\x07[bold]x" in out.getvalue()
+
+
+def test_a_story_is_read_from_the_store(tmp_path: Path) -> None:
+    data = b"From: Ana <ana@x.example>\r\nDate: Tue, 14 Nov 2023 22:13:19 +0000\r\n\r\nhi\r\n"
+
+    async def main() -> None:
+        world = real_world(tmp_path)
+        store = await open_store(f"sqlite://{tmp_path}/e.db", world, inline=True)
+        bodies = Bodies(world.disk, Ids(world.clock, world.dice))
+        body = await bodies.from_bytes(data)
+        first = acceptance(body=body.id, recipients=2)
+        child = acceptance(id=first.id + 1, parent=first.id, reverse_path="", body=body.id)
+
+        def write(tx: Tx) -> tuple[int, int]:
+            accounts.add_domain(tx, "x.example", AT)
+            account = accounts.add_account(tx, "ana@x.example", AT)
+            inbox = mailboxes.mailbox_by_name(tx, account.id, "INBOX")
+            assert inbox is not None
+            put(tx, body)
+            stored = Stored(account.id, inbox.id, 1)
+            mine = msgspec.structs.replace(first, account=account.id)
+            to = [Recipient("ana@x.example"), Recipient("c@other.example")]
+            ledger.open_acceptance(tx, mine, to, [stored, None])
+            ledger.open_acceptance(tx, child, [Recipient("ana@correo.example")], [None])
+            return account.id, inbox.id
+
+        place = await store.run(write)
+        story = await store.read(lambda tx: read_story(tx, bodies, first.id))
+        assert story.author == "Ana <ana@x.example>"
+        assert story.written == AT - 1000
+        assert story.login == "ana@x.example"
+        assert story.places == {place: "ana@x.example INBOX"}
+        journey = tell(story, "en")
+        assert [way.fate for way in journey.recipients] == ["stored", "open"]
+        assert journey.children == (queue_id(child.id),)
+        assert await store.read(lambda tx: find(tx, queue_id(first.id))) == [first.id]
+        with pytest.raises(KeyError):
+            await store.read(lambda tx: read_story(tx, bodies, 1))
+
+        def lose(tx: Tx) -> None:
+            tx.run("DELETE FROM body_data")
+
+        await store.run(lose)
+        lost = await store.read(lambda tx: read_story(tx, bodies, first.id))
+        assert (lost.author, lost.written) == ("", None)
+        await store.close()
+
+    asyncio.run(main())
