@@ -245,6 +245,18 @@ def test_a_client_refuses_a_server_that_cheats(challenge: bytes) -> None:
         client.respond(challenge)
 
 
+def test_a_challenge_too_many() -> None:
+    plain = client_mechanism("PLAIN", authcid="u", password="p", nonce="")
+    assert plain.initial() == b"\0u\0p"
+    plain.finish()
+    with pytest.raises(sasl.SaslError):
+        plain.respond(b"")
+    login = client_mechanism("LOGIN", authcid="u", password="p", nonce="")
+    assert (login.respond(b"User Name"), login.respond(b"Password")) == (b"u", b"p")
+    with pytest.raises(sasl.SaslError):
+        login.respond(b"Again")
+
+
 def test_a_server_that_does_not_know_the_password_is_found_out() -> None:
     client = client_mechanism("SCRAM-SHA-256", authcid="u", password="p", nonce="client")
     client.initial()

@@ -19,6 +19,7 @@ class LineBuffer:
     def __init__(self) -> None:
         self._data = b""
         self._at = 0
+        # No CRLF begins between _at and _scanned.
         self._scanned = 0
         self._skipping = False
 
@@ -32,8 +33,6 @@ class LineBuffer:
         else:
             self._data = self._data[self._at :] + data
         self._scanned -= self._at
-        if self._scanned < 0:
-            self._scanned = 0
         self._at = 0
 
     def clear(self) -> None:
@@ -49,7 +48,7 @@ class LineBuffer:
         if self._skipping and not self._skip():
             return None
         at = self._at
-        end = self._data.find(b"\r\n", max(at, self._scanned))
+        end = self._data.find(b"\r\n", self._scanned)
         if end < 0:
             size = len(self._data)
             # A CR at the very end may be half of a CRLF that is still coming.
