@@ -13,7 +13,7 @@ from estafeta.world.seams import Clock
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: no I, L, O, U
 _VALUES = {c: n for n, c in enumerate(_ALPHABET)} | {c.lower(): n for n, c in enumerate(_ALPHABET)}
-_LOW_BITS = 21
+LOW_BITS = 21
 QUEUE_ID_LENGTH = 13
 
 
@@ -26,10 +26,10 @@ class Ids:
         self._last = 0
 
     def next(self) -> int:
-        base = int(self._clock.now() * 1000) << _LOW_BITS
+        base = int(self._clock.now() * 1000) << LOW_BITS
         if self._last < base:
             # The upper half stays free for counting within the millisecond.
-            self._last = base | self._dice.getrandbits(_LOW_BITS - 1)
+            self._last = base | self._dice.getrandbits(LOW_BITS - 1)
         else:
             self._last += 1
         return self._last
@@ -37,12 +37,12 @@ class Ids:
 
 def milliseconds(number: int) -> int:
     """When the id was made, in milliseconds since 1970 UTC."""
-    return number >> _LOW_BITS
+    return number >> LOW_BITS
 
 
 def first_at(at_ms: int) -> int:
     """The least id that may be made at `at_ms` or later."""
-    return at_ms << _LOW_BITS
+    return at_ms << LOW_BITS
 
 
 def queue_id(number: int) -> str:

@@ -15,7 +15,7 @@ import msgspec
 
 from estafeta.mail.envelope import Recipient
 from estafeta.store.engine import Row, StoreConflict, Tx
-from estafeta.store.ids import queue_id
+from estafeta.store.ids import milliseconds, queue_id
 from estafeta.store.limits import DETAIL_OCTETS_MAX, FATE_TEXT_CHARACTERS_MAX
 from estafeta.store.rows import (
     Acceptance,
@@ -127,7 +127,7 @@ def open_acceptance(
     else:
         tx.run_many(_RECIPIENT, rows)
     if a.origin in ANSWERED_ORIGINS:
-        tx.run(_ANSWERED, (a.at // DAY_MS, len(rows)))
+        tx.run(_ANSWERED, (milliseconds(a.id) // DAY_MS, len(rows)))
 
 
 def end(tx: Tx, acceptance: int, n: int, fate: Fate, at: int) -> None:

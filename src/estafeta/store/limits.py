@@ -39,4 +39,9 @@ HASHINGS_AT_ONCE = 2  # argon2id runs; each takes 64 MiB and a core
 # Ledger
 DETAIL_OCTETS_MAX = 8192  # JSON of one event
 FATE_TEXT_CHARACTERS_MAX = 2000
+TRAIL_DELAY_MS = 600_000  # an acceptance is filed by its keys when its id is this old
+TRAIL_SLICE = 250  # acceptances filed in one unit
+SEAL_SLICE = 500  # acceptances hashed in one unit
+SEAL_DELAY_MS = 3_600_000  # after the end of a day
+AUDIT_SLICE = 500  # rows looked at on one snapshot
 FOUND_MAX = 100  # journeys one search lists

@@ -1,0 +1,182 @@
+"""Boxes: accounts, mailboxes and messages, their counters and their two rows each."""
+
+from __future__ import annotations
+
+from estafeta.store import mailboxes
+from estafeta.store.audit.finding import Finding
+from estafeta.store.engine import Tx
+from estafeta.store.flags import SEEN
+from estafeta.store.ids import queue_id
+from estafeta.store.rows import Mailbox
+
+_HERE = "message.account = ? AND message.mailbox = ?"
+_PAIR = (
+    "wide.account = message.account AND wide.mailbox = message.mailbox AND wide.uid = message.uid"
+)
+
+
+def account_findings(tx: Tx, account: int) -> tuple[list[int], list[Finding]]:
+    """(ids of its mailboxes, what is wrong with the account itself)."""
+    row = tx.row("SELECT address, used, modseq FROM account WHERE id = ?", (account,))
+    if row is None:
+        return [], []  # removed meanwhile
+    address, used, modseq = row
+    boxes = mailboxes.mailboxes(tx, account)
+    found = []
+    octets = sum(box.bytes for box in boxes)
+    if octets != used:
+        found.append(
+            Finding(
+                "account-used",
+                f"{address}: {used} octets are counted, the mailboxes come to {octets}",
+                account=account,
+            )
+        )
+    if not any(box.name == mailboxes.INBOX for box in boxes):
+        found.append(Finding("no-inbox", f"{address} has no INBOX", account=account))
+    found.extend(
+        Finding(
+            "mailbox-modseq",
+            f"{address}: {box.name} has modseq {box.modseq}, the account only {modseq}",
+            account=account,
+            mailbox=box.id,
+        )
+        for box in boxes
+        if box.modseq > modseq
+    )
+    return [box.id for box in boxes], found
+
+
+def mailbox_findings(tx: Tx, account: int, id: int) -> list[Finding]:
+    """What is wrong within one mailbox."""
+    box = mailboxes.mailbox(tx, account, id)
+    if box is None:
+        return []  # removed meanwhile
+    address = tx.value("SELECT address FROM account WHERE id = ?", (account,))
+    return _counters(tx, box, address) + _pairs(tx, box, address) + _sizes(tx, box, address)
+
+
+def _counters(tx: Tx, box: Mailbox, address: str) -> list[Finding]:
+    row = tx.row(
+        "SELECT count(*), coalesce(sum(size), 0),"  # noqa: S608
+        f" coalesce(sum(CASE WHEN flags & {SEEN} = 0 THEN 1 ELSE 0 END), 0),"
+        f" coalesce(max(uid), 0), coalesce(max(modseq), 0) FROM message WHERE {_HERE}",
+        (box.account, box.id),
+    )
+    assert row is not None
+    messages, octets, unseen, uid, modseq = row
+    found = []
+    for name, counted, real in (
+        ("messages", box.messages, messages),
+        ("octets", box.bytes, octets),
+        ("unseen", box.unseen, unseen),
+    ):
+        if counted != real:
+            found.append(
+                _finding(
+                    "mailbox-counter",
+                    box,
+                    f"{address}: {box.name} counts {counted} {name}, there are {real}",
+                )
+            )
+    if uid >= box.uidnext:
+        found.append(
+            _finding(
+                "mailbox-uidnext",
+                box,
+                f"{address}: {box.name} has uid {uid}, and {box.uidnext} is to come next",
+            )
+        )
+    if modseq > box.modseq:
+        found.append(
+            _finding(
+                "mailbox-modseq",
+                box,
+                f"{address}: {box.name} has a message of modseq "
+                f"{modseq} and HIGHESTMODSEQ {box.modseq}",
+            )
+        )
+    return found
+
+
+def _pairs(tx: Tx, box: Mailbox, address: str) -> list[Finding]:
+    """A message is two rows: narrow and wide."""
+    found = []
+    for (uid,) in tx.rows(
+        f"SELECT uid FROM message WHERE {_HERE} AND NOT EXISTS"  # noqa: S608
+        f" (SELECT 1 FROM message_text AS wide WHERE {_PAIR}) ORDER BY uid",
+        (box.account, box.id),
+    ):
+        what = f"{address}: message {uid} in {box.name} has lost its text row"
+        found.append(_finding("message-without-text", box, what, uid))
+    for (uid,) in tx.rows(
+        "SELECT uid FROM message_text AS wide WHERE wide.account = ? AND wide.mailbox = ?"  # noqa: S608
+        f" AND NOT EXISTS (SELECT 1 FROM message WHERE {_PAIR}) ORDER BY uid",
+        (box.account, box.id),
+    ):
+        what = f"{address}: message {uid} in {box.name} is lost, only its text row is left"
+        found.append(_finding("message-lost", box, what, uid))
+    return found
+
+
+def _sizes(tx: Tx, box: Mailbox, address: str) -> list[Finding]:
+    found = []
+    for uid, body, size, real in tx.rows(
+        "SELECT message.uid, message.body, message.size, length(wide.prefix) + body.size"  # noqa: S608
+        f" FROM message JOIN message_text AS wide ON {_PAIR}"
+        " LEFT JOIN body ON body.id = message.body"
+        f" WHERE {_HERE} AND (body.id IS NULL OR message.size <> length(wide.prefix) + body.size)"
+        " ORDER BY message.uid",
+        (box.account, box.id),
+    ):
+        if real is None:
+            kind, what = "body-missing", f"its body {queue_id(body)} is missing"
+        else:
+            kind, what = "message-size", f"is {size} octets by its row and {real} in fact"
+        text = f"{address}: message {uid} in {box.name}: {what}"
+        found.append(_finding(kind, box, text, uid, body))
+    return found
+
+
+def _finding(
+    kind: str, box: Mailbox, text: str, uid: int | None = None, body: int | None = None
+) -> Finding:
+    return Finding(kind, text, account=box.account, mailbox=box.id, uid=uid, body=body)
+
+
+def strays(tx: Tx) -> list[Finding]:
+    """Rows that belong to no mailbox, mailboxes that belong to no account."""
+    found = []
+    for account, id, name in tx.rows(
+        "SELECT account, id, name FROM mailbox WHERE NOT EXISTS"
+        " (SELECT 1 FROM account WHERE account.id = mailbox.account)"
+    ):
+        text = f"mailbox {name} ({id}) belongs to account {account}, which is lost"
+        found.append(Finding("account-lost", text, account=account, mailbox=id))
+    for table in ("message", "message_text"):
+        # One probe for each mailbox, not one for each message.
+        here = (-1, -1)
+        while True:
+            row = tx.row(
+                f"SELECT account, mailbox FROM {table} WHERE (account, mailbox) > (?, ?)"  # noqa: S608
+                " ORDER BY account, mailbox LIMIT 1",
+                here,
+            )
+            if row is None:
+                break
+            here = (row[0], row[1])
+            if mailboxes.mailbox(tx, *here) is None and not is_removed(tx, *here):
+                text = f"account {here[0]} has messages in mailbox {here[1]}, which is lost"
+                found.append(Finding("mailbox-lost", text, account=here[0], mailbox=here[1]))
+    return list(dict.fromkeys(found))
+
+
+def is_removed(tx: Tx, account: int, mailbox: int) -> bool:
+    """Whether somebody deleted it, or the account with it."""
+    return (
+        tx.value(
+            "SELECT 1 FROM removed WHERE account = ? AND mailbox IN (0, ?) LIMIT 1",
+            (account, mailbox),
+        )
+        is not None
+    )

@@ -1,0 +1,45 @@
+"""Full: everything checked against everything, in chunks, each on a snapshot of its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+
+from estafeta.store.audit.books import books
+from estafeta.store.audit.boxes import account_findings, mailbox_findings, strays
+from estafeta.store.audit.fates import fates
+from estafeta.store.audit.files import bodies_slice
+from estafeta.store.audit.finding import Finding
+from estafeta.store.engine import Store, Tx
+from estafeta.world.seams import Disk
+
+Step = Callable[[Tx, int], tuple[list[Finding], int | None]]
+"""(snapshot, where the last step ended) -> (findings, where this one ended; None at the end)."""
+
+
+async def audit_full(store: Store, disk: Disk | None = None) -> AsyncIterator[Finding]:
+    """disk: where large bodies lie; None leaves their files unchecked. Raises StoreError."""
+    for account in await store.read(_accounts):
+        boxes, found = await store.read(partial(account_findings, account=account))
+        for finding in found:
+            yield finding
+        for box in boxes:
+            for finding in await store.read(partial(mailbox_findings, account=account, id=box)):
+                yield finding
+    for finding in await store.read(strays):
+        yield finding
+    steps: list[Step] = [fates, books, partial(bodies_slice, disk=disk)]
+    for step in steps:
+        at: int | None = 0
+        while at is not None:
+            found, at = await store.read(partial(_step, step=step, at=at))
+            for finding in found:
+                yield finding
+
+
+def _accounts(tx: Tx) -> list[int]:
+    return [id for (id,) in tx.rows("SELECT id FROM account ORDER BY id")]
+
+
+def _step(tx: Tx, step: Step, at: int) -> tuple[list[Finding], int | None]:
+    return step(tx, at)

@@ -1,0 +1,94 @@
+"""Open: the part of the audit that is cheap, whatever the age of the store.
+
+Open recipients and queue rows are a bijection, each queue row will be looked at, and of the days
+not sealed yet as many were accepted as were answered. Partial indexes serve all of it.
+"""
+
+from __future__ import annotations
+
+from estafeta.store.audit.finding import Finding, day_name
+from estafeta.store.engine import Tx
+from estafeta.store.ids import LOW_BITS, first_at, queue_id
+from estafeta.store.ledger import ANSWERED_ORIGINS, DAY_MS
+
+_OPEN = (
+    "SELECT acceptance, n, address FROM recipient WHERE fate IS NULL AND NOT EXISTS"
+    " (SELECT 1 FROM queue WHERE queue.acceptance = recipient.acceptance"
+    " AND queue.n = recipient.n)"
+)
+_QUEUED = (
+    "SELECT queue.acceptance, queue.n, queue.destination, recipient.fate FROM queue"
+    " LEFT JOIN recipient ON recipient.acceptance = queue.acceptance AND recipient.n = queue.n"
+    " WHERE recipient.acceptance IS NULL OR recipient.fate IS NOT NULL"
+)
+_UNSEEN = (
+    "SELECT queue.acceptance, queue.n, queue.destination, destination.due FROM queue"
+    " LEFT JOIN destination ON destination.name = queue.destination"
+    " WHERE destination.name IS NULL OR destination.due > queue.due"
+)
+ORIGINS = ", ".join(f"'{origin}'" for origin in sorted(ANSWERED_ORIGINS))
+
+
+def audit_open(tx: Tx) -> list[Finding]:
+    found = [
+        Finding(
+            "recipient-without-queue-row",
+            f"{queue_id(id)}: recipient {n} ({address}) is open and not in the queue",
+            acceptance=id,
+            n=n,
+        )
+        for id, n, address in tx.rows(_OPEN)
+    ]
+    for id, n, destination, fate in tx.rows(_QUEUED):
+        state = "does not exist" if fate is None else f"has ended ({fate})"
+        found.append(
+            Finding(
+                "queue-row-without-recipient",
+                f"{queue_id(id)}: recipient {n} is queued for {destination} but {state}",
+                acceptance=id,
+                n=n,
+            )
+        )
+    for id, n, destination, due in tx.rows(_UNSEEN):
+        why = "has no row" if due is None else "is looked at too late"
+        found.append(
+            Finding(
+                "queue-row-out-of-sight",
+                f"{queue_id(id)}: recipient {n} waits for {destination}, which {why}",
+                acceptance=id,
+                n=n,
+            )
+        )
+    sealed: int | None = tx.value("SELECT max(day) FROM seal WHERE sealed IS NOT NULL")
+    return found + audit_days(tx, -1 if sealed is None else sealed)
+
+
+def audit_days(tx: Tx, after: int, until: int | None = None) -> list[Finding]:
+    """Answered against accepted, of the days after `after` up to `until` (both since 1970)."""
+    end = (1 << 62) if until is None else first_at((until + 1) * DAY_MS)
+    answered = {
+        day: (messages, recipients)
+        for day, messages, recipients in tx.rows(
+            "SELECT day, messages, recipients FROM answered WHERE day > ?", (after,)
+        )
+        if until is None or day <= until
+    }
+    rows = tx.rows(
+        f"SELECT (id >> {LOW_BITS}) / {DAY_MS}, count(*), sum(recipients) FROM acceptance"  # noqa: S608
+        f" WHERE id >= ? AND id < ? AND origin IN ({ORIGINS}) GROUP BY (id >> {LOW_BITS}) / {DAY_MS}",
+        (first_at(max(0, after + 1) * DAY_MS), end),
+    )
+    accepted = {day: (messages, recipients) for day, messages, recipients in rows}
+    found = []
+    for day in sorted(answered.keys() | accepted.keys()):
+        told, have = answered.get(day, (0, 0)), accepted.get(day, (0, 0))
+        if told != have:
+            found.append(
+                Finding(
+                    "answered-not-accepted",
+                    f"{day_name(day)}: answered 250 for {told[0]} messages to {told[1]} recipients,"
+                    f" the ledger has {have[0]} to {have[1]}",
+                    day=day,
+                )
+            )
+    return found
