@@ -6,6 +6,7 @@ from estafeta.explain.bounce import (
     RECIPIENTS_IN_WORDS_MAX,
     FailedRecipient,
     bounce_text,
+    success_text,
 )
 
 UNKNOWN = FailedRecipient(
@@ -77,3 +78,12 @@ def test_many_recipients_are_all_named() -> None:
     assert subject == f"Not delivered to {len(many)} recipients"
     assert all(f"u{n}@x.example" in text for n in range(len(many)))
     assert text.count("What happened") == RECIPIENTS_IN_WORDS_MAX
+
+
+def test_success_is_told_and_how_far_it_is_known() -> None:
+    subject, text = success_text(["a@x.example", "b@x.example"], "es")
+    assert subject == "Entregado a a@x.example"
+    assert "a@x.example" in text
+    assert "b@x.example" in text
+    _, relayed = success_text(["a@x.example"], "en", relayed=True)
+    assert "does not report deliveries" in " ".join(relayed.split())

@@ -187,6 +187,14 @@ def test_every_fate_can_be_told_and_shown(
     assert "7" in out.getvalue()
 
 
+def test_a_rule_that_dropped_it_is_explained() -> None:
+    lines = tell(story(entry(Dropped("double-bounce"))), "en").recipients[0].steps[2].lines
+    assert lines == (
+        "dropped by the rule double-bounce",
+        "a report that itself cannot be delivered is not reported",
+    )
+
+
 def test_what_others_wrote_does_not_steer_the_terminal() -> None:
     hostile = attempt(Delivered(Reply(250, "", "x")), [("reply", "250 \x1b]0;owned\x07[bold]x")])
     journey = tell(story(entry(Relayed("h", "r")), [hostile]), "en")

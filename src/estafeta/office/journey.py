@@ -13,7 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from estafeta.explain.causes import cause
-from estafeta.explain.words import say
+from estafeta.explain.words import DEFAULT_LANGUAGE, say, texts
 from estafeta.office.times import shown_time
 from estafeta.store.ids import queue_id
 from estafeta.store.journey import Event
@@ -204,7 +204,7 @@ class _Teller:
                 return self.step(6, "done", ended, self.say("trace.taken-by", host=host), reply)
             case Expanded() | Duplicate():
                 return self.step(6, "done", ended, self.ending(entry))
-        return self.step(6, "failed", ended, self.ending(entry))
+        return self.step(6, "failed", ended, self.ending(entry), self._rule(fate))
 
     def _mailbox_step(self, entry: Entry) -> Step:
         match entry.fate:
@@ -243,6 +243,11 @@ class _Teller:
             case Cancelled(who):
                 return self.say("fate.cancelled", who=who)
         return self.say(f"fate.{fate_name(entry.fate)}")
+
+    def _rule(self, fate: Fate) -> str:
+        """What a rule of ours that dropped it is about."""
+        key = f"rule.{fate.rule}" if isinstance(fate, Dropped) else ""
+        return self.say(key) if key in texts(DEFAULT_LANGUAGE) else ""
 
     def _delay(self, entry: Entry) -> str:
         code = self._last_cause(entry, list(self._attempts(entry.n)))

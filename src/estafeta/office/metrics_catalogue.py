@@ -1,7 +1,7 @@
 """Metrics catalogue: every metric, its kind, its labels and what it counts.
 
-Rooms name them through `mail.protocols.Meter`, in full or without the prefix and a suffix (`_total`,
-`_now`); a name that is not here is an error in tests. docs/metrics.md is made from this.
+Rooms name them through `mail.protocols.Meter`, in full or without prefix and suffix; a name that is
+not here is an error in tests. docs/metrics.md is made from this.
 """
 
 from __future__ import annotations
