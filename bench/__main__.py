@@ -74,13 +74,15 @@ def main() -> int:
     ]
     machine = f"{platform.platform()}, {os.cpu_count()} CPUs, Python {platform.python_version()}"
     measured: dict[str, Any] = {}
-    everything = {
+    everything: dict[str, Any] = {
         "machine": machine,
+        "load_average": os.getloadavg()[0],
         "peers": {name: peers.versions[name] for name in ("postfix", "dovecot-core")},
         "load": {"size": load.size, "sessions": load.sessions},
         "contests": measured,
     }
-    console.print(f"{everything['machine']}; {everything['peers']}", highlight=False)
+    versions = ", ".join(f"{name} {version}" for name, version in everything["peers"].items())
+    console.print(f"{machine}; load {os.getloadavg()[0]:.1f}; {versions}", highlight=False)
     for title, builds, wanted in contests:
         if given.only and not title.startswith(given.only):
             continue

@@ -222,8 +222,15 @@ def _download(work: Path) -> list[Path]:
     try:
         return install(["Dir::State::lists=/var/lib/apt/lists"])
     except Unavailable:
-        get("update", more=own_lists)
-        return install(own_lists)
+        refused = None
+        try:
+            get("update", more=[*own_lists, "APT::Update::Error-Mode=any"])
+        except Unavailable as error:
+            refused = error  # one of several sources may be away: what was fetched may do
+        try:
+            return install(own_lists)
+        except Unavailable as error:
+            raise refused or error from error
 
 
 def _copy_configuration(folder: Path) -> None:
