@@ -13,7 +13,11 @@ from estafeta.mail.outcome import Reply
 
 
 class Connected(msgspec.Struct, frozen=True):
-    """*answer*: 220 greets, anything else ends the session (RFC 5321 §3.1)."""
+    """*answer*: 220 greets, anything else ends the session (RFC 5321 §3.1).
+
+    A driver that waits first, to catch who talks early, may `receive` in the meantime: EarlyTalk
+    or Lost comes then, and no answer is owed any more.
+    """
 
 
 class EarlyTalk(msgspec.Struct, frozen=True):

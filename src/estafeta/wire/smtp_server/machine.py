@@ -104,10 +104,14 @@ class SmtpServer(Transaction):
     def _begin(self) -> Event | None:
         if len(self._inbox):
             return self._early_talk()
-        if self._answer is None and not self._ended:
+        if self._ended:
+            # Gone while the driver was still thinking about the greeting: no answer is owed.
+            self._answer = None
+            return self._at_end()
+        if self._answer is None:
             self._answer = self._answer_connected
             return events.Connected()
-        return self._at_end()
+        return None
 
     def _early_talk(self) -> Event:
         # RFC 5321 §3.1: the client waits for the greeting. Who does not, spams or speaks TLS.
