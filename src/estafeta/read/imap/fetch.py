@@ -16,7 +16,7 @@ from estafeta.mail.protocols import Content
 from estafeta.read.imap import forms
 from estafeta.read.imap.slices import Octets, octets_of
 from estafeta.read.imap.view import View, batches
-from estafeta.read.limits import BODIES_OCTETS_AT_ONCE, ROWS_AT_ONCE
+from estafeta.read.limits import BODIES_OCTETS_AT_ONCE, OUTPUT_OCTETS, ROWS_AT_ONCE
 from estafeta.store import flags as bits
 from estafeta.store import messages
 from estafeta.store.bodies import Bodies
@@ -195,11 +195,20 @@ async def _send_bodies(
         end = _window(rows, start)
         window = rows[start:end]
         contents = await store.read(lambda tx, w=window: contents_of(tx, bodies, view, w))  # type: ignore[misc]
+        out = Output(send)
         for at in range(start, end):
             found = contents.get(rows[at].uid)
             if found is None:
                 continue  # expunged since its row was read
-            await _send_message(narrow[at] + separator, plan.bodies, found, send)
+            out.add(narrow[at] + separator)
+            for n, item in enumerate(plan.bodies):
+                if n:
+                    out.add(b" ")
+                await _add_body(out, item, found)
+            out.add(b")\r\n")
+            if out.size >= OUTPUT_OCTETS:
+                await out.flush()
+        await out.flush()
         start = end
 
 
@@ -227,29 +236,45 @@ def contents_of(tx: Tx, bodies: Bodies, view: View, rows: list[MessageRow]) -> d
     }
 
 
-async def _send_message(begin: bytes, items: Sequence[Item], found: Found, send: Send) -> None:
-    out = [begin]
-    for n, item in enumerate(items):
-        assert item.section is not None
-        octets = octets_of(*found, item.section)
-        if n:
-            out.append(b" ")
-        out.append(_label(item))
-        if octets is None:
-            out.append(b"NIL")
-            continue
-        if item.partial is not None:
-            octets = octets.cut(*item.partial)
-        if octets.size <= BODIES_OCTETS_AT_ONCE:
-            out.append(literal(octets.read()))
-            continue
-        out.append(b"{%d}\r\n" % octets.size)
-        await send(b"".join(out))
-        out = []
-        for piece in octets.stream():
-            await send(piece)
-    out.append(b")\r\n")
-    await send(b"".join(out))
+class Output:
+    """Gathers octets, so that what is small is not sent one by one."""
+
+    __slots__ = ("_pieces", "_send", "size")
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._pieces: list[bytes] = []
+        self.size = 0
+
+    def add(self, octets: bytes) -> None:
+        self._pieces.append(octets)
+        self.size += len(octets)
+
+    async def flush(self) -> None:
+        if self._pieces:
+            octets = b"".join(self._pieces)
+            self._pieces = []
+            self.size = 0
+            await self._send(octets)
+
+
+async def _add_body(out: Output, item: Item, found: Found) -> None:
+    assert item.section is not None
+    octets = octets_of(*found, item.section)
+    out.add(_label(item))
+    if octets is None:
+        out.add(b"NIL")
+        return
+    if item.partial is not None:
+        octets = octets.cut(*item.partial)
+    if octets.size <= BODIES_OCTETS_AT_ONCE:
+        out.add(literal(octets.read()))
+        return
+    out.add(b"{%d}\r\n" % octets.size)
+    for piece in octets.stream():
+        out.add(piece)
+        if out.size >= OUTPUT_OCTETS:
+            await out.flush()
 
 
 def _label(item: Item) -> bytes:
