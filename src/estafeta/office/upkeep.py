@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import structlog
 
@@ -48,7 +49,8 @@ class Upkeep:
             await asyncio.sleep(INTERVAL_SECONDS)
             now = int(self._clock.now() * 1000)
             try:
-                await self._store.run(lambda tx, now=now: audit.seal_days(tx, now))
+                while not await self._store.run(partial(audit.seal_slice, now=now)):
+                    pass
                 await collect_garbage(self._store, self._bodies, now)
             except StoreError as error:
                 log.warning("upkeep failed", error=str(error))

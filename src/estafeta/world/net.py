@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import ipaddress
+import os
 import socket
+import stat
 import struct
 from collections import deque
 from typing import Any, cast
@@ -32,6 +35,8 @@ from .limits import (
 )
 from .seams import Endpoint, Handler, TlsConfig, TlsError, TlsInfo
 from .tls import TlsEngine
+
+THIS_MACHINE = Endpoint("127.0.0.1", 0)  # who comes by a Unix socket
 
 _READ = memoryview(bytearray(READ_OCTETS_MAX))
 """Filled and emptied within one callback of the loop, so all streams of a process share it."""
@@ -473,6 +478,15 @@ class RealNet:
             raise
         return RealListener(server, _endpoint(server.sockets[0].getsockname()))
 
+    async def listen_unix(self, path: str, handler: Handler) -> RealListener:
+        loop = asyncio.get_running_loop()
+        accepted = _Accepted(loop, handler)
+        _remove_left_over(path)
+        server = await loop.create_unix_server(
+            lambda: RealStream(loop, accepted), path, backlog=LISTEN_BACKLOG
+        )
+        return RealListener(server, THIS_MACHINE)
+
     async def datagrams(self, at: Endpoint) -> RealDatagrams:
         return RealDatagrams(asyncio.get_running_loop(), _family(at.host), at)
 
@@ -493,8 +507,25 @@ def _family(host: str) -> socket.AddressFamily:
     return socket.AF_INET if version == 4 else socket.AF_INET6
 
 
-def _endpoint(address: tuple[Any, ...] | None) -> Endpoint:
-    return Endpoint(address[0], address[1]) if address else Endpoint("", 0)
+def _remove_left_over(path: str) -> None:
+    """A socket of a process that is gone. Raises OSError (EADDRINUSE) where somebody answers."""
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            return  # binding says that it is in the way
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(path)
+        except OSError:
+            os.unlink(path)
+        else:
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE), path)
+
+
+def _endpoint(address: tuple[Any, ...] | str | bytes | None) -> Endpoint:
+    """address: as the system gives it; text or nothing for a Unix socket."""
+    return Endpoint(address[0], address[1]) if isinstance(address, tuple) else THIS_MACHINE
 
 
 def _as_connection_error(exc: Exception | None) -> ConnectionError:

@@ -144,6 +144,13 @@ class Net(Protocol):
         stream is aborted if still open. Raises OSError (port in use, not permitted)."""
         ...
 
+    async def listen_unix(self, path: str, handler: Handler) -> Listener:
+        """The same at a Unix socket, for programs of this machine: their `peer` is 127.0.0.1.
+
+        A socket that nobody listens at any more is replaced. Raises OSError.
+        """
+        ...
+
     async def datagrams(self, at: Endpoint) -> Datagrams: ...
 
 
