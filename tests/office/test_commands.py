@@ -10,9 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import apsw
 import pytest
 
 from estafeta.office.commands import main
+from estafeta.store.ids import queue_id
 
 
 class Done(NamedTuple):
@@ -194,6 +196,25 @@ def test_an_empty_queue_and_an_unknown_message(estafeta: Run) -> None:
     assert (done.code, done.err) == (1, "No se sabe nada de nobody@x.example.\n")
     done = estafeta("trace", "<id@x>", "--json")
     assert (done.code, json.loads(done.out)) == (1, [])
+
+
+def test_audit_names_what_is_wrong(estafeta: Run, tmp_path: Path) -> None:
+    ok(estafeta("domain", "add", "x.example"))
+    ok(estafeta("account", "add", "a@x.example", "--generate"))
+    assert "balances" in estafeta("audit").err
+    assert ok(estafeta("audit", "--full", "--json")) == {"ok": True, "full": True, "findings": []}
+    with contextlib.closing(apsw.Connection(str(tmp_path / "data" / "estafeta.db"))) as store:
+        store.execute("UPDATE mailbox SET messages = 3 WHERE name = 'INBOX'")
+        store.execute(
+            "INSERT INTO queue (acceptance, n, destination, due) VALUES (77, 0, 'y.example', 0)"
+        )
+    done = estafeta("audit", "--json")
+    assert done.code == 1
+    assert json.loads(done.out)["findings"][0]["acceptance"] == 77
+    done = estafeta("audit", "--full")
+    assert done.code == 1
+    assert queue_id(77) in done.out
+    assert "INBOX" in done.out
 
 
 def test_version(estafeta: Run) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-import msgspec
 import typer
 
 from estafeta.office.commands.common import (
@@ -17,6 +16,7 @@ from estafeta.office.commands.common import (
 )
 from estafeta.office.config import Config
 from estafeta.office.errors import EXIT_FAILURE
+from estafeta.store.audit import Finding, audit_full, audit_open
 from estafeta.store.engine import Store
 from estafeta.world.seams import World
 
@@ -29,20 +29,19 @@ def audit(
     config: ConfigOption = None,
 ) -> None:
     """Prove that the ledger balances. Exit 1, naming ids, where it does not."""
-    from estafeta.store import audit as ledger_audit
 
-    async def work(store: Store, _world: World, _: Config) -> list[Any]:
-        findings = list(await store.read(ledger_audit.audit_open))
+    async def work(store: Store, world: World, _: Config) -> list[Finding]:
+        findings = await store.read(audit_open)
         if full:
-            findings += [finding async for finding in ledger_audit.audit_full(store)]
+            more = [finding async for finding in audit_full(store, world.disk)]
+            findings += [finding for finding in more if finding not in findings]
         return findings
 
     findings = in_store(config, work)
     if json:
         print_json({"ok": not findings, "full": full, "findings": findings})
     elif findings:
-        rows = [msgspec.to_builtins(finding) for finding in findings]
-        print_table(("kind", "finding"), [(row["kind"], row["text"]) for row in rows])
+        print_table(("kind", "finding"), [(finding.kind, finding.text) for finding in findings])
     if findings:
         raise typer.Exit(EXIT_FAILURE)
     if not json:
