@@ -8,13 +8,15 @@ it is back.
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import errno
 import ipaddress
 import random
 from collections import deque
 from collections.abc import Iterator, Sequence
 
 from estafeta.world.limits import DATAGRAMS_WAITING_MAX
-from estafeta.world.seams import Endpoint, Handler, Stream
+from estafeta.world.seams import Endpoint, Handler, Listener, Stream
 
 from .faults import Fault
 from .stream import LATENCY_SECONDS, SimStream, Tap, joined
@@ -119,6 +121,10 @@ class SimNet:
         listener = self._listeners[at] = SimListener(self, at, handler)
         return listener
 
+    async def listen_unix(self, path: str, handler: Handler) -> Listener:
+        """The simulated machines have no such sockets."""
+        raise OSError(errno.EOPNOTSUPP, "no Unix sockets in the simulated world")
+
     async def datagrams(self, at: Endpoint) -> SimDatagrams:
         self._must_be_up()
         host = at.host
@@ -218,6 +224,8 @@ class SimListener:
         self._handler = handler
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
+        # Whoever connects, the session is this machine's and runs in the context of its listener.
+        self._context = contextvars.copy_context()
 
     @property
     def endpoint(self) -> Endpoint:
@@ -230,7 +238,7 @@ class SimListener:
         self._net.gone(self._at)
 
     def take(self, stream: SimStream) -> None:
-        task = self._loop.create_task(self._run(stream))
+        task = self._loop.create_task(self._run(stream), context=self._context.copy())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
