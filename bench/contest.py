@@ -81,8 +81,7 @@ def contest(
         for side, result in zip(sides, results, strict=True):
             result.peak = peak_of_largest(side.sessions)
             result.held = memory(side.sessions)
-            if (pragmas := getattr(side, "pragmas", None)) is not None:
-                result.facts = pragmas()
+            result.facts = side.facts()
     if syncs:
         for build, result in zip(builds, results, strict=True):
             with tempfile.TemporaryDirectory(prefix="est-") as name:

@@ -68,6 +68,10 @@ class Side(Protocol):
         fresh mailbox each time. Raises: DidNotHappen, if one is missing."""
         ...
 
+    def facts(self) -> dict[str, int | str]:
+        """What it says of itself after the runs, to be printed beside the figures."""
+        ...
+
 
 class Stopwatch:
     """Time and CPU of some sessions from its creation on."""

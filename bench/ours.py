@@ -70,18 +70,8 @@ class EstafetaInbound:
         client.logout()
         return run
 
-    def pragmas(self) -> dict[str, int | str]:
-        """What a writing connection to its store, opened as the server opens it, reads back."""
-        path = self._server.folder / "data/estafeta.db"
-
-        async def ask() -> dict[str, int | str]:
-            store = await open_store(f"sqlite://{path}", real_world(path.parent))
-            try:
-                return store.pragmas()
-            finally:
-                await store.close()
-
-        return asyncio.run(ask())
+    def facts(self) -> dict[str, int | str]:
+        return facts(self._server)
 
 
 class EstafetaRelay:
@@ -129,3 +119,23 @@ class EstafetaRelay:
             DRAIN_TIMEOUT_S,
         )
         return Run(messages, accepted, watch.elapsed_s(), watch.cpu_s())
+
+    def facts(self) -> dict[str, int | str]:
+        return facts(self._server)
+
+
+def facts(server: Estafeta) -> dict[str, int | str]:
+    """What a writing connection to the store, opened as the server opens it, reads back as its
+    PRAGMAs; and that the ledger balances after all that load. Raises: DidNotHappen, if not."""
+    path = server.folder / "data/estafeta.db"
+
+    async def ask() -> dict[str, int | str]:
+        store = await open_store(f"sqlite://{path}", real_world(path.parent))
+        try:
+            return store.pragmas()
+        finally:
+            await store.close()
+
+    read_back = asyncio.run(ask())
+    server.command("audit")
+    return {**read_back, "audit": "balances"}

@@ -53,6 +53,9 @@ class PostfixDovecot:
     def sessions(self) -> list[int]:
         return [self._postfix.session, self._dovecot.session]
 
+    def facts(self) -> dict[str, int | str]:
+        return {}
+
     def run(self, load: Load, messages: int, turn: int) -> Run:
         user = f"turn{turn}"
         client = log_in(self._dovecot.host, self._dovecot.imap_port, user, PASSWORD)
@@ -93,6 +96,9 @@ class PostfixRelay:
     @property
     def sessions(self) -> list[int]:
         return [self._postfix.session]
+
+    def facts(self) -> dict[str, int | str]:
+        return {}
 
     def run(self, load: Load, messages: int, turn: int) -> Run:
         before = self._sink.count()

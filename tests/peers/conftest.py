@@ -68,6 +68,7 @@ def estafeta_server(session_folder: Path, authority: Authority) -> Iterator[Esta
     )
     with server:
         yield server
+        server.command("audit", "--full")  # after all that the others did, the ledger balances
 
 
 @pytest.fixture
