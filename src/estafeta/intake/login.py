@@ -15,7 +15,10 @@ from estafeta.wire import sasl
 
 
 class Login:
-    """Feed it responses until `step` returns None: then `account`, or None and `failure`."""
+    """Feed it responses until `step` returns None: then `account`, or None and `failure`.
+
+    malformed: the client broke the grammar of the exchange; the password was not the matter.
+    """
 
     def __init__(self, mechanism: str, authenticator: Authenticator, dice: random.Random) -> None:
         self._machine = sasl.server_mechanism(mechanism, nonce=f"{dice.getrandbits(144):036x}")
@@ -23,6 +26,7 @@ class Login:
         self._found: Account | None = None
         self.account: Account | None = None
         self.failure = ""
+        self.malformed = False
 
     async def step(self, response: bytes | None) -> bytes | None:
         """The next challenge, or None at the end. response None: the client has said nothing yet.
@@ -51,6 +55,7 @@ class Login:
                     return None
                 case sasl.Failure():
                     self.failure = answer.reason
+                    self.malformed = answer.malformed
                     return None
 
 

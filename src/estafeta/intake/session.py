@@ -203,10 +203,12 @@ class Session:
         self._machine.reply(replies.HELLO(host=self._desk.profile.host_name))
 
     async def _start_tls(self, event: events.StartTls) -> None:
-        await pump.flush(self._stream, self._machine)
         if self._stream.buffered():
-            # RFC 3207 §4.2: bytes sent in the clear must not count as sent under TLS.
-            raise ConnectionError("bytes behind STARTTLS")
+            # RFC 3207 §4.2: what was sent in the clear must not count as sent under TLS. The
+            # machine takes its 220 back, says 501 and closes.
+            self._machine.receive(await self._stream.read())
+            return
+        await pump.flush(self._stream, self._machine)
         if not await self._handshake():
             raise ConnectionError("no TLS after STARTTLS")
         self._drop_message()
@@ -234,13 +236,14 @@ class Session:
             self._machine.challenge(challenge)
             return
         account, failure = self._login.account, self._login.failure
+        malformed = self._login.malformed
         self._login = None
         self._desk.meter.count(
             "estafeta_logins_total", protocol="smtp", result="ok" if account else "failed"
         )
         if account is None:
             self._log.info("login failed", reason=failure)
-            self._machine.reply(replies.AUTH_FAILED)
+            self._machine.reply(replies.AUTH_MALFORMED if malformed else replies.AUTH_FAILED)
             return
         self._client.account = account
         self._log = self._log.bind(account=account.address)

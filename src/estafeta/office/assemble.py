@@ -117,7 +117,6 @@ class Installation:
             acceptor=self.acceptor,
             notices=notices,
             settings=_queue_settings(config),
-            meter=meter,
         )
         self.acceptor.use(self.queue)
         self.sender = Sender(self.queue, self.relay, self.resolver)

@@ -18,7 +18,7 @@ import structlog
 
 from estafeta.mail.envelope import Envelope, Recipient
 from estafeta.mail.outcome import Deferred, Delivered, Outcome, Reply
-from estafeta.mail.protocols import Content, Meter
+from estafeta.mail.protocols import Content
 from estafeta.queue import rows
 from estafeta.queue.contract import Acceptor, Attempt, Note, Notice, Prepared
 from estafeta.queue.notices import Notices
@@ -76,7 +76,6 @@ class Queue:
         acceptor: Acceptor,
         notices: Notices,
         settings: QueueSettings,
-        meter: Meter,
     ) -> None:
         self._store = store
         self._bodies = bodies
@@ -86,7 +85,6 @@ class Queue:
         self._acceptor = acceptor
         self._notices = notices
         self._settings = settings
-        self._meter = meter
         self._active: Counter[str] = Counter()
         self._jobs: dict[asyncio.Task[None], Job] = {}
         self._wake = asyncio.Event()
@@ -364,14 +362,11 @@ class Queue:
         for recipient, outcome, due in zip(
             done.recipients, done.outcomes, done.next_tries, strict=True
         ):
-            kind = type(outcome).__name__.lower()
-            self._meter.count("estafeta_relay_outcomes_total", outcome=kind)
             log.info(
-                kind,
+                type(outcome).__name__.lower(),
                 queue_id=queue_id(done.acceptance.id),
                 recipient=recipient.address,
                 host=outcome.host,
                 reply=str(outcome.reply),
                 **({} if due is None else {"next": due}),
             )
-        self._meter.observe("estafeta_relay_seconds", (done.ended - done.began) / 1000)
