@@ -6,6 +6,7 @@ without pause it never does; once the WAL is past its bound, the writer pauses f
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import apsw
@@ -16,7 +17,7 @@ from estafeta.store.sqlite.worker import Worker
 
 
 class Checkpointer:
-    """worker: None runs inline. Its connection is its own."""
+    """worker: None runs inline. Its connection is its own. All but `committed` is on the loop."""
 
     def __init__(
         self,
@@ -37,49 +38,63 @@ class Checkpointer:
         self.wants_pause = False
 
     def committed(self, connection: apsw.Connection, name: str, frames: int) -> int:
-        """SQLite's WAL hook; in the thread that commits."""
+        """SQLite's WAL hook; in the thread that commits, while the loop waits for it."""
         if frames < self._frames:
             self._frames_done = 0  # the WAL has started again
         self._frames = frames
         return apsw.SQLITE_OK
 
     def consider(self) -> None:
-        """After each commit, on the loop."""
-        if self._running or self._frames - self._frames_done < self._step:
+        """After each commit."""
+        if self._frames - self._frames_done < self._step:
             return
         if self._frames >= self._frames_max:
-            self.wants_pause = True
-            return
-        self.run(None)
+            self.wants_pause = True  # the writer calls `run_paused` before its next transaction
+        elif not self._running:
+            self._start(paused=False)
 
-    def run(self, then: Callable[[], None] | None) -> None:
-        """One run; then calls `then`, in the worker's thread."""
+    def run_paused(self, then: Callable[[], None]) -> None:
+        """One run while nobody writes; then calls `then`."""
         self._then = then
-        if self._running:
-            return  # the run that is on its way will call it
+        if not self._running:
+            self._start(paused=True)
+
+    def _start(self, *, paused: bool) -> None:
         self._running = True
         if self._worker is None:
-            self._run()
-        else:
-            self._worker.submit(self._run)
+            self._done(paused, *self._move())
+            return
+        loop = asyncio.get_running_loop()
 
-    def _run(self) -> None:
-        paused = self._then is not None
+        def work() -> None:
+            frames, moved = self._move()
+            loop.call_soon_threadsafe(self._done, paused, frames, moved)
+
+        self._worker.submit(work)
+
+    def _move(self) -> tuple[int, int]:
+        """(frames in the WAL, frames moved)."""
         try:
-            frames, moved = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-            self._frames_done = frames
-            # With no writer in the way and everything moved, the next commit starts it again.
-            if moved >= frames and paused:
-                self._frames = 0
+            return self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
         except apsw.Error:
             # Nothing is lost: the WAL keeps what could not be moved. Tried again a step later.
-            self._frames_done = self._frames
+            return self._frames, 0
+
+    def _done(self, paused: bool, frames: int, moved: int) -> None:
         self._statistics.checkpoints += 1
-        self.wants_pause = False
         self._running = False
-        then, self._then = self._then, None
-        if then is not None:
-            then()
+        self._frames_done = frames
+        then = self._then
+        if then is None:
+            return
+        if not paused:
+            self._start(paused=True)  # the writer began to wait in the middle of that run
+            return
+        if moved >= frames:
+            self._frames = self._frames_done = 0  # the next commit starts the WAL again
+        self._then = None
+        self.wants_pause = False
+        then()
 
     def forget(self) -> None:
         """Closing will write nothing."""

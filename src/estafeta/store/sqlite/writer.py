@@ -140,7 +140,7 @@ class Writer:
             return
         if self._checkpointer.wants_pause:
             self.statistics.pauses += 1
-            self._checkpointer.run(self._begin_from_thread)
+            self._checkpointer.run_paused(self._begin_soon)
             return
         turn = self._turn
         if turn is not None:
@@ -167,12 +167,9 @@ class Writer:
             return
         self._work()
 
-    def _begin_from_thread(self) -> None:
+    def _begin_soon(self) -> None:
         assert self._loop is not None
-        if self._worker is None:
-            self._loop.call_soon(self._begin)
-        else:
-            self._loop.call_soon_threadsafe(self._begin)
+        self._loop.call_soon(self._begin)
 
     def _wait_for_turn(self) -> None:
         assert self._worker is not None
