@@ -175,8 +175,7 @@ class RealStream(asyncio.BufferedProtocol):
                 data = self._chunks.popleft()
                 self._size -= len(data)
                 if self._paused_reading and self._size <= BUFFERED_OCTETS_RESUME:
-                    self._paused_reading = False
-                    self._transport.resume_reading()
+                    self._resume_reading()
                 return data
             if self._ended and self._gone is None:
                 return b""
@@ -188,6 +187,11 @@ class RealStream(asyncio.BufferedProtocol):
                 await reader
             finally:
                 self._reader = None
+
+    def _resume_reading(self) -> None:
+        self._paused_reading = False
+        if not self._lost:
+            self._transport.resume_reading()
 
     def _take_ciphertext(self, data: memoryview) -> bool:
         """False where the connection failed on it, or nothing for a reader came of it."""
@@ -273,8 +277,7 @@ class RealStream(asyncio.BufferedProtocol):
         early, self._chunks = self._chunks, deque()
         self._size = 0
         if self._paused_reading:
-            self._paused_reading = False
-            self._transport.resume_reading()
+            self._resume_reading()
         try:
             # What is buffered is the peer's first flight (a handshake that needs no word before
             # it); were it anything else, it fails as TLS and is never taken for plaintext.
@@ -335,11 +338,10 @@ class RealStream(asyncio.BufferedProtocol):
         self._size = 0
         self._fail(ConnectionAbortedError("closed here"))
         if self._paused_reading:
-            self._paused_reading = False
-            transport.resume_reading()
+            self._resume_reading()
         if self._ended:
             transport.close()
-        else:
+        elif not transport.is_closing():
             transport.write_eof()
         await gone
 
