@@ -196,19 +196,22 @@ class Writer:
         if error is None:
             self._work()
             return
-        source = self._alone or self._queue
-        while source and len(self._batch) < BATCH_UNITS_MAX:
+        source, units_max = self._next()
+        while source and len(self._batch) < units_max:
             job = source.popleft()
             job.error = error
             self._batch.append(job)
         self._answer()
 
+    def _next(self) -> tuple[deque[Job], int]:
+        """(where the next units come from, how many go together)."""
+        return (self._alone, 1) if self._alone else (self._queue, BATCH_UNITS_MAX)
+
     # Work ------------------------------------------------------------------------------------
 
     def _work(self) -> None:
         """Runs units in the open transaction, then has it committed."""
-        source = self._alone or self._queue
-        units_max = 1 if source is self._alone else BATCH_UNITS_MAX
+        source, units_max = self._next()
         batch = self._batch
         began = self._stopwatch()
         latest = began + BATCH_SECONDS_MAX
