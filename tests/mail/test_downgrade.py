@@ -65,6 +65,11 @@ def test_one_long_line_is_broken_by_crlf() -> None:
     same(MULTIPART.replace(b"un poco de a\xc3\xb1os", b"un poco de a\xc3\xb1os " * 40))
 
 
+def test_text_with_octets_that_are_no_line_ends_is_kept_octet_by_octet() -> None:
+    for body in (b"a\nb", b"a\rb", b"a\0b"):
+        same(MULTIPART.replace(b"un poco de", b"un poco de " + body))
+
+
 def test_text_in_another_script_becomes_base64() -> None:
     message = same(
         b"MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n"
@@ -111,6 +116,7 @@ def test_only_the_leaves_that_need_it_are_converted() -> None:
         *("7bit", None, None, "quoted-printable", "quoted-printable"),
         *(None, "quoted-printable", "base64"),
     ]
+    assert b"\r\n\r\n--b1--" not in to_seven_bit(MULTIPART)
     assert b"\r\n\r\nascii stays\r\n--b1\r\n" in to_seven_bit(MULTIPART)
 
 

@@ -240,6 +240,17 @@ def test_refused_while_the_message_is_sent() -> None:
     play(act)
 
 
+def test_what_is_refused_meanwhile_is_not_sent_to_its_end() -> None:
+    async def act(scene: Scene) -> None:
+        peer = scene.peer(early="552 5.3.4 enough")
+        peer.stop_reading_after = 100_000
+        assert kinds(await scene.send(content=b"y" * 3_000_000)) == ["Refused"]
+        await asyncio.sleep(1)
+        assert not peer.messages
+
+    play(act)
+
+
 def test_a_server_that_stops_reading() -> None:
     async def act(scene: Scene) -> None:
         peer = scene.peer()
@@ -365,6 +376,20 @@ def test_8bitmime() -> None:
     play(act)
 
 
+def test_converted_it_may_be_too_large() -> None:
+    async def act(scene: Scene) -> None:
+        peer = scene.peer()
+        content = b"Subject: x\r\n\r\n" + b"hasta ma\xc3\xb1ana\r\n" * 100
+        peer.offers = [f"SIZE {len(content)}"]
+        report = await scene.send(content=content)
+        assert [short(o) for o in report.outcomes] == [
+            ("Refused", 552, "5.3.4", "message-too-large")
+        ]
+        assert "MAIL" not in peer.verbs()
+
+    play(act)
+
+
 def test_large_8bit_message_to_a_7bit_server() -> None:
     content = b"Subject: x\r\n\r\n" + b"hasta ma\xc3\xb1ana\r\n" * 20000
 
@@ -451,6 +476,14 @@ def test_refused_by_all_hosts_and_by_some() -> None:
     play(act, TWO)
 
 
+def test_a_refusal_by_one_host_does_not_outweigh_that_another_was_away() -> None:
+    async def act(scene: Scene) -> None:
+        scene.peer(SECOND, greeting="554 5.7.1 go away")
+        assert kinds(await scene.send()) == ["Deferred"]
+
+    play(act, TWO)
+
+
 def test_a_lost_reply_is_not_tried_at_the_next_host() -> None:
     async def act(scene: Scene) -> None:
         scene.peer(FIRST, dot=CUT)
@@ -469,6 +502,8 @@ def test_happy_eyeballs() -> None:
         assert kinds(await scene.send()) == ["Delivered"]
         assert asyncio.get_running_loop().time() - began == pytest.approx(0.25, abs=0.01)
         assert scene.net.connects == [SIX, FIRST]
+        await asyncio.sleep(0.01)
+        assert not any("_one" in repr(task) for task in asyncio.all_tasks())  # the loser is gone
         assert scene.net.sources == ["2001:db8::99", "192.0.2.99"]
 
     play(act, TWO_ADDRESSES, source_v4="192.0.2.99", source_v6="2001:db8::99")
@@ -591,6 +626,29 @@ def test_bytes_behind_the_220() -> None:
         report = await scene.send()
         assert [short(o) for o in report.outcomes] == [("Deferred", 451, "4.5.0", "protocol-error")]
         assert peer.sessions == 1  # and not in the clear either
+
+    play(act, tls_client="client")
+
+
+def test_bytes_behind_the_220_in_a_packet_of_their_own() -> None:
+    async def act(scene: Scene) -> None:
+        sessions = 0
+
+        async def server(stream: Any) -> None:
+            nonlocal sessions
+            sessions += 1
+            stream.write(b"220 x\r\n")
+            await stream.read()
+            stream.write(b"250-x\r\n250 STARTTLS\r\n")
+            await stream.read()
+            stream.write(b"220 go\r\n")
+            stream.write(b"250 injected\r\n")
+            await stream.read()
+
+        scene.net.servers[FIRST] = server
+        report = await scene.send()
+        assert [short(o) for o in report.outcomes] == [("Deferred", 451, "4.5.0", "protocol-error")]
+        assert sessions == 1
 
     play(act, tls_client="client")
 

@@ -194,7 +194,7 @@ class Session:
             raise SessionFailure(self._outcome_of(event))
         if self.stream.buffered():
             # RFC 3207 §4.2: whoever put bytes behind the 220 is not to be talked to at all.
-            self._client.abandon("bytes in the clear behind the reply to STARTTLS")
+            self._client.receive(await self.stream.read())
             raise SessionFailure(self._outcome_of(await self._event(0)))
         try:
             info = await self.stream.start_tls(config, server_name=self.name)

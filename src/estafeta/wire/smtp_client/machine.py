@@ -51,6 +51,9 @@ from estafeta.wire.smtp_client.limits import AUTH_ROUNDS_MAX
 from estafeta.wire.smtp_client.offer import Offer, parse_offer
 from estafeta.wire.smtp_client.replies import MalformedReply, ReplyReader
 
+BEHIND_STARTTLS = "bytes in the clear behind the reply to STARTTLS"
+"""RFC 3207 §4.2: they could be anybody's; nothing is believed any more."""
+
 
 class State(Enum):
     OPENING = "opening"
@@ -128,9 +131,8 @@ class SmtpClient:
         except MalformedReply as fault:
             self._break(str(fault), "malformed")
             return
-        # RFC 3207 §4.2: what lies behind the 220 in the clear could be anybody's.
         if self.state is State.TLS and not self._expected and self._reader.pending:
-            self._break("bytes in the clear behind the reply to STARTTLS", "malformed")
+            self._break(BEHIND_STARTTLS, "malformed")
 
     def take_output(self) -> bytes:
         """What is to be sent, once."""
@@ -405,6 +407,8 @@ class SmtpClient:
             self._close(reply)
         elif self._expected:
             self._expected.popleft()(reply)
+        elif self.state is State.TLS:
+            raise MalformedReply(BEHIND_STARTTLS)
         elif reply.code >= 400:
             self._close(reply)
         else:
