@@ -3,55 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import apsw
 import pytest
 
-from estafeta.office.commands import main
 from estafeta.store.ids import queue_id
 
-
-class Done(NamedTuple):
-    code: int
-    out: str
-    err: str
+Run = Callable[..., Any]
 
 
-Run = Callable[..., Done]
-
-
-@pytest.fixture
-def estafeta(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs the command line in this process, on a store of its own."""
-    config = tmp_path / "estafeta.toml"
-    config.write_text(
-        '[server]\ndata_dir = "data"\nhostname = "h.example"\n[tls]\nself_signed = true\n'
-    )
-    monkeypatch.setenv("ESTAFETA_CONFIG", str(config))
-    monkeypatch.setenv("LANG", "C")
-
-    def run(*words: str, given: str = "") -> Done:
-        out, err = io.StringIO(), io.StringIO()
-        monkeypatch.setattr(sys, "argv", ["estafeta", *words])
-        monkeypatch.setattr(sys, "stdin", io.StringIO(given))
-        code = 0
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            try:
-                main()
-            except SystemExit as end:
-                code = end.code if isinstance(end.code, int) else 1
-        return Done(code, out.getvalue(), err.getvalue())
-
-    return run
-
-
-def ok(done: Done) -> Any:
+def ok(done: Any) -> Any:
     assert done.code == 0, done.err
     return json.loads(done.out) if done.out.startswith(("[", "{")) else done.out
 

@@ -35,7 +35,7 @@ def os_error(number: int, file: str | None = None) -> OSError:
         (StoreError("made by a newer estafeta"), "made by a newer estafeta"),
         (PrivilegeError("cannot become x"), "cannot become x"),
         (CommandError("no domain x"), "no domain x"),
-        (ValueError("a\nb"), "ValueError: a b"),
+        (RuntimeError("a\nb"), "RuntimeError: a b"),
     ],
 )
 def test_one_sentence(problem: BaseException, sentence: str) -> None:

@@ -9,6 +9,7 @@ import socket
 
 import pytest
 
+from estafeta.office.errors import DoorError
 from estafeta.office.http import HttpServer, make_app
 from estafeta.office.metrics import PrometheusMeter
 from estafeta.world.seams import Endpoint
@@ -75,14 +76,14 @@ def test_what_is_not_well_is_named() -> None:
     asyncio.run(main())
 
 
-def test_a_port_in_use_is_an_os_error_and_leaves_nothing_open() -> None:
+def test_a_port_in_use_is_named_and_leaves_nothing_open() -> None:
     async def main() -> None:
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             taken.listen()
             at = Endpoint("127.0.0.1", taken.getsockname()[1])
             server = HttpServer(make_app({}), [Endpoint("127.0.0.1", 0), at])
-            with pytest.raises(OSError, match="in use"):
+            with pytest.raises(DoorError, match=r"http on 127.0.0.1 port .* in use"):
                 await server.start()
             first = server.endpoints[0]
         with pytest.raises(ConnectionRefusedError):

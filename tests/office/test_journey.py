@@ -14,8 +14,8 @@ import pytest
 from rich.console import Console
 
 from estafeta.mail.envelope import Recipient
-from estafeta.mail.outcome import Deferred, Delivered, Outcome, Reply
-from estafeta.office.commands.trace import show_journey
+from estafeta.mail.outcome import Deferred, Delivered, Outcome, Refused, Reply
+from estafeta.office.commands.trace import show_journey, with_children
 from estafeta.office.journey import Story, tell
 from estafeta.office.story import read_story
 from estafeta.store import accounts, ledger, mailboxes
@@ -146,6 +146,15 @@ def test_a_dns_that_does_not_answer_is_step_four() -> None:
     assert steps[0].lines == ("451 4.4.3 SERVFAIL",)
 
 
+def test_a_returned_message_says_why_in_plain_words() -> None:
+    refused = Refused(Reply(550, "5.1.2", "does not exist"), "domain-not-found")
+    way = tell(story(entry(Returned(5)), [attempt(refused, [])]), "es").recipients[0]
+    assert [s.state for s in way.steps] == ["failed", "skipped", "failed", "failed"]
+    assert way.steps[0].lines == ("550 5.1.2 does not exist",)
+    assert way.steps[2].lines[0].startswith("devuelto al remitente como 0000")
+    assert way.steps[2].lines[1].startswith("El dominio sudominio.example no existe. Revise")
+
+
 def test_several_attempts_are_numbered() -> None:
     lines = (
         tell(story(entry(Relayed("mx", "250")), [LATER, TAKEN]), "en").recipients[0].steps[1].lines
@@ -238,6 +247,8 @@ def test_a_story_is_read_from_the_store(tmp_path: Path) -> None:
         assert [way.fate for way in journey.recipients] == ["stored", "open"]
         assert journey.children == (queue_id(child.id),)
         assert await store.read(lambda tx: find(tx, queue_id(first.id))) == [first.id]
+        family = await store.read(lambda tx: with_children(tx, bodies, [child.id, first.id]))
+        assert [s.known.acceptance.id for s in family] == [first.id, child.id]
         with pytest.raises(KeyError):
             await store.read(lambda tx: read_story(tx, bodies, 1))
 

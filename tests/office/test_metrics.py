@@ -27,6 +27,7 @@ def test_counts_times_and_gauges_are_on_the_page() -> None:
     assert "estafeta_relay_seconds_count 1.0" in text
     assert "estafeta_queue_rows 7.0" in text
     assert content_type.startswith("text/plain")
+    assert "_created" not in text
     assert meter.value("estafeta_messages_accepted_total", origin="smtp") == 3
 
 

@@ -45,8 +45,10 @@ def explain_startup_error(problem: BaseException, *, what: str = "") -> str:
         return f"{place}{_sentence(problem)}"
     if isinstance(problem, ssl.SSLError):
         return f"{place}the certificate or key cannot be used: {_tls_reason(problem)}"
-    if isinstance(problem, OSError):
+    if isinstance(problem, OSError):  # ssl.SSLError is one too: it went before
         return f"{place}{_explain_os_error(problem)}"
+    if isinstance(problem, ValueError):
+        return f"{place}{_sentence(problem)}"
     return f"{place}{type(problem).__name__}: {_sentence(problem)}"
 
 

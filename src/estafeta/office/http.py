@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from estafeta.office.errors import DoorError
 from estafeta.office.limits import (
     HEALTH_SECONDS_MAX,
     HTTP_CONNECTIONS_MAX,
@@ -101,15 +102,15 @@ class HttpServer:
         self.endpoints: list[Endpoint] = []
 
     async def start(self) -> None:
-        """Binds and serves. Raises OSError (port in use, not permitted)."""
-        try:
-            for at in self._wanted:
+        """Binds and serves. Raises DoorError (port in use, not permitted)."""
+        for at in self._wanted:
+            try:
                 bound = bind(at)
-                self._sockets.append(bound)
-                self.endpoints.append(Endpoint(*bound.getsockname()[:2]))
-        except OSError:
-            self._close_sockets()
-            raise
+            except OSError as error:
+                self._close_sockets()
+                raise DoorError(f"http on {at.host} port {at.port}", error) from error
+            self._sockets.append(bound)
+            self.endpoints.append(Endpoint(*bound.getsockname()[:2]))
         self._server = _Server(
             uvicorn.Config(
                 self._app,

@@ -188,23 +188,27 @@ class _Teller:
         waits = self.waiting.get(entry.n)
         if waits is not None and entry.fate is None:
             lines.append(self.say("trace.next-try", at=shown_time(waits.due)))
-        state: State = "done" if isinstance(entry.fate, Relayed) else "failed"
-        if entry.fate is None:
-            state = "waiting"
+        state: State = "waiting"
+        if isinstance(entry.fate, Relayed):
+            state = "done"
+        elif entry.fate is not None:
+            state = "failed" if lines else "skipped"
         return self.step(5, state, attempts[-1].at, *lines)
 
     def _account_step(self, entry: Entry) -> Step:
         fate, ended = entry.fate, entry.ended
         match fate:
             case None:
-                return self.step(6, "waiting", None, self._delay(entry))
+                why = self._why(entry) or self.say("trace.not-yet")
+                return self.step(6, "waiting", None, why)
             case Stored():
                 return self.step(6, "done", ended, self.say("trace.local"))
             case Relayed(host, reply):
                 return self.step(6, "done", ended, self.say("trace.taken-by", host=host), reply)
             case Expanded() | Duplicate():
                 return self.step(6, "done", ended, self.ending(entry))
-        return self.step(6, "failed", ended, self.ending(entry), self._rule(fate))
+        why = self._why(entry) if isinstance(fate, Returned) else self._rule(fate)
+        return self.step(6, "failed", ended, self.ending(entry), why)
 
     def _mailbox_step(self, entry: Entry) -> Step:
         match entry.fate:
@@ -249,12 +253,14 @@ class _Teller:
         key = f"rule.{fate.rule}" if isinstance(fate, Dropped) else ""
         return self.say(key) if key in texts(DEFAULT_LANGUAGE) else ""
 
-    def _delay(self, entry: Entry) -> str:
+    def _why(self, entry: Entry) -> str:
+        """What happened and what to do, in plain words; "" where nothing is known."""
         code = self._last_cause(entry, list(self._attempts(entry.n)))
         if not code:
-            return self.say("trace.not-yet")
+            return ""
         words = cause(code).in_words(self.language, address=entry.recipient.address)
-        return f"{words.title}. {words.remedy}"
+        remedy = words.remedy if entry.fate is None else words.returned or words.remedy
+        return f"{words.title}. {remedy}"
 
     def _last_cause(self, entry: Entry, attempts: Sequence[Event]) -> str:
         outcome = _outcome(attempts[-1], entry.n) if attempts else {}

@@ -15,6 +15,10 @@ from estafeta.office.metrics_catalogue import CATALOGUE, Kind, Metric, find_metr
 _OTHER = "other"
 
 
+# Not wanted: a second series for each counter, saying when it was made.
+prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
 class UnknownMetric(LookupError):
     """A name or a set of labels that the catalogue lacks: a bug of the caller."""
 

@@ -55,7 +55,7 @@ def trace(
         bodies = Bodies(world.disk, Ids(world.clock, world.dice))
 
         def unit(tx: Tx) -> list[Story]:
-            return _with_children(tx, bodies, find(tx, what, limit))
+            return with_children(tx, bodies, find(tx, what, limit))
 
         return await store.read(unit), loaded.server.language
 
@@ -74,17 +74,22 @@ def trace(
         raise typer.Exit(EXIT_FAILURE)
 
 
-def _with_children(tx: Tx, bodies: Bodies, ids: list[int]) -> list[Story]:
-    """Their stories and those of what came of them (bounces, other recipients of an alias)."""
-    stories: list[Story] = []
-    waiting, seen = list(ids), set(ids)
-    while waiting and len(stories) < TRACE_MESSAGES_MAX:
-        story = read_story(tx, bodies, waiting.pop(0))
-        stories.append(story)
-        fresh = [child.id for child in story.known.children if child.id not in seen]
-        seen.update(fresh)
-        waiting[:0] = fresh
-    return stories
+def with_children(tx: Tx, bodies: Bodies, found: list[int]) -> list[Story]:
+    """Their stories, each followed by those of what came of it (bounces, targets of an alias)."""
+    known: dict[int, Story] = {}
+    waiting = list(found)
+    while waiting and len(known) < TRACE_MESSAGES_MAX:
+        id = waiting.pop(0)
+        if id not in known:
+            known[id] = read_story(tx, bodies, id)
+            waiting[:0] = [child.id for child in known[id].known.children]
+    told: list[Story] = []
+    below = [id for id, story in known.items() if story.known.acceptance.parent not in known]
+    while below:
+        story = known.pop(below.pop(0))
+        told.append(story)
+        below[:0] = [child.id for child in story.known.children if child.id in known]
+    return told
 
 
 def _of_environment() -> str:
