@@ -601,6 +601,53 @@ def test_tls_verified() -> None:
     play(act, tls="verify", tls_verifying="verified")
 
 
+def test_implicit_tls() -> None:
+    async def act(scene: Scene) -> None:
+        peer = Peer()
+
+        async def server(stream: Any) -> None:
+            await asyncio.sleep(0.1)
+            assert stream.other.tls is not None  # before any byte
+            await stream.start_tls("server")
+            peer.offers.append("STARTTLS")
+            await peer(stream)
+
+        scene.net.servers[FIRST] = server
+        report = await scene.send()
+        assert kinds(report) == ["Delivered"]
+        assert "STARTTLS" not in peer.verbs()
+        assert "certificate verified" in texts(report)
+
+    play(act, tls="implicit", tls_verifying="verified")
+
+    async def act_failing(scene: Scene) -> None:
+        peer = scene.peer()
+        (outcome,) = (await scene.send()).outcomes
+        assert short(outcome) == ("Deferred", 454, "4.7.5", "tls-required")
+        assert peer.sessions == 1
+
+    play(act_failing, tls="implicit", tls_verifying=TlsError("bad name"))
+    play(act_failing_without, tls="implicit")
+
+
+async def act_failing_without(scene: Scene) -> None:
+    scene.peer()
+    (outcome,) = (await scene.send()).outcomes
+    assert short(outcome) == ("Deferred", 451, "4.7.4", "tls-required")
+
+
+def test_a_server_that_declines_hears_quit() -> None:
+    for says in ({"greeting": "554 no"}, {"ehlo": "451 later"}):
+
+        async def act(scene: Scene, says: dict[str, object] = says) -> None:
+            peer = scene.peer(**says)
+            await scene.send()
+            await scene.relay.close()
+            assert peer.lines[-1] == "QUIT"
+
+        play(act)
+
+
 def test_tls_refused_or_not_wanted() -> None:
     async def act(scene: Scene) -> None:
         peer = scene.peer(starttls="454 4.7.0 not today")

@@ -55,7 +55,8 @@ class RelaySettings:
     addresses to connect from, "" leaves it to the system.
 
     tls: for hosts without a static route that says otherwise. tls_client: takes any certificate;
-    tls_verifying: for "verify". Without tls_client nothing is encrypted, and "require" defers.
+    tls_verifying: for "verify" and "implicit". Without them nothing is encrypted, and what requires
+    it defers.
     """
 
     hello_name: str

@@ -171,6 +171,7 @@ class _Attempt:
             nonce = f"{self._world.dice.getrandbits(NONCE_BITS):x}"
             await session.open(tls, self._route.credentials, nonce, self._journey)
         except SessionFailure as failure:
+            self._pool.dismiss(session)
             if failure.handshake and tls == "may":
                 # Opportunistic: encryption that fails must not cost the mail (RFC 7435 §3).
                 in_the_clear.add(endpoint)

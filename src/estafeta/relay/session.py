@@ -35,7 +35,7 @@ from estafeta.wire.smtp_client import (
     TlsDeclined,
     TlsProceed,
 )
-from estafeta.world.seams import Endpoint, Stream, TlsError
+from estafeta.world.seams import Endpoint, Stream, TlsConfig, TlsError
 
 
 class SessionFailure(Exception):
@@ -105,15 +105,20 @@ class Session:
     async def open(
         self, tls: TlsMode, credentials: Credentials | None, nonce: str, journey: Journey
     ) -> None:
-        """Greeting, EHLO, STARTTLS, AUTH. Raises SessionFailure; the stream is then aborted.
+        """Greeting, EHLO, STARTTLS, AUTH. Raises SessionFailure; then it is to be left.
 
         nonce: for SCRAM, never used before.
         """
         try:
+            if tls == "implicit":
+                await self._handshake(self._settings.tls_verifying, journey)
             await self._hello()
-            await self._encrypt(tls, journey)
+            if tls not in ("none", "implicit"):
+                await self._encrypt(tls, journey)
             if credentials is not None:
                 await self._log_in(credentials, nonce, journey)
+        except SessionFailure:
+            raise
         except BaseException:
             self.stream.abort()
             raise
@@ -151,7 +156,7 @@ class Session:
 
     async def leave(self) -> None:
         """QUIT, and the connection closed in order; bounded, never raises."""
-        if self._client.state is State.READY:
+        if self._client.state in (State.READY, State.DECLINED):
             self._client.quit()
             await self._event(self._settings.timeouts.quit)
             with contextlib.suppress(OSError):
@@ -168,8 +173,6 @@ class Session:
             raise SessionFailure(self._outcome_of(event))
 
     async def _encrypt(self, tls: TlsMode, journey: Journey) -> None:
-        if tls == "none":
-            return
         verify = tls == "verify"
         config = self._settings.tls_verifying if verify else self._settings.tls_client
         required = verify or tls == "require"
@@ -196,23 +199,26 @@ class Session:
             # RFC 3207 §4.2: whoever put bytes behind the 220 is not to be talked to at all.
             self._client.receive(await self.stream.read())
             raise SessionFailure(self._outcome_of(await self._event(0)))
+        await self._handshake(config, journey)
+        self._client.tls_started()
+        await self._hello()
+
+    async def _handshake(self, config: TlsConfig | None, journey: Journey) -> None:
+        if config is None:
+            raise self._no_tls("no TLS is configured here")
         try:
             info = await self.stream.start_tls(config, server_name=self.name)
         except (TlsError, OSError) as error:
             text = f"TLS handshake with {self.label} failed: {error}"
             journey.note("tls", text, {"tls": False})
-            reply = Reply(454, "4.7.5" if verify else "4.7.0", text)
-            raise SessionFailure(
-                Deferred(reply, "tls-required", self.label), handshake=True
-            ) from None
+            outcome = Deferred(Reply(454, "4.7.5", text), "tls-required", self.label)
+            raise SessionFailure(outcome, handshake=True) from None
         journey.note(
             "tls",
             f"{info.version} {info.cipher} with {self.label}, certificate "
             + ("verified" if info.verified else "not verified"),
             {"tls": True, "version": info.version, "verified": info.verified},
         )
-        self._client.tls_started()
-        await self._hello()
 
     def _no_tls(self, text: str) -> SessionFailure:
         return SessionFailure(Deferred(Reply(451, "4.7.4", text), "tls-required", self.label))

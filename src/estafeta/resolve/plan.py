@@ -9,9 +9,9 @@ import msgspec
 from estafeta.mail.outcome import Deferred, Looped, Refused
 from estafeta.world.seams import Endpoint
 
-TlsMode = Literal["may", "require", "verify", "none"]
+TlsMode = Literal["may", "require", "verify", "implicit", "none"]
 """may: when offered; require: always, any certificate; verify: always, chain and name must hold;
-none: in the clear."""
+implicit: as verify, from the first byte on (RFC 8314 §3.3, port 465); none: in the clear."""
 
 
 class Host(msgspec.Struct, frozen=True):

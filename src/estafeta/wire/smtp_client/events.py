@@ -17,7 +17,7 @@ class Ready(msgspec.Struct, frozen=True):
 
 
 class Declined(msgspec.Struct, frozen=True):
-    """The server does not want this session; nothing more can be asked of it."""
+    """The server does not want this session; all that is left is `quit`."""
 
     stage: Literal["greeting", "hello"]
     reply: Reply

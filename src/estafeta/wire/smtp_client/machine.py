@@ -15,7 +15,8 @@ expects ends the session. So the table of states is this:
     READY     authenticate                AUTH      -> READY
     READY     begin                       ENVELOPE  -> CONTENT (354) or READY
     CONTENT   content, end_content        ENDING    -> READY
-    READY     quit                        QUITTING  -> DONE
+    OPENING   (the server wants nobody)   DECLINED
+    READY, DECLINED   quit                QUITTING  -> DONE
     any       421, bad bytes, end         DONE
 """
 
@@ -64,6 +65,7 @@ class State(Enum):
     CONTENT = "content"
     ENDING = "ending"
     QUITTING = "quitting"
+    DECLINED = "declined"
     DONE = "done"
 
 
@@ -229,7 +231,8 @@ class SmtpClient:
         return self._stuffer.end()
 
     def quit(self) -> None:
-        self._need(State.READY)
+        if self.state is not State.DECLINED:
+            self._need(State.READY)
         self.state = State.QUITTING
         self._send(b"QUIT\r\n", self._on_quit)
 
@@ -273,7 +276,8 @@ class SmtpClient:
         self._events.append(Ready(offer))
 
     def _decline(self, stage: Literal["greeting", "hello"], reply: Reply) -> None:
-        self.state = State.DONE
+        # RFC 5321 §3.1: such a server waits for QUIT.
+        self.state = State.DECLINED
         self._events.append(Declined(stage, reply))
 
     # TLS and AUTH.
