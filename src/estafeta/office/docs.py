@@ -1,5 +1,5 @@
 """Docs: writes the pages that are made from code: settings, metrics, limits, replies, commands,
-causes, standards. `make docs` calls it; tests fail when a page is stale.
+causes, queue states, standards. `make docs` calls it; tests fail when a page is stale.
 """
 
 from __future__ import annotations
@@ -9,7 +9,13 @@ from pathlib import Path
 
 import typer
 
-from estafeta.office.docs_pages import causes_page, metrics_page, replies_page, settings_page
+from estafeta.office.docs_pages import (
+    causes_page,
+    metrics_page,
+    queue_states_page,
+    replies_page,
+    settings_page,
+)
 from estafeta.office.docs_source import commands_page, limits_page, standards_page
 
 HEADER = "<!-- Made by `make docs` from the code; edit that. -->\n\n"
@@ -20,6 +26,7 @@ _FROM_CODE: dict[str, Callable[[], str]] = {
     "limits.md": limits_page,
     "replies.md": replies_page,
     "causes.md": causes_page,
+    "queue-states.md": queue_states_page,
 }
 STANDARDS = "standards.md"
 PAGES = (*_FROM_CODE, COMMANDS, STANDARDS)

@@ -9,6 +9,7 @@ from estafeta.explain.causes import causes
 from estafeta.explain.words import say
 from estafeta.office.metrics_catalogue import CATALOGUE
 from estafeta.office.settings_table import sections
+from estafeta.queue.states import STATES, TRANSITIONS
 from estafeta.wire import replies
 
 
@@ -88,6 +89,30 @@ def causes_page() -> str:
         head = ("language", "title", "explanation", "what to do", "what to do once returned")
         parts.append(make_table(head, rows) + "\n")
     return "\n".join(parts)
+
+
+def queue_states_page() -> str:
+    """What a row of the queue may be, and how it changes."""
+    states = [(f"**{s.name}**", f"`{s.columns}`", s.meaning, s.after_crash) for s in STATES]
+    changes = [
+        (t.from_ or "(no row)", t.to or "(no row)", t.when, f"`{t.unit}`", t.ledger)
+        for t in TRANSITIONS
+    ]
+    arrows = [f"    {t.from_ or '[*]'} --> {t.to or '[*]'}: {t.when}" for t in TRANSITIONS]
+    return (
+        "# Queue states\n\n"
+        "One row of `queue` for each recipient that is not ours to store and has not ended. The "
+        "table is data, `queue/states.py`; `tests/queue` drives every transition.\n\n"
+        "## States\n\n"
+        + make_table(("state", "columns", "meaning", "what a crash leaves"), states)
+        + "\n\n## Transitions\n\n"
+        "Each is part of one transaction, together with its ledger row. Until the COMMIT of that "
+        "transaction the old state holds, after it the new one; nothing lies between.\n\n"
+        + make_table(("from", "to", "when", "by", "the recipient's fate"), changes)
+        + "\n\n```mermaid\nstateDiagram-v2\n"
+        + "\n".join(arrows)
+        + "\n```\n"
+    )
 
 
 def make_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
