@@ -125,6 +125,19 @@ def test_the_dead_write_nothing(domain: PowerDomain, tmp_path: Path) -> None:
     assert held(after) == [0, 1]
 
 
+def test_a_folder_reached_by_a_symbolic_link(tmp_path: Path) -> None:
+    install()
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    domain = PowerDomain(tmp_path / "link")
+    connection = apsw.Connection(str(tmp_path / "link" / "store.db"))
+    connection.pragma("journal_mode", "wal")
+    connection.execute("CREATE TABLE message(n INTEGER, body BLOB)")
+    assert domain.writes > 0
+    connection.close()
+    domain.close()
+
+
 def test_two_connections_share_one_file(domain: PowerDomain) -> None:
     one, two = opened(domain), opened(domain)
     acknowledged(one, 5)

@@ -94,7 +94,7 @@ class PowerDomain:
     """
 
     def __init__(self, root: Path) -> None:
-        self.root = str(root)
+        self.root = os.path.realpath(root)  # SQLite names files by their real paths
         self.dead = False
         self.syncs = 0
         self.writes = 0

@@ -190,8 +190,7 @@ class RealStream(asyncio.BufferedProtocol):
 
     def _resume_reading(self) -> None:
         self._paused_reading = False
-        if not self._lost:
-            self._transport.resume_reading()
+        self._transport.resume_reading()
 
     def _take_ciphertext(self, data: memoryview) -> bool:
         """False where the connection failed on it, or nothing for a reader came of it."""
