@@ -19,7 +19,7 @@ from typing import Any
 from rich.console import Console
 from tests.support.peers.packages import Unavailable, fetch
 
-from bench.contest import Build, contest
+from bench.contest import EXTRA_TURNS, Build, contest
 from bench.measure import Load
 from bench.ours import EstafetaInbound, EstafetaRelay
 from bench.peers import PostfixDovecot, PostfixRelay
@@ -63,7 +63,7 @@ def main() -> int:
         console.print(f"the peers cannot be had: {reason}")
         return 1
 
-    ours_inbound = functools.partial(EstafetaInbound, turns=turns + 1)
+    ours_inbound = functools.partial(EstafetaInbound, turns=turns + EXTRA_TURNS + 1)
     contests: list[tuple[str, list[Build], float]] = [
         (
             "inbound: port 25 until visible in IMAP",

@@ -18,6 +18,12 @@ CALIBRATION_MESSAGES = 200
 
 SYNC_MESSAGES = 200
 
+# Share of the machine that others may use during a run; a turn with more is taken again.
+FOREIGN_MAX = 0.15
+
+# Turns more than asked for at most, so that as many as asked for are undisturbed.
+EXTRA_TURNS = 3
+
 Build = Callable[[Path, Sequence[str]], AbstractContextManager[Side]]
 
 
@@ -49,6 +55,16 @@ class Result:
         }
 
 
+def disturbance(runs: Sequence[Run]) -> float:
+    """Of one turn: the largest share of the machine that others used."""
+    return max(run.foreign for run in runs)
+
+
+def quiet(runs: Sequence[Run]) -> bool:
+    """Whether one turn was left alone."""
+    return disturbance(runs) <= FOREIGN_MAX
+
+
 def contest(
     builds: Sequence[Build],
     load: Load,
@@ -58,7 +74,7 @@ def contest(
     syncs: bool,
     progress: Callable[[str], None],
 ) -> list[Result]:
-    """Runs the sides by turns; results in their order.
+    """Runs the sides by turns; results in their order. Of the turns the least disturbed count.
 
     seconds: how long one run of a side should take. syncs: count them too, in short traced runs.
     """
@@ -73,11 +89,19 @@ def contest(
         for side in sides:
             rate = side.run(load, CALIBRATION_MESSAGES, 0).rate
             counts.append(max(CALIBRATION_MESSAGES, int(rate * seconds)))
-        for turn in range(1, turns + 1):
-            for side, result, count in zip(sides, results, counts, strict=True):
+        rounds: list[list[Run]] = []
+        for turn in range(1, turns + EXTRA_TURNS + 1):
+            if turn > turns and sum(map(quiet, rounds)) >= turns:
+                break
+            rounds.append([])
+            for side, count in zip(sides, counts, strict=True):
                 run = side.run(load, count, turn)
+                rounds[-1].append(run)
+                progress(f"turn {turn}: {side.name}: {run.rate:,.0f}/s, others {run.foreign:.0%}")
+        rounds.sort(key=disturbance)
+        for runs in rounds[:turns]:
+            for result, run in zip(results, runs, strict=True):
                 result.runs.append(run)
-                progress(f"turn {turn}: {side.name}: {run.rate:,.0f}/s")
         for side, result in zip(sides, results, strict=True):
             result.peak = peak_of_largest(side.sessions)
             result.held = memory(side.sessions)

@@ -75,6 +75,11 @@ class Sink:
             counts = _COUNT.findall(file.read())
         return int(counts[-1]) if counts else 0
 
+    @property
+    def session(self) -> int:
+        """The session of its process."""
+        return self._running.pid
+
     def stop(self) -> None:
         self._running.stop()
 

@@ -6,6 +6,8 @@ memory count every child; the load generator's are not among them.
 
 from __future__ import annotations
 
+import os
+import resource
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -18,12 +20,14 @@ from tests.support.peers.process import cpu_seconds, resident_bytes, session_mem
 @dataclass(frozen=True, slots=True)
 class Run:
     """One run. messages: how many. accepted_s: until the client had its last 250. done_s: until the
-    work was done (visible in IMAP, or taken by the sink). cpu_s: of the side's processes."""
+    work was done (visible in IMAP, or taken by the sink). cpu_s: of the side's processes. foreign:
+    share of all CPUs, 0 to 1, that others than the side and the load used meanwhile."""
 
     messages: int
     accepted_s: float
     done_s: float
     cpu_s: float
+    foreign: float
 
     @property
     def rate(self) -> float:
@@ -74,21 +78,44 @@ class Side(Protocol):
 
 
 class Stopwatch:
-    """Time and CPU of some sessions from its creation on."""
+    """Time and CPU from its creation on.
 
-    def __init__(self, sessions: Iterable[int]) -> None:
+    sessions: of the side's processes. helpers: of the load's processes that we did not wait for.
+    """
+
+    def __init__(self, sessions: Iterable[int], helpers: Iterable[int] = ()) -> None:
         self._sessions = list(sessions)
-        self._cpu = self._cpu_now()
+        self._helpers = list(helpers)
+        self._cpu = sum(map(cpu_seconds, self._sessions))
+        self._load = self._load_now()
+        self._busy = machine_cpu_seconds()
         self._start = time.perf_counter()
 
-    def _cpu_now(self) -> float:
-        return sum(cpu_seconds(session) for session in self._sessions)
+    def _load_now(self) -> float:
+        """CPU of the helpers, of us, and of what we started and waited for."""
+        usages = (
+            resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        )
+        own = sum(usage.ru_utime + usage.ru_stime for usage in usages)
+        return own + sum(map(cpu_seconds, self._helpers))
 
     def elapsed_s(self) -> float:
         return time.perf_counter() - self._start
 
-    def cpu_s(self) -> float:
-        return self._cpu_now() - self._cpu
+    def run(self, messages: int, accepted_s: float) -> Run:
+        """The run that ends now."""
+        elapsed = self.elapsed_s()
+        cpu = sum(map(cpu_seconds, self._sessions)) - self._cpu
+        others = machine_cpu_seconds() - self._busy - cpu - (self._load_now() - self._load)
+        share = max(0.0, others) / elapsed / (os.cpu_count() or 1)
+        return Run(messages, accepted_s, elapsed, cpu, share)
+
+
+def machine_cpu_seconds() -> float:
+    """CPU seconds that all processes of the machine have used since it started."""
+    fields = list(map(int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]))
+    user, nice, system, _, _, interrupts, soft = fields[:7]
+    return (user + nice + system + interrupts + soft) / os.sysconf("SC_CLK_TCK")
 
 
 def memory(sessions: Iterable[int]) -> int:

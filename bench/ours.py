@@ -66,7 +66,7 @@ class EstafetaInbound:
         send(self.peers, (self._server.host, self._server.ports["mx"]), recipient, load, messages)
         accepted = watch.elapsed_s()
         wait_visible(client, messages)
-        run = Run(messages, accepted, watch.elapsed_s(), watch.cpu_s())
+        run = watch.run(messages, accepted)
         client.logout()
         return run
 
@@ -109,7 +109,7 @@ class EstafetaRelay:
 
     def run(self, load: Load, messages: int, turn: int) -> Run:
         before = self._sink.count()
-        watch = Stopwatch(self.sessions)
+        watch = Stopwatch(self.sessions, [self._sink.session])
         address = (self._server.host, self._server.ports["submission"])
         send(self.peers, address, f"turn{turn}@elsewhere.example", load, messages)
         accepted = watch.elapsed_s()
@@ -118,7 +118,7 @@ class EstafetaRelay:
             lambda: self._sink.count() - before >= messages,
             DRAIN_TIMEOUT_S,
         )
-        return Run(messages, accepted, watch.elapsed_s(), watch.cpu_s())
+        return watch.run(messages, accepted)
 
     def facts(self) -> dict[str, int | str]:
         return facts(self._server)

@@ -64,7 +64,7 @@ class PostfixDovecot:
         send(self.peers, address, f"{user}@{DOMAIN}", load, messages)
         accepted = watch.elapsed_s()
         wait_visible(client, messages)
-        run = Run(messages, accepted, watch.elapsed_s(), watch.cpu_s())
+        run = watch.run(messages, accepted)
         client.logout()
         return run
 
@@ -102,7 +102,7 @@ class PostfixRelay:
 
     def run(self, load: Load, messages: int, turn: int) -> Run:
         before = self._sink.count()
-        watch = Stopwatch(self.sessions)
+        watch = Stopwatch(self.sessions, [self._sink.session])
         address = (self._postfix.host, self._postfix.port)
         send(self.peers, address, f"turn{turn}@elsewhere.example", load, messages)
         accepted = watch.elapsed_s()
@@ -111,4 +111,4 @@ class PostfixRelay:
             lambda: self._sink.count() - before >= messages,
             DRAIN_TIMEOUT_S,
         )
-        return Run(messages, accepted, watch.elapsed_s(), watch.cpu_s())
+        return watch.run(messages, accepted)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from bench.contest import Result
+from bench.contest import FOREIGN_MAX, Result
 from bench.measure import Run
 
 MIB = 1024 * 1024
@@ -36,6 +36,7 @@ def show(title: str, results: Sequence[Result], wanted: float, console: Console)
         ("messages a second", lambda r: spread(r.runs, lambda x: x.rate, ",.0f")),
         ("accepted a second", lambda r: spread(r.runs, lambda x: x.accept_rate, ",.0f")),
         ("CPU s per 1,000", lambda r: spread(r.runs, lambda x: x.cpu_per_1000, ".2f")),
+        ("others' share of the CPUs", lambda r: spread(r.runs, lambda x: x.foreign, ".0%")),
         ("messages a run", lambda r: f"{r.runs[0].messages:,}"),
         ("syncs a message", lambda r: "-" if r.syncs is None else f"{r.syncs:.2f}"),
         ("largest process, peak MiB", lambda r: f"{r.peak / MIB:.0f}"),
@@ -48,4 +49,6 @@ def show(title: str, results: Sequence[Result], wanted: float, console: Console)
         if result.facts:
             facts = ", ".join(f"{name} = {value}" for name, value in result.facts.items())
             console.print(f"{result.name} reads back: {facts}", highlight=False)
+    if any(run.foreign > FOREIGN_MAX for result in results for run in result.runs):
+        console.print("others used the machine meanwhile: take the ratio with caution")
     console.print(f"ratio of the medians: {ratio(results):.2f} (promised: {wanted:g})\n")
