@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import msgspec
 import pytest
 
+import estafeta
 from estafeta.__main__ import app
 from estafeta.office.config import Config
 from estafeta.office.docs import PAGES, make_page
@@ -35,6 +37,23 @@ def test_every_setting_says_what_it_is_for() -> None:
         assert headers & {f"[{field.name}]", f"[[{field.name}]]"}, field.name
     for section in sections():
         assert section.about.endswith("."), section.header
+
+
+def test_every_setting_has_an_effect() -> None:
+    """It is read somewhere, at least by its name, outside the files that declare settings."""
+    office = Path(estafeta.__file__).parent / "office"
+    files = [f for f in sorted(office.rglob("*.py")) if not f.name.startswith(("config", "docs"))]
+    code = "".join(file.read_text("utf-8") for file in files)
+    code += (office / "config_rules.py").read_text("utf-8")
+    exact = ("imap", "pop3", "smtp", "queue", "relay")
+    idle = []
+    for section in sections():
+        table = section.header.strip("[]").rpartition(".")[2].rstrip("s")
+        for setting in section.settings:
+            uses = re.findall(rf"\b([a-z0-9_]+)\.{setting.key}\b", code)
+            if not uses or (table in exact and table not in uses):
+                idle.append(f"{section.header} {setting.key}")
+    assert idle == []
 
 
 def test_every_setting_can_be_shown() -> None:

@@ -77,7 +77,7 @@ def test_written_forms_become_values() -> None:
         ("[server]\n\nlanguage = 'fr'", 3, "server.language", '"en" or "es"', ""),
         ("[smtp]\nsize_max = true", 2, "smtp.size_max", "size was expected, not true", ""),
         ("[smtp]\nrecipients_max = 99", 2, "smtp.recipients_max", "at least 100", ""),
-        ("[smtp]\ntimeout = '5 fortnights'", 2, "smtp.timeout", "a duration such as", ""),
+        ("[dns]\ntimeout = '5 fortnights'", 2, "dns.timeout", "a duration such as", ""),
         ("[relay]\nport = 70000", 2, "relay.port", "<= 65535", ""),
         ("[relay]\nno_mx = 'retry'", 2, "relay.no_mx", '"defer" or "bounce"', ""),
         ("[relay]\nsource_ipv4 = 'eth0'", 2, "relay.source_ipv4", "an IP address", ""),

@@ -135,9 +135,6 @@ class Smtp(_Section, frozen=True):
     greeting_delay: Annotated[
         Duration, _about("Wait before the greeting on port 25: who talks before it gets 554.")
     ] = 0.0
-    timeout: Annotated[
-        Duration, _about("A client may be silent for so long; RFC 5321 wants 5 minutes.")
-    ] = 5 * _MINUTE
     plaintext_auth_networks: Annotated[
         list[Network],
         _about("Networks from which passwords may come without TLS (SMTP, IMAP, POP3)."),
@@ -245,7 +242,6 @@ class Queue(_Section, frozen=True):
 class Imap(_Section, frozen=True):
     """IMAP."""
 
-    connections_max: Annotated[Count, _about("Connections at once.")] = 2000
     idle_timeout: Annotated[
         Duration, _about("A client may be silent for so long; RFC 3501 wants 30 minutes.")
     ] = 30 * _MINUTE
@@ -254,7 +250,6 @@ class Imap(_Section, frozen=True):
 class Pop3(_Section, frozen=True):
     """POP3."""
 
-    connections_max: Annotated[Count, _about("Connections at once.")] = 500
     idle_timeout: Annotated[
         Duration, _about("A client may be silent for so long; RFC 1939 wants 10 minutes.")
     ] = 10 * _MINUTE
