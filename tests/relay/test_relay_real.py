@@ -53,7 +53,13 @@ class _WithTls:
 
 async def dns_at_loopback(net: RealNet, book: DnsServer, tasks: list[Any]) -> Endpoint:
     """Serves `book` on real UDP and TCP; its endpoint."""
-    sock = await net.datagrams(LOOPBACK)
+    for _ in range(20):  # a port that is free for both
+        sock = await net.datagrams(LOOPBACK)
+        try:
+            await net.listen(sock.local, book._stream)  # type: ignore[arg-type]
+            break
+        except OSError:
+            sock.close()
 
     async def udp() -> None:
         while True:
@@ -68,7 +74,6 @@ async def dns_at_loopback(net: RealNet, book: DnsServer, tasks: list[Any]) -> En
                 sock.send(wire, source)
 
     tasks.append(asyncio.ensure_future(udp()))
-    await net.listen(sock.local, book._stream)  # type: ignore[arg-type]
     return sock.local
 
 
