@@ -242,6 +242,10 @@ class _File(apsw.VFSFile):
 
 
 class _Vfs(apsw.VFS):
+    def xFullPathname(self, name: str) -> str:
+        # The unix VFS reports a symbolic link by a code that apsw takes for an error.
+        return os.path.realpath(name)
+
     def xOpen(self, name: Any, flags: list[int]) -> apsw.VFSFile:
         path = name.filename() if isinstance(name, apsw.URIFilename) else name
         domain = _domain_of(path) if path else None
