@@ -51,7 +51,7 @@ NOT_UNPACKED = frozenset({"libc6", "libc-bin"})
 # Part of the cache's name: raised when what `fetch` makes of the packages changes.
 LAYOUT = 1
 
-APT_TIMEOUT_S = 240
+APT_TIMEOUT_S = 100  # below the time that a test may take
 
 # Dovecot compiles this folder in and opens it before it reads its configuration. In our copy it is
 # relative: a link of that name lies in each instance's base folder, where its services run.
