@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import apsw
+import msgspec
 import pytest
 
+from estafeta.mail.outcome import Deferred, Reply
 from estafeta.store.ids import queue_id
 
 Run = Callable[..., Any]
@@ -161,6 +163,41 @@ def test_an_empty_queue_and_an_unknown_message(estafeta: Run) -> None:
     assert (done.code, done.err) == (1, "No se sabe nada de nobody@x.example.\n")
     done = estafeta("trace", "<id@x>", "--json")
     assert (done.code, json.loads(done.out)) == (1, [])
+
+
+def test_the_queue_says_what_waits_and_why(estafeta: Run, tmp_path: Path) -> None:
+    ok(estafeta("domain", "add", "x.example"))
+    number = 7 << 41
+    last = msgspec.json.encode(
+        Deferred(Reply(451, "4.7.1", "Come [back] later"), "greylisted", "mx.y.example")
+    )
+    with contextlib.closing(apsw.Connection(str(tmp_path / "data" / "estafeta.db"))) as store:
+        store.execute(
+            "INSERT INTO acceptance (id, at, origin, reverse_path, body, size, recipients) "
+            "VALUES (?, 0, 'smtp', '', 1, 9, 2)",
+            (number,),
+        )
+        for n, held in enumerate(("", "by hand")):
+            store.execute(
+                "INSERT INTO recipient (acceptance, n, address) VALUES (?, ?, 'b@y.example')",
+                (number, n),
+            )
+            store.execute(
+                "INSERT INTO queue (acceptance, n, destination, due, attempts, held, last) "
+                "VALUES (?, ?, 'y.example', 1700000000000, 2, ?, ?)",
+                (number, n, held, last.decode()),
+            )
+    rows = ok(estafeta("queue", "list", "--json"))
+    assert [row["state"] for row in rows] == ["waiting", "held: by hand"]
+    assert rows[0]["cause"] == "greylisted"
+    assert rows[0]["reply"] == "451 4.7.1 Come [back] later"
+    assert ok(estafeta("queue", "list", "--destination", "z.example", "--json")) == []
+    text = ok(estafeta("queue", "show", queue_id(number)))
+    assert "2023-11-14 22:13:20Z" in text
+    assert "y.example asks us to come again (451 4.7.1 Come [back] later)" in text
+    told = estafeta("trace", queue_id(number), "--lang", "es")
+    assert told.code == 0
+    assert "del propio sistema de correo" in told.out
 
 
 def test_audit_names_what_is_wrong(estafeta: Run, tmp_path: Path) -> None:

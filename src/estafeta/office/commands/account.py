@@ -61,7 +61,7 @@ def add(
     generate: Generate = False,
     config: ConfigOption = None,
 ) -> None:
-    """Make an account with its mailboxes. Asks for the password, or see the options."""
+    """Make an account with its mailboxes. The password is asked for; off a terminal it is made."""
     where = the_address(address)
     octets = the_quota(quota or "none")
     spoken = the_language(language or "")
@@ -198,7 +198,7 @@ def password(
     generate: Generate = False,
     config: ConfigOption = None,
 ) -> None:
-    """Set a new password. Asks for it, or see the options."""
+    """Set a new password. It is asked for; off a terminal it is made and printed."""
     where = the_address(address)
     plain, made = _get_password(password_stdin, generate)
 
