@@ -560,6 +560,35 @@ def test_starttls_when_offered() -> None:
     play(act, tls_client="client")
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("mx.b.example", "mx.b.example"),
+        ("[198.51.100.1]", "198.51.100.1"),
+        ("[IPv6:2001:db8::1]", "2001:db8::1"),
+    ],
+)
+def test_name_shown_in_the_handshake(name: str, shown: str) -> None:
+    async def act(scene: Scene) -> None:
+        names: list[str] = []
+        peer = Peer()
+        peer.after_tls = []
+        peer.offers.append("STARTTLS")
+
+        async def server(stream: Any) -> None:
+            try:
+                await peer(stream)
+            finally:
+                names.append(stream.other.tls.server_name)
+
+        scene.net.servers[FIRST] = server
+        assert kinds(await scene.send()) == ["Delivered"]
+        await scene.relay.close()
+        assert names == [shown]
+
+    play(act, Route((Host(name, 0, (FIRST,)),)), tls_client="client")
+
+
 def test_tls_that_fails_is_done_without_once() -> None:
     async def act(scene: Scene) -> None:
         peer = scene.peer()

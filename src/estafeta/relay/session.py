@@ -206,8 +206,10 @@ class Session:
     async def _handshake(self, config: TlsConfig | None, journey: Journey) -> None:
         if config is None:
             raise self._no_tls("no TLS is configured here")
+        # An address literal stands for the address, in SNI as in the certificate.
+        name = self.name.strip("[]").removeprefix("IPv6:")
         try:
-            info = await self.stream.start_tls(config, server_name=self.name)
+            info = await self.stream.start_tls(config, server_name=name)
         except (TlsError, OSError) as error:
             text = f"TLS handshake with {self.label} failed: {error}"
             journey.note("tls", text, {"tls": False})

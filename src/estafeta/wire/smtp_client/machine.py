@@ -22,8 +22,6 @@ expects ends the session. So the table of states is this:
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
@@ -31,7 +29,7 @@ from typing import Literal
 
 from estafeta.mail.envelope import Envelope
 from estafeta.mail.outcome import Reply
-from estafeta.wire.sasl import ClientMechanism, SaslError
+from estafeta.wire.sasl import ClientMechanism
 from estafeta.wire.smtp_client.commands import mail_command, rcpt_command
 from estafeta.wire.smtp_client.dots import DotStuffer
 from estafeta.wire.smtp_client.events import (
@@ -48,7 +46,7 @@ from estafeta.wire.smtp_client.events import (
     TlsDeclined,
     TlsProceed,
 )
-from estafeta.wire.smtp_client.limits import AUTH_ROUNDS_MAX
+from estafeta.wire.smtp_client.login import Login
 from estafeta.wire.smtp_client.offer import Offer, parse_offer
 from estafeta.wire.smtp_client.replies import MalformedReply, ReplyReader
 
@@ -74,13 +72,12 @@ class SmtpClient:
 
     __slots__ = (
         "_accepted",
-        "_auth_rounds",
         "_events",
         "_expected",
         "_hello",
         "_lmtp",
+        "_login",
         "_mail_failure",
-        "_mechanism",
         "_next_recipient",
         "_out",
         "_reader",
@@ -102,8 +99,7 @@ class SmtpClient:
         self._expected: deque[Callable[[Reply], None]] = deque((self._on_greeting,))
         self._out: list[bytes] = []
         self._todo: deque[tuple[bytes, Callable[[Reply], None]]] = deque()
-        self._mechanism: ClientMechanism | None = None
-        self._auth_rounds = 0
+        self._login: Login | None = None
         self._reset_first = False
         self._accepted: list[int] = []
         self._mail_failure: Reply | None = None
@@ -165,12 +161,8 @@ class SmtpClient:
     def authenticate(self, mechanism: ClientMechanism) -> None:
         self._need(State.READY)
         self.state = State.AUTH
-        self._mechanism = mechanism
-        self._auth_rounds = 0
-        first = mechanism.initial()
-        # RFC 4954 §4: an empty initial response is "=".
-        word = "" if first is None else " " + (base64.b64encode(first).decode() or "=")
-        self._send(f"AUTH {mechanism.name}{word}\r\n".encode(), self._on_auth)
+        self._login = Login(mechanism)
+        self._send(self._login.first_line(), self._on_auth)
 
     def begin(
         self, envelope: Envelope, *, size: int = 0, eight_bit: bool = False, smtputf8: bool = False
@@ -290,29 +282,15 @@ class SmtpClient:
             self._events.append(TlsDeclined(reply))
 
     def _on_auth(self, reply: Reply) -> None:
-        mechanism = self._mechanism
-        assert mechanism is not None
+        assert self._login is not None
         if reply.code == 334:
-            self._auth_rounds += 1
-            if self._auth_rounds > AUTH_ROUNDS_MAX:
-                raise MalformedReply("AUTH does not end")
-            try:
-                challenge = base64.b64decode(reply.text.strip(), validate=True)
-                answer = base64.b64encode(mechanism.respond(challenge))
-            except (binascii.Error, SaslError):
-                # RFC 4954 §4: "*" gives the exchange up; the reply to it is 501.
-                answer = b"*"
-            self._send(answer + b"\r\n", self._on_auth)
-            return
-        self._mechanism = None
-        self.state = State.READY
-        if reply.code // 100 == 2:
-            try:
-                mechanism.finish()
-            except SaslError as error:
-                raise MalformedReply(str(error)) from None
+            self._send(self._login.answer(reply), self._on_auth)
+        elif reply.code // 100 == 2:
+            self._login.succeeded()
+            self.state = State.READY
             self._events.append(Authenticated(reply))
         else:
+            self.state = State.READY
             self._events.append(AuthenticationFailed(reply))
 
     # The transaction.
