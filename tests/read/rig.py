@@ -11,6 +11,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
+from argon2 import PasswordHasher
 from tests.support.streams import FixedClock, InlineCpu, MemoryNet, MemoryStream, stream_pair
 
 from estafeta.mail.protocols import NoMeter
@@ -18,10 +19,11 @@ from estafeta.read.imap_session import ImapServer
 from estafeta.read.settings import ReadSettings
 from estafeta.store import accounts, mailboxes
 from estafeta.store.bodies import Bodies
-from estafeta.store.credentials import Authenticator, make_password
+from estafeta.store.credentials import Authenticator, Password
 from estafeta.store.ids import Ids
 from estafeta.store.open import open_store
 from estafeta.store.rows import Account
+from estafeta.wire.sasl import scram_keys
 from estafeta.world.disk import RealDisk
 from estafeta.world.seams import Endpoint, World
 
@@ -30,13 +32,15 @@ PASSWORD = "secreto"
 HERE = Endpoint("192.0.2.2", 143)
 _LITERAL = re.compile(rb"\{(\d+)\}\r\n\Z")
 
-_password: list[Any] = []
+_password: list[Password] = []
 
 
-def password() -> Any:
-    """Made once: argon2id is slow by intent."""
+def password() -> Password:
+    """Made once, and cheap to check: argon2id is slow by intent."""
     if not _password:
-        _password.append(make_password(PASSWORD, random.Random(1)))
+        hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+        keys = scram_keys(PASSWORD, b"0123456789abcdef")
+        _password.append(Password(hasher.hash(PASSWORD), keys))
     return _password[0]
 
 
