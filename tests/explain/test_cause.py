@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
+import estafeta
 from estafeta.explain.cause import cause_of
+from estafeta.explain.causes import causes
 from estafeta.mail.outcome import Reply
 
 
@@ -34,8 +39,10 @@ from estafeta.mail.outcome import Reply
         (450, "4.7.0", "Slow down", "rate-limited"),
         (550, "5.7.25", "No PTR record", "blocked-ip"),
         (550, "5.7.26", "Unauthenticated", "not-authenticated-mail"),
-        (530, "5.7.0", "Must issue a STARTTLS command first", "policy-content"),
+        (530, "5.7.0", "Must issue a STARTTLS command first", "policy"),
         (554, "5.4.6", "Too many hops", "loop"),
+        (554, "5.7.1", "Not allowed here", "policy"),
+        (553, "", "What address is that?", "bad-address"),
         (535, "5.7.8", "Bad login", "login-failed"),
         (554, "5.4.14", "Hop count", "other"),
         (500, "", "What?", "other"),
@@ -44,3 +51,22 @@ from estafeta.mail.outcome import Reply
 )
 def test_cause(code: int, status: str, text: str, cause: str) -> None:
     assert cause_of(Reply(code, status, text)) == cause
+
+
+def test_every_cause_it_gives_is_in_the_catalogue() -> None:
+    subjects = ["", *(f"{a}.{b}" for a in range(8) for b in range(40))]
+    words = ["", "greylisted", "relay", "attachment", "spam"]
+    for code in range(400, 600):
+        for subject in subjects:
+            status = f"{code // 100}.{subject}" if subject else ""
+            for word in words if subject in ("", "7.1") else [""]:
+                assert cause_of(Reply(code, status, word)) in causes()
+
+
+def test_every_cause_that_routes_and_relay_name_is_in_the_catalogue() -> None:
+    named: set[str] = set()
+    for room in ("resolve", "relay"):
+        for file in (Path(estafeta.__file__).parent / room).glob("*.py"):
+            named |= set(re.findall(r'(?:\)|reply), "([a-z]+-[a-z-]+)"', file.read_text()))
+    assert {"host-unreachable", "dns-trouble", "null-mx", "reply-lost", "tls-required"} <= named
+    assert named <= causes().keys()

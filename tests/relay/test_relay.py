@@ -417,11 +417,13 @@ def test_smtputf8() -> None:
         peer.offers.remove("SMTPUTF8")
         # The header needs it: nobody gets it.
         report = await scene.send("b@b.example", smtputf8=True, content=utf8)
-        assert [short(o) for o in report.outcomes] == [("Refused", 553, "5.6.9", "smtputf8-needed")]
+        assert [short(o) for o in report.outcomes] == [
+            ("Refused", 553, "5.6.9", "conversion-needed")
+        ]
         # An address needs it: the others get it.
         report = await scene.send("ñ@b.example", "b@b.example", smtputf8=True)
         assert [short(outcome) for outcome in report.outcomes] == [
-            ("Refused", 553, "5.6.7", "smtputf8-needed"),
+            ("Refused", 553, "5.6.7", "conversion-needed"),
             ("Delivered", 250, "2.0.0", ""),
         ]
         # Nothing needs it: it is left out.

@@ -21,7 +21,7 @@ _BY_STATUS = {
 _BY_SUBJECT = {
     "1.1": "unknown-user",
     "1.2": "domain-not-found",
-    "1.3": "unknown-user",
+    "1.3": "bad-address",
     "1.6": "user-moved",
     "1.8": "sender-rejected",
     "1.10": "null-mx",
@@ -38,8 +38,8 @@ _BY_SUBJECT = {
     "4.7": "expired",
     "5.3": "too-many-recipients",
     "6.3": "conversion-needed",
-    "6.7": "smtputf8-needed",
-    "6.9": "smtputf8-needed",
+    "6.7": "conversion-needed",
+    "6.9": "conversion-needed",
     "7.4": "tls-required",
     "7.8": "login-failed",
     "7.10": "tls-required",
@@ -60,6 +60,7 @@ _BY_WORD = (
     ("grey list", "greylisted"),
     ("relay", "relay-denied"),
     ("attachment", "policy-attachment"),
+    ("spam", "policy-content"),
 )
 _VAGUE = frozenset(("", "0.0", "1.0", "2.0", "3.0", "4.0", "5.0", "6.0", "7.0", "7.1"))
 _BY_CODE = {
@@ -73,7 +74,7 @@ _BY_CODE = {
     550: "unknown-user",
     551: "user-moved",
     552: "mailbox-full",
-    553: "unknown-user",
+    553: "bad-address",
     556: "null-mx",
 }
 
@@ -90,5 +91,5 @@ def cause_of(reply: Reply) -> str:
     if found:
         return found
     if subject in ("7.0", "7.1"):
-        return "policy-content"
+        return "policy"
     return _BY_CODE.get(reply.code, OTHER)

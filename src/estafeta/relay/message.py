@@ -88,11 +88,11 @@ class Message:
             status = "5.6.7" if not sender_ascii else "5.6.9"
             text = f"{label} does not take internationalised mail (SMTPUTF8)"
             self._refuse(
-                fitted, fitted.send, Refused(Reply(553, status, text), "smtputf8-needed", label)
+                fitted, fitted.send, Refused(Reply(553, status, text), "conversion-needed", label)
             )
             return
         text = f"{label} does not take internationalised addresses (SMTPUTF8)"
-        self._refuse(fitted, others, Refused(Reply(553, "5.6.7", text), "smtputf8-needed", label))
+        self._refuse(fitted, others, Refused(Reply(553, "5.6.7", text), "conversion-needed", label))
 
     async def _fit_body(self, fitted: Fitted, offer: Offer, label: str) -> None:
         if not fitted.send:

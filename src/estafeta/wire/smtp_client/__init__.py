@@ -2,7 +2,7 @@
 
 Promises: replies of any malice cost bounded memory and end in an event, never in an exception; a
 message is sent dot-stuffed with a final dot exactly once, and `dot_sent` says whether it was.
-Content goes by DATA also where CHUNKING is offered (docs/decisions/0030): stuffing is cheap, so BDAT
+Content goes by DATA also where CHUNKING is offered (docs/decisions/0030): stuffing is cheap, BDAT
 would save nothing but a round trip, and send the content before a recipient is known to be taken.
 """
 
