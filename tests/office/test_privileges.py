@@ -6,7 +6,9 @@ import os
 import pwd
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +17,7 @@ from estafeta.office.privileges import (
     PrivilegeError,
     drop,
     find_identity,
+    hand_over,
     prepare_folder,
 )
 
@@ -69,6 +72,44 @@ def test_root_is_gone_for_good() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "gone\n", done.stderr
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root")
+def test_what_root_made_is_handed_over_and_nothing_else(tmp_path: Path) -> None:
+    nobody = find_identity("nobody")
+    assert nobody is not None
+    folder = tmp_path / "data"
+    prepare_folder(folder, nobody)
+    outside = tmp_path / "outside"
+    outside.write_text("")
+    (folder / "certificates").mkdir()
+    (folder / "certificates" / "a.pem").write_text("")
+    (folder / "estafeta.db").write_text("")
+    (folder / "link").symlink_to(outside)
+    (folder / "hard").hardlink_to(outside)
+    hand_over(folder, nobody)
+    owners = {p.name: p.lstat().st_uid for p in folder.rglob("*")}
+    assert owners == {
+        "certificates": nobody.uid,
+        "a.pem": nobody.uid,
+        "estafeta.db": nobody.uid,
+        "link": 0,
+        "hard": 0,
+    }
+    assert outside.stat().st_uid == 0
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root")
+def test_a_store_that_root_made_by_command_belongs_to_the_server(
+    estafeta: Callable[..., Any], tmp_path: Path
+) -> None:
+    config = tmp_path / "estafeta.toml"
+    config.write_text(config.read_text().replace("[server]", '[server]\nuser = "nobody"'))
+    assert estafeta("domain", "add", "x.example").code == 0
+    made = list((tmp_path / "data").iterdir())
+    assert tmp_path / "data" / "estafeta.db" in made
+    assert {path.stat().st_uid for path in made} == {pwd.getpwnam("nobody").pw_uid}
+    assert os.geteuid() == 0
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may become anybody")

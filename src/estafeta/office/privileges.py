@@ -71,6 +71,34 @@ def prepare_folder(folder: Path, identity: Identity | None) -> None:
         raise PrivilegeError(f"the data folder {folder} cannot be written")
 
 
+def hand_over(folder: Path, identity: Identity | None) -> None:
+    """Gives `identity` what root has made in `folder`: the store's files, certificates.
+
+    To be called before `drop`, and by commands that root runs. Links are not followed, and folders
+    that are `identity`'s own are not entered, be they ever so large. Raises PrivilegeError.
+    """
+    if identity is None or os.geteuid() != 0 or identity.uid == 0:
+        return
+    try:
+        _hand_over(folder, identity)
+    except OSError as trouble:
+        reason = (trouble.strerror or str(trouble)).lower()
+        raise PrivilegeError(f"{folder} cannot be given to {identity.user}: {reason}") from trouble
+
+
+def _hand_over(folder: Path, identity: Identity) -> None:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            status = entry.stat(follow_symlinks=False)
+            # A hard link may lead to a file of the system's.
+            if status.st_uid != 0 or (entry.is_file(follow_symlinks=False) and status.st_nlink > 1):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                _hand_over(Path(entry.path), identity)
+            if not entry.is_symlink():
+                os.chown(entry.path, identity.uid, identity.gid, follow_symlinks=False)
+
+
 def drop(identity: Identity | None) -> bool:
     """Becomes `identity`; True when something was dropped. Raises PrivilegeError."""
     if identity is None or os.geteuid() == identity.uid:

@@ -19,7 +19,7 @@ from estafeta.office.config import Config
 from estafeta.office.config_read import read_config
 from estafeta.office.config_types import format_size, parse_size
 from estafeta.office.errors import CommandError, NoConfiguration
-from estafeta.office.privileges import drop, find_identity, prepare_folder
+from estafeta.office.privileges import find_identity, hand_over, prepare_folder
 from estafeta.store.engine import Store
 from estafeta.store.open import open_store
 from estafeta.world.real import real_world, run
@@ -64,25 +64,24 @@ def load_config(given: Path | None) -> Config:
 def in_store(given: Path | None, work: Callable[[Store, World, Config], Awaitable[T]]) -> T:
     """Runs `work` with the store of the configuration open; the server may run meanwhile."""
     config = load_config(given)
-    _become_owner(config)
+    data_dir = Path(config.server.data_dir)
+    identity = find_identity(config.server.user, config.server.group)
+    if identity is not None and os.geteuid() == 0:
+        prepare_folder(data_dir, identity)
 
     async def main() -> T:
-        world = real_world(Path(config.server.data_dir))
+        world = real_world(data_dir)
         store = await open_store(config.server.store, world)
         try:
             return await work(store, world, config)
         finally:
             await store.close()
 
-    return run(main())
-
-
-def _become_owner(config: Config) -> None:
-    """Root works as the server's user: a file of the store that root made would shut it out."""
-    identity = find_identity(config.server.user, config.server.group)
-    if os.geteuid() == 0 and identity is not None:
-        prepare_folder(Path(config.server.data_dir), identity)
-        drop(identity)
+    try:
+        return run(main())
+    finally:
+        # A file of the store that stayed root's would shut the server out.
+        hand_over(data_dir, identity)
 
 
 def the_address(text: str) -> str:
