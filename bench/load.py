@@ -53,20 +53,27 @@ class Sink:
     """smtp-sink, which takes everything and keeps nothing; counts messages."""
 
     def __init__(self, peers: Peers, folder: Path) -> None:
+        self.peers = peers
         self.host = LOOPBACK
         self.port = free_port()
-        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
         self._output = folder / "sink"
-        self._running = Running(
-            [
-                *(peers.program("smtp-sink"), "-c", "-h", "sink.example"),
-                *(("-u", "nobody") if os.geteuid() == 0 else ()),
-                *(f"{self.host}:{self.port}", str(SINK_BACKLOG)),
-            ],
-            self._output,
-            peers.environment(folder),
-        )
-        self._running.wait_listening(self.host, [self.port])
+        self._running: Running | None = None
+
+    def __enter__(self) -> Self:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        command: list[str | Path] = [self.peers.program("smtp-sink"), "-c", "-h", "sink.example"]
+        if os.geteuid() == 0:
+            command += ["-u", "nobody"]  # it refuses to stay root
+        command += [f"{self.host}:{self.port}", str(SINK_BACKLOG)]
+        environment = self.peers.environment(self._folder)
+        self._running = Running(command, self._output, environment)
+        try:
+            self._running.wait_listening(self.host, [self.port])
+        except BaseException:
+            self._running.stop()
+            raise
+        return self
 
     def count(self) -> int:
         """Messages taken since it started."""
@@ -78,13 +85,8 @@ class Sink:
     @property
     def session(self) -> int:
         """The session of its process."""
+        assert self._running is not None, "it is not running"
         return self._running.pid
-
-    def stop(self) -> None:
-        self._running.stop()
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(
         self,
@@ -92,4 +94,5 @@ class Sink:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.stop()
+        if self._running:
+            self._running.stop()

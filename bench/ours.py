@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -91,7 +92,10 @@ class EstafetaRelay:
         )
 
     def __enter__(self) -> Self:
-        self._server.start()
+        with ExitStack() as stack:
+            stack.enter_context(self._sink)
+            stack.enter_context(self._server)
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(
@@ -100,8 +104,7 @@ class EstafetaRelay:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._server.stop()
-        self._sink.stop()
+        self._stack.close()
 
     @property
     def sessions(self) -> list[int]:

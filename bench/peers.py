@@ -6,6 +6,7 @@ Settings are as shipped but for what an instance without root and without a netw
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -36,8 +37,10 @@ class PostfixDovecot:
         )
 
     def __enter__(self) -> Self:
-        self._dovecot.start()
-        self._postfix.start()
+        with ExitStack() as stack:
+            stack.enter_context(self._dovecot)
+            stack.enter_context(self._postfix)
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(
@@ -46,8 +49,7 @@ class PostfixDovecot:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._postfix.stop()
-        self._dovecot.stop()
+        self._stack.close()
 
     @property
     def sessions(self) -> list[int]:
@@ -81,7 +83,10 @@ class PostfixRelay:
         self._postfix = Postfix(folder / "p", relayhost=hop, trace=trace)
 
     def __enter__(self) -> Self:
-        self._postfix.start()
+        with ExitStack() as stack:
+            stack.enter_context(self._sink)
+            stack.enter_context(self._postfix)
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(
@@ -90,8 +95,7 @@ class PostfixRelay:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._postfix.stop()
-        self._sink.stop()
+        self._stack.close()
 
     @property
     def sessions(self) -> list[int]:
