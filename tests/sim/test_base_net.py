@@ -212,6 +212,21 @@ def test_lost_and_late_datagrams() -> None:
     scene(test, seeds=3)
 
 
+def test_unix_sockets_are_for_this_machine() -> None:
+    async def test(made: Scene) -> None:
+        await made.there.listen_unix("/run/lmtp", made.handle)
+        stream = await made.there.connect_unix("/run/lmtp")
+        assert stream.peer.host == stream.local.host == "127.0.0.1"
+        stream.write(MESSAGE)
+        assert await stream.read()
+        with pytest.raises(FileNotFoundError):
+            await made.here.connect_unix("/run/lmtp")
+        with pytest.raises(OSError, match="in use"):
+            await made.there.listen_unix("/run/lmtp", made.handle)
+
+    scene(test, seeds=2)
+
+
 def test_one_seed_is_one_run() -> None:
     def trace(seed: int) -> list[tuple[float, str, bytes]]:
         pieces: list[tuple[float, str, bytes]] = []

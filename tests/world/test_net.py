@@ -6,16 +6,19 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import struct
 import time
 from pathlib import Path
 
 import pytest
 from tests.support.nets import real_pair
 
-from estafeta.world import limits, net, tls
+from estafeta.world import limits, tls
+from estafeta.world import stream as stream_module
 from estafeta.world.net import RealNet, bind
 from estafeta.world.real import loop_factory, run
 from estafeta.world.seams import Endpoint, Stream, TlsError
+from estafeta.world.stream import RealStream
 
 
 async def write_on(stream: Stream) -> None:
@@ -41,7 +44,7 @@ def test_an_inherited_socket_is_listened_on_and_its_options_are_inherited() -> N
         client = await RealNet().connect(listener.endpoint, source="127.0.0.9")
         server = await arrived.get()
         assert server.peer.host == "127.0.0.9"
-        assert isinstance(server, net.RealStream)
+        assert isinstance(server, RealStream)
         for stream in (client, server):
             inner = stream._transport.get_extra_info("socket")
             assert inner.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
@@ -73,7 +76,7 @@ def test_ipv6() -> None:
 def test_a_close_that_the_peer_does_not_answer_is_bounded(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(net, "CLOSE_SECONDS", 0.1)
+    monkeypatch.setattr(stream_module, "CLOSE_SECONDS", 0.1)
 
     async def main() -> None:
         pair = real_pair(tmp_path)
@@ -91,7 +94,7 @@ def test_a_close_that_the_peer_does_not_answer_is_bounded(
 def test_a_handshake_that_does_not_come_is_bounded(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(net, "HANDSHAKE_SECONDS", 0.05)
+    monkeypatch.setattr(stream_module, "HANDSHAKE_SECONDS", 0.05)
 
     async def main() -> None:
         pair = real_pair(tmp_path)
@@ -103,6 +106,58 @@ def test_a_handshake_that_does_not_come_is_bounded(
         pair.holding.set()
 
     run(main())
+
+
+@pytest.mark.parametrize("factory", [asyncio.new_event_loop, loop_factory()])
+def test_a_peer_that_reset_before_it_was_accepted_is_nobody(factory) -> None:  # type: ignore[no-untyped-def]
+    """Its octets can still be read, its address perhaps not: it must not pass for another."""
+    system_socket = bind(Endpoint("127.0.0.1", 0))
+    hasty = socket.create_connection(system_socket.getsockname())
+    its_own = Endpoint(*hasty.getsockname())
+    hasty.sendall(b"MAIL FROM:<spam@example>\r\n")
+    hasty.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    hasty.close()
+
+    async def main() -> None:
+        peers: asyncio.Queue[Endpoint] = asyncio.Queue()
+
+        async def handler(stream: Stream) -> None:
+            await peers.put(stream.peer)
+
+        listener = await RealNet().listen(Endpoint("", 0), handler, inherited=system_socket)
+        polite = await RealNet().connect(listener.endpoint)
+        seen = [await peers.get()]
+        while seen[-1] != polite.local:
+            seen.append(await peers.get())
+        assert set(seen[:-1]) <= {its_own}, "asyncio knows it from accept, uvloop does not"
+        await listener.close()
+
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main())
+
+
+@pytest.mark.parametrize("factory", [asyncio.new_event_loop, loop_factory()])
+def test_a_unix_socket(factory, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    path = str(tmp_path / "lmtp")
+
+    async def main() -> None:
+        async def handler(stream: Stream) -> None:
+            assert stream.local.host == "127.0.0.1"
+            stream.write(f"220 {stream.peer.host}\r\n".encode())
+            await stream.close()
+
+        listener = await RealNet().listen_unix(path, handler)
+        reader, writer = await asyncio.open_unix_connection(path)
+        assert await reader.read() == b"220 127.0.0.1\r\n"
+        writer.close()
+        with pytest.raises(OSError, match="in use"):
+            await RealNet().listen_unix(path, handler)
+        await listener.close()
+        again = await RealNet().listen_unix(path, handler)  # what was left over is replaced
+        await again.close()
+
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main())
 
 
 @pytest.mark.parametrize("factory", [asyncio.new_event_loop, loop_factory()])
@@ -138,7 +193,7 @@ def test_an_end_without_close_notify_is_a_cut(factory, tmp_path: Path) -> None: 
             client, server = await pair.secured()
             client.write(b"Subject: half of it\r\n")
             await client.drain()
-            assert isinstance(client, net.RealStream)
+            assert isinstance(client, RealStream)
             assert client._engine is not None
             if notify:
                 client._engine.close_notify()
@@ -204,7 +259,7 @@ def test_plaintext_waits_unencrypted_while_the_peer_does_not_read(tmp_path: Path
     async def main() -> None:
         pair = real_pair(tmp_path)
         client, server = await pair.secured()
-        assert isinstance(server, net.RealStream)
+        assert isinstance(server, RealStream)
         for _ in range(64):
             server.write(bytes(1 << 20))
         held = server._transport.get_write_buffer_size()

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import errno
 import ipaddress
 import random
 from collections import deque
 from collections.abc import Iterator, Sequence
 
 from estafeta.world.limits import DATAGRAMS_WAITING_MAX
-from estafeta.world.seams import Endpoint, Handler, Listener, Stream
+from estafeta.world.seams import Endpoint, Handler, Stream
+from estafeta.world.stream import THIS_MACHINE
 
 from .faults import Fault
 from .stream import LATENCY_SECONDS, SimStream, Tap, joined
@@ -121,9 +121,31 @@ class SimNet:
         listener = self._listeners[at] = SimListener(self, at, handler)
         return listener
 
-    async def listen_unix(self, path: str, handler: Handler) -> Listener:
-        """The simulated machines have no such sockets."""
-        raise OSError(errno.EOPNOTSUPP, "no Unix sockets in the simulated world")
+    async def listen_unix(self, path: str, handler: Handler) -> SimListener:
+        self._must_be_up()
+        at = Endpoint(path, 0)  # no address has a slash, so no connection from outside meets it
+        if at in self._listeners:
+            raise OSError(98, f"address already in use: {path}")
+        listener = self._listeners[at] = SimListener(self, at, handler)
+        return listener
+
+    async def connect_unix(self, path: str) -> Stream:
+        """As a program of this machine. Raises FileNotFoundError where nobody listens."""
+        await asyncio.sleep(0)
+        listener = self._listeners.get(Endpoint(path, 0))
+        if listener is None:
+            raise FileNotFoundError(2, f"no such file or directory: {path}")
+        client, server = joined(
+            asyncio.get_running_loop(),
+            self.internet.dice,
+            (THIS_MACHINE, THIS_MACHINE),
+            [],
+            lambda *piece: self.internet.tap(*piece),
+        )
+        self._remember(client, server)
+        self._remember(server, client)
+        listener.take(server)
+        return client
 
     async def datagrams(self, at: Endpoint) -> SimDatagrams:
         self._must_be_up()

@@ -1,389 +1,22 @@
-"""Net: TCP and UDP on the running event loop (uvloop or asyncio), TLS inside the stream.
+"""Net: TCP and UDP of this machine, on the running event loop (uvloop or asyncio).
 
-Promises: one read buffer shared by all streams of the process; nothing is read from a peer past
-256 KiB that nobody takes; `read` returns without a task switch when bytes are there; plaintext is
-encrypted only while the transport takes it, so that a peer that does not read costs what it was
-written, once. An end of TLS without close_notify is a cut (RFC 8446 §6.1), never an end.
+Promises: addresses only, names are the resolver's; TCP_NODELAY and keepalive on every connection;
+a session that fails never takes its listener with it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import ipaddress
 import os
 import socket
 import stat
-import struct
-from collections import deque
-from typing import Any, cast
 
 from .datagrams import RealDatagrams
-from .limits import (
-    BUFFERED_OCTETS_MAX,
-    BUFFERED_OCTETS_RESUME,
-    CLOSE_SECONDS,
-    HANDSHAKE_SECONDS,
-    KEEPALIVE_IDLE_SECONDS,
-    LISTEN_BACKLOG,
-    READ_OCTETS_MAX,
-    TLS_PIECE_OCTETS,
-    TLS_REPLY_OCTETS_MAX,
-    UNSENT_OCTETS_HIGH,
-    UNSENT_OCTETS_LOW,
-)
-from .seams import Endpoint, Handler, TlsConfig, TlsError, TlsInfo
-from .tls import TlsEngine
-
-THIS_MACHINE = Endpoint("127.0.0.1", 0)  # who comes by a Unix socket
-
-_READ = memoryview(bytearray(READ_OCTETS_MAX))
-"""Filled and emptied within one callback of the loop, so all streams of a process share it."""
-
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-
-
-class RealStream(asyncio.BufferedProtocol):
-    """Implements `seams.Stream`. One reader and one writer task at a time."""
-
-    __slots__ = (
-        "_accepted",
-        "_chunks",
-        "_drainers",
-        "_ended",
-        "_engine",
-        "_error",
-        "_gone",
-        "_handshake",
-        "_info",
-        "_local",
-        "_loop",
-        "_lost",
-        "_paused_reading",
-        "_paused_writing",
-        "_peer",
-        "_reader",
-        "_size",
-        "_transport",
-        "_unencrypted",
-    )
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, accepted: _Accepted | None = None) -> None:
-        self._loop = loop
-        self._accepted = accepted
-        self._transport: asyncio.Transport = cast(asyncio.Transport, None)
-        self._peer: Endpoint | None = None
-        self._local: Endpoint | None = None
-        self._chunks: deque[bytes] = deque()
-        self._size = 0
-        self._reader: asyncio.Future[None] | None = None
-        self._drainers: list[asyncio.Future[None]] = []
-        self._paused_reading = False
-        self._paused_writing = False
-        self._ended = False
-        self._gone: asyncio.Future[None] | None = None
-        self._lost = False
-        self._error: ConnectionError | None = None
-        self._engine: TlsEngine | None = None
-        self._handshake: asyncio.Future[None] | None = None
-        self._info: TlsInfo | None = None
-        self._unencrypted: deque[memoryview] = deque()
-
-    # --- what the loop calls -------------------------------------------------------------------
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(UNSENT_OCTETS_HIGH, UNSENT_OCTETS_LOW)
-        if self._accepted is not None:
-            self._accepted.start(self)
-
-    def get_buffer(self, _: int) -> Any:
-        return _READ
-
-    def buffer_updated(self, count: int) -> None:
-        if self._gone is not None:
-            return  # an orderly end waits for the peer's; what still comes is for nobody
-        if self._engine is None:
-            self._chunks.append(bytes(_READ[:count]))
-            self._size += count
-        elif not self._take_ciphertext(_READ[:count]):
-            return
-        if self._size > BUFFERED_OCTETS_MAX and not self._paused_reading:
-            self._paused_reading = True
-            self._transport.pause_reading()
-        reader = self._reader
-        if reader is not None:
-            self._reader = None
-            if not reader.done():
-                reader.set_result(None)
-
-    def eof_received(self) -> bool:
-        if self._gone is not None:
-            return False  # both sides are at the end: the transport goes
-        if self._engine is not None and not self._engine.ended:
-            self._fail(ConnectionResetError("the peer ended TLS without close_notify"))
-        else:
-            self._ended = True
-            self._wake()
-        return True  # what we have to say may still be said
-
-    def pause_writing(self) -> None:
-        self._paused_writing = True
-
-    def resume_writing(self) -> None:
-        self._paused_writing = False
-        if self._engine is not None:
-            self._encrypt()
-        if not self._paused_writing:
-            self._wake_drainers()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._lost = True
-        if self._error is None:
-            self._error = _as_connection_error(exc)
-        self._unencrypted.clear()
-        if self._gone is not None and not self._gone.done():
-            self._gone.set_result(None)
-        self._wake()
-        self._wake_drainers()
-
-    # --- reading -------------------------------------------------------------------------------
-
-    @property
-    def peer(self) -> Endpoint:
-        if self._peer is None:
-            self._peer = _endpoint(self._transport.get_extra_info("peername"))
-        return self._peer
-
-    @property
-    def local(self) -> Endpoint:
-        if self._local is None:
-            self._local = _endpoint(self._transport.get_extra_info("sockname"))
-        return self._local
-
-    @property
-    def tls(self) -> TlsInfo | None:
-        return self._info
-
-    def buffered(self) -> int:
-        return self._size
-
-    async def read(self) -> bytes:
-        while True:
-            if self._chunks:
-                data = self._chunks.popleft()
-                self._size -= len(data)
-                if self._paused_reading and self._size <= BUFFERED_OCTETS_RESUME:
-                    self._resume_reading()
-                return data
-            if self._ended and self._gone is None:
-                return b""
-            if self._error is not None:
-                raise self._error
-            assert self._reader is None, "two tasks read one stream"
-            self._reader = reader = self._loop.create_future()
-            try:
-                await reader
-            finally:
-                self._reader = None
-
-    def _resume_reading(self) -> None:
-        self._paused_reading = False
-        self._transport.resume_reading()
-
-    def _take_ciphertext(self, data: memoryview) -> bool:
-        """False where the connection failed on it, or nothing for a reader came of it."""
-        engine = self._engine
-        assert engine is not None
-        try:
-            plain = engine.feed(data)
-        except (TlsError, ConnectionError) as error:
-            self._send_owed()  # the alert that says why
-            self._fail_handshake(error)
-            return False
-        if engine.owed and not self._send_owed():
-            return False
-        if plain:
-            data_in = plain[0] if len(plain) == 1 else b"".join(plain)
-            self._chunks.append(data_in)
-            self._size += len(data_in)
-        if engine.ended:
-            self._ended = True
-        if self._handshake is not None and engine.established:
-            handshake, self._handshake = self._handshake, None
-            if not handshake.done():
-                handshake.set_result(None)
-        return bool(plain) or engine.ended
-
-    # --- writing -------------------------------------------------------------------------------
-
-    def write(self, data: bytes) -> None:
-        if self._error is not None or not data:
-            return
-        if self._engine is None:
-            self._transport.write(data)
-        elif len(data) <= TLS_PIECE_OCTETS and not self._paused_writing and not self._unencrypted:
-            self._engine.encrypt(data)
-            self._transport.write(self._engine.output())
-        else:
-            view = memoryview(data)
-            self._unencrypted.extend(
-                view[start : start + TLS_PIECE_OCTETS]
-                for start in range(0, len(view), TLS_PIECE_OCTETS)
-            )
-            self._encrypt()
-
-    def _encrypt(self) -> None:
-        """Plaintext to ciphertext, while the transport takes it."""
-        engine, waiting, transport = self._engine, self._unencrypted, self._transport
-        assert engine is not None
-        if engine.owed:
-            transport.write(engine.output())
-        while waiting and not self._paused_writing:
-            engine.encrypt(waiting.popleft())
-            transport.write(engine.output())
-
-    def _send_owed(self) -> bool:
-        """What TLS itself has to say; False (and cut) where a peer makes us owe without end."""
-        engine = self._engine
-        assert engine is not None
-        if self._lost:
-            return False
-        if not self._paused_writing:
-            self._transport.write(engine.output())
-        elif engine.owed > TLS_REPLY_OCTETS_MAX:
-            self._fail(ConnectionAbortedError("the peer asks of TLS more than it reads"))
-            self.abort()
-            return False
-        return True
-
-    async def drain(self) -> None:
-        while (self._paused_writing or self._unencrypted) and self._error is None:
-            await self._drained()
-        if self._error is not None:
-            raise self._error
-
-    # --- TLS -----------------------------------------------------------------------------------
-
-    async def start_tls(self, config: TlsConfig, *, server_name: str = "") -> TlsInfo:
-        assert self._engine is None, "TLS has begun already"
-        if self._error is not None:
-            raise self._error
-        engine = TlsEngine(config, server_name)
-        self._engine = engine
-        done = self._handshake = self._loop.create_future()
-        early, self._chunks = self._chunks, deque()
-        self._size = 0
-        if self._paused_reading:
-            self._resume_reading()
-        try:
-            # What is buffered is the peer's first flight (a handshake that needs no word before
-            # it); were it anything else, it fails as TLS and is never taken for plaintext.
-            if not early:
-                engine.handshake()
-                self._send_owed()
-            for piece in early:
-                if not self._take_ciphertext(memoryview(piece)) and done.done():
-                    break
-            if self._ended and not engine.established:
-                raise ConnectionResetError("the peer ended before the handshake")
-            async with asyncio.timeout(HANDSHAKE_SECONDS):
-                await done
-        except TimeoutError:
-            self.abort()
-            raise TlsError(f"no handshake within {HANDSHAKE_SECONDS:.0f} s") from None
-        except TlsError:
-            self._transport.close()
-            raise
-        except BaseException:
-            self.abort()
-            raise
-        finally:
-            self._handshake = None
-        self._info = engine.info
-        return self._info
-
-    # --- ends ----------------------------------------------------------------------------------
-
-    async def close(self) -> None:
-        if self._lost:
-            return
-        try:
-            async with asyncio.timeout(CLOSE_SECONDS):
-                while self._unencrypted and self._error is None:
-                    await self._drained()
-                if self._error is None:
-                    await self._end()
-        except TimeoutError:
-            return
-        finally:
-            self.abort()
-
-    async def _drained(self) -> None:
-        drainer = self._loop.create_future()
-        self._drainers.append(drainer)
-        await drainer
-
-    async def _end(self) -> None:
-        """close_notify, FIN, then wait for the peer's FIN: closing over unread octets would reset
-        the connection and may take our last words with it."""
-        transport, gone = self._transport, self._loop.create_future()
-        if self._engine is not None:
-            self._engine.close_notify()
-            transport.write(self._engine.output())
-        self._gone = gone
-        self._chunks.clear()
-        self._size = 0
-        self._fail(ConnectionAbortedError("closed here"))
-        if self._paused_reading:
-            self._resume_reading()
-        if self._ended:
-            transport.close()
-        elif not transport.is_closing():
-            transport.write_eof()
-        await gone
-
-    def abort(self) -> None:
-        if self._lost:
-            return
-        if self._error is None:
-            self._error = ConnectionAbortedError("aborted here")
-        system_socket = self._transport.get_extra_info("socket")
-        if system_socket is not None and not self._transport.is_closing():
-            with contextlib.suppress(OSError):
-                system_socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-        self._transport.abort()
-
-    def _fail(self, error: ConnectionError) -> None:
-        if self._error is None:
-            self._error = error
-        self._wake()
-        self._wake_drainers()
-
-    def _fail_handshake(self, error: TlsError | ConnectionError) -> None:
-        handshake, self._handshake = self._handshake, None
-        self._fail(ConnectionError(str(error)))
-        if handshake is not None and not handshake.done():
-            handshake.set_exception(error)
-        elif isinstance(error, ConnectionError):
-            self._transport.close()
-
-    def _wake(self) -> None:
-        reader, self._reader = self._reader, None
-        if reader is not None and not reader.done():
-            reader.set_result(None)
-        handshake, self._handshake = self._handshake, None
-        if handshake is not None and not handshake.done():
-            handshake.set_exception(
-                self._error or ConnectionResetError("the peer ended during the handshake")
-            )
-
-    def _wake_drainers(self) -> None:
-        drainers, self._drainers = self._drainers, []
-        for drainer in drainers:
-            if not drainer.done():
-                drainer.set_result(None)
+from .limits import KEEPALIVE_IDLE_SECONDS, LISTEN_BACKLOG
+from .seams import Endpoint, Handler
+from .stream import THIS_MACHINE, RealStream
 
 
 class _Accepted:
@@ -406,7 +39,7 @@ class _Accepted:
             return  # the peer's end, which the handler had no use for
         except Exception as error:
             self._loop.call_exception_handler(
-                {"message": f"session with {stream._peer} ended by a fault", "exception": error}
+                {"message": f"session with {stream.peer} ended by a fault", "exception": error}
             )
         finally:
             stream.abort()
@@ -415,9 +48,9 @@ class _Accepted:
 class RealListener:
     """Implements `seams.Listener`."""
 
-    def __init__(self, server: asyncio.AbstractServer, endpoint: Endpoint) -> None:
+    def __init__(self, server: asyncio.AbstractServer, at: Endpoint) -> None:
         self._server = server
-        self._endpoint = endpoint
+        self._endpoint = at
 
     @property
     def endpoint(self) -> Endpoint:
@@ -457,7 +90,9 @@ class RealNet:
             if source:
                 system_socket.bind((source, 0))
             await loop.sock_connect(system_socket, (to.host, to.port))
-            _, stream = await loop.create_connection(lambda: RealStream(loop), sock=system_socket)
+            _, stream = await loop.create_connection(
+                lambda: RealStream(loop, peer=to), sock=system_socket
+            )
         except BaseException:
             system_socket.close()
             raise
@@ -472,19 +107,23 @@ class RealNet:
         system_socket = inherited or bind(at)
         try:
             server = await loop.create_server(
-                lambda: RealStream(loop, accepted), sock=system_socket, backlog=LISTEN_BACKLOG
+                lambda: RealStream(loop, start=accepted.start),
+                sock=system_socket,
+                backlog=LISTEN_BACKLOG,
             )
         except BaseException:
             system_socket.close()
             raise
-        return RealListener(server, _endpoint(server.sockets[0].getsockname()))
+        return RealListener(server, _bound(server.sockets[0].getsockname()))
 
     async def listen_unix(self, path: str, handler: Handler) -> RealListener:
         loop = asyncio.get_running_loop()
         accepted = _Accepted(loop, handler)
         _remove_left_over(path)
         server = await loop.create_unix_server(
-            lambda: RealStream(loop, accepted), path, backlog=LISTEN_BACKLOG
+            lambda: RealStream(loop, start=accepted.start, peer=THIS_MACHINE),
+            path,
+            backlog=LISTEN_BACKLOG,
         )
         return RealListener(server, THIS_MACHINE)
 
@@ -524,12 +163,5 @@ def _remove_left_over(path: str) -> None:
             raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE), path)
 
 
-def _endpoint(address: tuple[Any, ...] | str | bytes | None) -> Endpoint:
-    """address: as the system gives it; text or nothing for a Unix socket."""
-    return Endpoint(address[0], address[1]) if isinstance(address, tuple) else THIS_MACHINE
-
-
-def _as_connection_error(exc: Exception | None) -> ConnectionError:
-    if isinstance(exc, ConnectionError):
-        return exc
-    return ConnectionResetError(str(exc) if exc else "the connection is closed")
+def _bound(address: tuple[str, int]) -> Endpoint:
+    return Endpoint(address[0], address[1])
