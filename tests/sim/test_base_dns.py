@@ -10,7 +10,7 @@ import dns.message
 import dns.rcode
 import pytest
 
-from estafeta.sim.dns import DnsFault, DnsServer, Wrong, serve
+from estafeta.sim.dns import DnsFault, DnsServer, Wrong
 from estafeta.sim.loop import run
 from estafeta.sim.net import Internet, SimNet
 from estafeta.world.net import RealNet
@@ -139,6 +139,12 @@ def test_answers_that_are_none() -> None:
         assert server.answer(hostile) is None
 
 
+def test_records_of_an_origin_by_type() -> None:
+    server = DnsServer({"a.example": {"MX": ["10 mx", "20 b.example."], "A": ["192.0.2.7"]}})
+    assert records(ask(server, "a.example", "MX")) == ["10 mx.a.example.", "20 b.example."]
+    assert records(ask(server, "a.example", "A")) == ["192.0.2.7"]
+
+
 def test_a_zone_that_cannot_be_read() -> None:
     with pytest.raises(ValueError, match=r"zone a\.example"):
         DnsServer({"a.example": "@ MX ten mx"})
@@ -146,7 +152,7 @@ def test_a_zone_that_cannot_be_read() -> None:
 
 async def over(here: Net, there: Net, here_host: str, host: str) -> None:
     server = DnsServer(ZONES)
-    serving = await serve(there, Endpoint(host, 0), server)
+    serving = await server.serve(there, Endpoint(host, 0))
     query = dns.message.make_query("sudominio.example", "MX")
     sockets = await here.datagrams(Endpoint(here_host, 0))
     sockets.send(query.to_wire(), serving.endpoint)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -33,6 +33,11 @@ UDP_OCTETS = 512
 LOG_ENTRIES_MAX = 10_000
 CNAME_CHAIN_MAX = 16
 TCP_IDLE_SECONDS = 10.0
+
+Records = str | Mapping[str, Sequence[str]]
+"""Of one zone: master file text, or for its origin alone type -> values ("MX": ["10 mx"])."""
+
+Zones = dict[str, Records]
 
 Wrong = Literal[
     "SERVFAIL",
@@ -82,11 +87,10 @@ class DnsFault:
 class DnsServer:
     """Authoritative for its zones; NXDOMAIN for whatever lies outside them.
 
-    zones: origin -> records in master file form (RFC 1035 §5.1), relative to the origin; SOA and
-    NS are added where missing. `set_zone` replaces one at any time.
+    XX
     """
 
-    def __init__(self, zones: Mapping[str, str]) -> None:
+    def __init__(self, zones: Mapping[str, Records]) -> None:
         self.faults: list[DnsFault] = []
         self.log: deque[Asked] = deque(maxlen=LOG_ENTRIES_MAX)
         self.on_asked: Callable[[Asked], None] | None = None
@@ -94,9 +98,13 @@ class DnsServer:
         for origin, records in zones.items():
             self.set_zone(origin, records)
 
-    def set_zone(self, origin: str, records: str) -> None:
+    def set_zone(self, origin: str, records: Records) -> None:
         """Raises ValueError where the records cannot be read."""
         name = dns.name.from_text(origin)
+        if not isinstance(records, str):
+            records = "\n".join(
+                f"@ {kind} {value}" for kind, values in records.items() for value in values
+            )
         text = f"$TTL 300\n{records}\n"
         upper = text.upper()
         if " SOA " not in upper:
@@ -118,6 +126,10 @@ class DnsServer:
 
     def heal(self) -> None:
         self.faults.clear()
+
+    async def serve(self, net: Net, at: Endpoint) -> Serving:
+        """Puts it on UDP and TCP of one port (0: a free one). Raises OSError."""
+        return await serve(net, at, self)
 
     def answer(
         self, query: bytes, *, peer: Endpoint | None = None, transport: str = "udp", at: float = 0.0
