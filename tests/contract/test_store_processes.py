@@ -1,0 +1,124 @@
+"""Two processes on one store: both write, nobody starves, each notices what the other has done."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.support.stores import Stand
+
+from estafeta.store.counters import take
+from estafeta.store.engine import Tx
+
+OTHER = """
+import asyncio, sys, time
+from pathlib import Path
+from estafeta.store.counters import take
+from estafeta.store.sqlite import open_sqlite
+from estafeta.world.clock import SystemClock
+
+async def main():
+    store = open_sqlite(Path(sys.argv[1]), clock=SystemClock())
+    end = time.monotonic() + float(sys.argv[2])
+    count = 0
+    print("ready", flush=True)
+    while time.monotonic() < end:
+        await store.run(lambda tx: take(tx, "shared"))
+        count += 1
+    await store.close()
+    print(count, flush=True)
+
+asyncio.run(main())
+"""
+
+
+def start(path: Path, seconds: float) -> subprocess.Popen[str]:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    process = subprocess.Popen(
+        [sys.executable, "-c", OTHER, str(path), str(seconds)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def test_two_processes_share_the_writing(tmp_path: Path) -> None:
+    """Neither loses a unit, and neither starves although both write without pause."""
+
+    async def whole() -> None:
+        stand = Stand(tmp_path, "sqlite")
+        process = await asyncio.to_thread(start, stand.path, 1.5)
+        count = 0
+        longest = 0.0
+        end = time.monotonic() + 1.2
+        while time.monotonic() < end:
+            began = time.monotonic()
+            await stand.run(lambda tx: take(tx, "shared"))
+            longest = max(longest, time.monotonic() - began)
+            count += 1
+        out, _ = await asyncio.to_thread(process.communicate)
+        theirs = int(out)
+        assert await stand.run(lambda tx: take(tx, "shared")) == count + theirs + 1
+        assert stand.store.statistics.waited > 0
+        assert min(count, theirs) * 12 > max(count, theirs), (count, theirs)
+        assert longest < 1.0
+        await stand.store.close()
+
+    asyncio.run(whole())
+
+
+def test_commits_of_others_are_noticed(tmp_path: Path) -> None:
+    async def whole() -> None:
+        stand = Stand(tmp_path, "sqlite")
+        other = stand.open()
+        listening = stand.store.listen(("account", 1))
+        waiting = asyncio.ensure_future(listening.wait())
+        # Own commits that hint at something else do not wake it …
+        for _ in range(5):
+            await stand.run(lambda tx: take(tx, "n"))
+            await asyncio.sleep(0.01)
+        assert not waiting.done()
+        # … any commit of another does: it cannot be known what it was about.
+        await other.run(lambda tx: take(tx, "n"))
+        await asyncio.wait_for(waiting, 5)
+        listening.close()
+        await asyncio.sleep(0.05)
+        assert stand.store._tick is None  # nobody listens: nobody looks
+        await other.close()
+        await stand.store.close()
+
+    asyncio.run(whole())
+
+
+def test_a_long_transaction_elsewhere_blocks_nobodys_loop(tmp_path: Path) -> None:
+    async def whole() -> None:
+        stand = Stand(tmp_path, "sqlite")
+        other = stand.open()
+        holder = other._writer.connection
+        holder.execute("BEGIN IMMEDIATE")
+        given = asyncio.ensure_future(stand.run(lambda tx: take(tx, "n")))
+        turns = 0
+        end = time.monotonic() + 0.1
+        while time.monotonic() < end:
+            await asyncio.sleep(0.001)
+            turns += 1
+
+            def nothing(tx: Tx) -> int:
+                return int(tx.value("SELECT count(*) FROM counter WHERE name = 'n'"))
+
+            assert await stand.read(nothing) == 0  # reading goes on
+        assert turns > 10
+        assert not given.done()
+        holder.execute("ROLLBACK")
+        assert await asyncio.wait_for(given, 5) == 1
+        await other.close()
+        await stand.store.close()
+
+    asyncio.run(whole())
