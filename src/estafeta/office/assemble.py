@@ -56,6 +56,7 @@ TLS_MODES: dict[str, TlsMode] = {
     "opportunistic": "may",
     "required": "require",
     "verified": "verify",
+    "implicit": "implicit",
 }
 
 
@@ -306,5 +307,5 @@ def _queue_settings(config: Config) -> QueueSettings:
             retries_max=queue.retries_max,
         ),
         per_destination=queue.per_destination_concurrency,
-        total=queue.workers,
+        total=queue.concurrency,
     )

@@ -177,8 +177,11 @@ class Route(_Section, frozen=True):
     port: Annotated[Port, _about("Port; 0: the relay's port.")] = 0
     protocol: Annotated[Literal["smtp", "lmtp"], _about("What is spoken there.")] = "smtp"
     tls: Annotated[
-        Literal["none", "opportunistic", "required", "verified", ""],
-        _about("As `tls` of the relay. Empty: what is said there."),
+        Literal["none", "opportunistic", "required", "verified", "implicit", ""],
+        _about(
+            "As `tls` of the relay; `implicit`: TLS from the first byte (port 465). Empty: what is "
+            "said there."
+        ),
     ] = ""
     username: Annotated[str, _about("Name to log in with. Empty: no login.")] = ""
     password: Annotated[str, _about("Password to log in with.", secret=True)] = ""
@@ -224,10 +227,13 @@ class Queue(_Section, frozen=True):
     retry: Annotated[
         list[Duration], _about("Waits before the second attempt, the third, and so on.")
     ] = msgspec.field(
-        default_factory=lambda: [5 * _MINUTE, 10 * _MINUTE, 20 * _MINUTE, 40 * _MINUTE, _HOUR]
+        default_factory=lambda: [
+            *(5 * _MINUTE, 10 * _MINUTE, 20 * _MINUTE, 40 * _MINUTE),
+            *(_HOUR, 2 * _HOUR, 4 * _HOUR),
+        ]
     )
     repeat: Annotated[Duration, _about("Wait between attempts after the list is used up.")] = (
-        2 * _HOUR
+        6 * _HOUR
     )
     give_up_after: Annotated[
         Duration, _about("A message older than this is returned to its sender.")
@@ -235,8 +241,8 @@ class Queue(_Section, frozen=True):
     retries_max: Annotated[
         int, _about("Returned after so many retries even when younger. 0: only age counts.")
     ] = 0
-    workers: Annotated[Count, _about("Deliveries at once, all destinations together.")] = 50
-    per_destination_concurrency: Annotated[Count, _about("Deliveries at once to one domain.")] = 10
+    concurrency: Annotated[Count, _about("Deliveries at once, all destinations together.")] = 200
+    per_destination_concurrency: Annotated[Count, _about("Deliveries at once to one domain.")] = 20
 
 
 class Imap(_Section, frozen=True):

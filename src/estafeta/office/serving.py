@@ -11,9 +11,10 @@ from estafeta.office.config import Config
 from estafeta.office.config_read import read_config
 from estafeta.office.http import HttpServer, make_app
 from estafeta.office.metrics import PrometheusMeter
-from estafeta.office.privileges import Identity, drop, find_identity, prepare_folder
+from estafeta.office.privileges import Identity, drop, find_identity, hand_over, prepare_folder
 from estafeta.office.service import Component, Service
 from estafeta.office.upkeep import Upkeep
+from estafeta.office.watch import watch
 from estafeta.resolve import parse_resolv_conf
 from estafeta.store.open import open_store
 from estafeta.world.certificates import Authority
@@ -44,6 +45,7 @@ async def _serve(
     outside = outside_of(config, world)
     meter = PrometheusMeter()
     store = await open_store(config.server.store, world)
+    watch(meter, store, world.clock)
     installation = Installation(config, world, store, outside, meter)
 
     def reload() -> None:
@@ -61,7 +63,7 @@ async def _serve(
         components.append(HttpServer(app, pages))
     service = Service(
         components,
-        after_start=lambda: _dropped(identity),
+        after_start=lambda: _drop_root(Path(config.server.data_dir), identity),
         reload=reload,
         ready_fd=ready_fd,
         stop_seconds=config.server.stop_seconds,
@@ -69,9 +71,13 @@ async def _serve(
     await service.run()
 
 
-def _dropped(identity: Identity | None) -> None:
+def _drop_root(data_dir: Path, identity: Identity | None) -> None:
+    """What root has made until now is handed over first."""
+    if identity is None:
+        return
+    hand_over(data_dir, identity)
     if drop(identity):
-        log.info("privileges dropped", user=identity.user if identity else "")
+        log.info("privileges dropped", user=identity.user)
 
 
 def outside_of(config: Config, world: World) -> Outside:
