@@ -131,6 +131,10 @@ class Pop3Machine:
     def next(self) -> Event | None:
         """The next event; None while more octets are needed."""
         while not self._ended:
+            if self._errors >= ERRORS_MAX:
+                self._ended = True
+                self._buffer.clear()
+                return Ended("too many errors")
             try:
                 auth = self.state is State.AUTHORIZATION
                 line = self._buffer.take_line(AUTH_LINE_OCTETS_MAX if auth else LINE_OCTETS_MAX)
@@ -140,14 +144,12 @@ class Pop3Machine:
                     return self._response(line)
                 return _request(line, self.state)
             except LineTooLong:
-                self._sasl = False
                 self._refuse("the line is too long")
+                if self._sasl:
+                    self._sasl = False
+                    return SaslResponse(None)
             except _Bad as bad:
                 self._refuse(str(bad))
-            if self._errors >= ERRORS_MAX:
-                self._ended = True
-                self._buffer.clear()
-                return Ended("too many errors")
         if self._eof and not self._ended:
             self._ended = True
             return Ended("")
@@ -160,7 +162,7 @@ class Pop3Machine:
     def _response(self, line: bytes) -> SaslResponse:
         self._sasl = False
         if line == b"*":
-            self.err("cancelled, as you wish")
+            self._refuse("cancelled, as you wish")
             return SaslResponse(None)
         try:
             return SaslResponse(sasl_octets(line))

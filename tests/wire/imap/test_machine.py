@@ -142,6 +142,36 @@ def test_sasl() -> None:
         assert b"a BAD " in m.take_output()
 
 
+def test_a_long_line_is_refused_as_what_it_is() -> None:
+    """Within an exchange, in IDLE, behind a message: the driver is told what it waits for."""
+    m = machine(State.NOT_AUTHENTICATED)
+    m.receive(b"a AUTHENTICATE PLAIN\r\n")
+    events(m)
+    m.challenge(b"")
+    m.receive(b"x" * 100_000 + b"\r\n")
+    assert events(m) == [SaslResponse(None)]
+    assert b"a BAD [TOOBIG]" in m.take_output()
+    m = machine()
+    m.begin_idle()
+    m.receive(b"x" * 100_000 + b"\r\n")
+    assert [type(e) for e in events(m)] == [IdleBroken]
+    m.receive(b"b APPEND INBOX {1+}\r\nx" + b"y" * 100_000 + b"\r\nc NOOP\r\n")
+    found = told(events(m))
+    assert found[2] == AppendEnd(b"b", True)
+    assert isinstance(found[3], a.Noop)
+
+
+def test_an_exchange_cannot_be_begun_for_ever() -> None:
+    m = machine(State.NOT_AUTHENTICATED)
+    for _ in range(limits.ERRORS_MAX_BEFORE_LOGIN):
+        m.receive(b"a AUTHENTICATE PLAIN\r\n")
+        assert isinstance(m.next(), a.Authenticate)
+        m.challenge(b"")
+        m.receive(b"*\r\n")
+        assert m.next() == SaslResponse(None)
+    assert m.next() == Ended("too many errors")
+
+
 def test_idle() -> None:
     m = machine()
     m.receive(b"a IDLE\r\n")

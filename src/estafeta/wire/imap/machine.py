@@ -171,6 +171,8 @@ class ImapMachine(Responses):
     # Commands ---------------------------------------------------------------------------------
 
     def _line(self) -> Event | None:
+        if self._errors >= self._errors_max():
+            return self._give_up("too many errors")
         line = self._buffer.take_line(limits.LINE_OCTETS_MAX)
         if line is None:
             return None
@@ -308,14 +310,14 @@ class ImapMachine(Responses):
 
     # What is refused --------------------------------------------------------------------------
 
+    def _errors_max(self) -> int:
+        if self.state is State.NOT_AUTHENTICATED:
+            return limits.ERRORS_MAX_BEFORE_LOGIN
+        return limits.ERRORS_MAX
+
     def _refuse(self, error: BadCommand) -> Event | None:
         self._count(error)
-        most = (
-            limits.ERRORS_MAX_BEFORE_LOGIN
-            if self.state is State.NOT_AUTHENTICATED
-            else limits.ERRORS_MAX
-        )
-        if self._errors >= most:
+        if self._errors >= self._errors_max():
             return self._give_up("too many errors")
         return _AGAIN
 
@@ -372,9 +374,20 @@ class ImapMachine(Responses):
         return _AGAIN
 
     def _too_long(self) -> Event | None:
+        """A line beyond the limit: refused as what it would have been."""
+        mode, tag = self._mode, self._tag
+        if mode is _Mode.COMMAND and not self._parts:
+            self._tag = b"*"  # its tag is gone with it
         self._append = None
         self._begin_command_keep_tag()
-        return self._refuse(BadCommand("the line is too long", code="TOOBIG"))
+        answer = self._refuse(BadCommand("the line is too long", code="TOOBIG"))
+        if mode is _Mode.SASL:
+            return SaslResponse(None)
+        if mode is _Mode.IDLE:
+            return IdleBroken()
+        if mode is _Mode.AFTER_MESSAGE:
+            return AppendEnd(tag, True)
+        return answer
 
     # SASL and IDLE ----------------------------------------------------------------------------
 
@@ -389,7 +402,7 @@ class ImapMachine(Responses):
             return None
         self._begin_command_keep_tag()
         if line == b"*":
-            self.bad(self._tag, "cancelled, as you wish")
+            self._count(BadCommand("cancelled, as you wish"))
             return SaslResponse(None)
         try:
             return SaslResponse(parse.sasl_octets(line))
