@@ -108,12 +108,10 @@ async def _see(store: Store, view: View, rows: list[MessageRow]) -> frozenset[in
         ),
         accounts=(view.account,),
     )
+    view.own.add(changed.modseq)
     fresh = {row.uid: row for row in changed.changed}
     for at, row in enumerate(rows):
-        new = fresh.get(row.uid)
-        if new is not None:
-            rows[at] = new
-            view.own[new.uid] = new.modseq
+        rows[at] = fresh.get(row.uid, row)
     return frozenset(fresh)
 
 

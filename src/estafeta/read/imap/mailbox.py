@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from array import array
 
-from estafeta.read.imap import forms
+from estafeta.read.imap import forms, queries
 from estafeta.read.imap.patterns import SEPARATOR, levels, matcher
 from estafeta.read.imap.session import Refusal, Session
 from estafeta.read.imap.view import Shared, View
-from estafeta.store import flags as bits
 from estafeta.store import mailboxes, messages
 from estafeta.store.engine import Tx
 from estafeta.store.messages import Changes
@@ -66,7 +65,7 @@ async def _enter(
         now = mailboxes.mailbox(tx, box.account, box.id)
         if now is None:
             raise Refusal("there is no such mailbox", "NONEXISTENT")
-        unseen = _first_unseen(tx, box) if now.unseen else 0
+        unseen = queries.first_unseen(tx, box.account, box.id) if now.unseen else 0
         if since and since >= now.floor:
             return now, messages.changes_since(tx, box.account, box.id, since), unseen
         return now, messages.uids(tx, box.account, box.id), unseen
@@ -77,16 +76,6 @@ async def _enter(
     else:
         view.fill(found, now.modseq)
     return view, now, unseen
-
-
-def _first_unseen(tx: Tx, box: Mailbox) -> int:
-    """The uid of the first message without \\Seen, or 0."""
-    found: int | None = tx.value(
-        "SELECT uid FROM message WHERE account = ? AND mailbox = ? AND flags & ? = 0"
-        " ORDER BY uid LIMIT 1",
-        (box.account, box.id, bits.SEEN),
-    )
-    return found or 0
 
 
 def _tell(s: Session, view: View, box: Mailbox, unseen: int) -> None:

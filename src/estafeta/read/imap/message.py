@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from typing import Literal
 
-from estafeta.read.imap import fetch, forms
+from estafeta.read.imap import fetch, forms, queries
 from estafeta.read.imap.search import Search
 from estafeta.read.imap.session import Refusal, Session
 from estafeta.read.imap.view import View, batches
@@ -45,11 +45,10 @@ async def store(s: Session, c: a.StoreFlags) -> None:
     flags, keywords = forms.to_store(c.flags)
     whole = True
     for batch in batches(uids, CHANGES_AT_ONCE):
-        result, rows = await s.write(
+        modseq, rows = await s.write(
             lambda tx, b=batch: _store(tx, view, b, c.mode, flags, keywords, c.silent)  # type: ignore[misc]
         )
-        for row in result:
-            view.own[row.uid] = row.modseq
+        view.own.add(modseq)
         if c.silent:
             continue
         if len(rows) < len(batch):
@@ -67,16 +66,14 @@ def _store(
     flags: int,
     keywords: frozenset[str],
     silent: bool,
-) -> tuple[list[MessageRow], list[MessageRow]]:
-    """(rows that changed, rows to be told: all that were named)."""
+) -> tuple[int, list[MessageRow]]:
+    """(modseq of the change, rows to be told: all that were named)."""
     result = messages.store_flags(
-        tx, view.account, view.id, uids, mode=mode, flags=flags, keywords=keywords
+        tx, view.account, view.id, uids, mode=mode, flags=flags, keywords=keywords, echo=not silent
     )
-    if silent:
-        return result.changed, []
-    if len(result.changed) == len(uids):
-        return result.changed, result.changed
-    return result.changed, messages.rows_for(tx, view.account, view.id, uids)
+    if silent or len(result.changed) == len(uids):
+        return result.modseq, result.changed
+    return result.modseq, messages.rows_for(tx, view.account, view.id, uids)
 
 
 async def copy(s: Session, c: a.Copy) -> None:
@@ -137,13 +134,10 @@ async def _expunge(s: Session, view: View, numbers: SequenceSet | None) -> None:
     if not uids:
         return
     low, high = uids[0], uids[-1]
-
-    def look(tx: Tx) -> array[int]:
-        marked = messages.rows(tx, view.account, view.id, low, high)
-        return array("I", (row.uid for row in marked if row.flags & bits.DELETED))
-
-    wanted = set(uids)
-    marked = array("I", (uid for uid in await s.store.read(look) if uid in wanted))
+    marked = await s.store.read(lambda tx: queries.deleted(tx, view.account, view.id, low, high))
+    if numbers is not None:
+        wanted = set(uids)
+        marked = array("I", (uid for uid in marked if uid in wanted))
     for batch in batches(marked, CHANGES_AT_ONCE):
 
         def unit(tx: Tx, batch: array[int] = batch) -> None:

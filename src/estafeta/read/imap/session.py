@@ -19,7 +19,7 @@ from estafeta.read.imap import fetch
 from estafeta.read.imap.view import View, registry
 from estafeta.read.login import Logins
 from estafeta.read.settings import Log, ReadSettings
-from estafeta.store import mailboxes, messages
+from estafeta.store import accounts, mailboxes, messages
 from estafeta.store.bodies import Bodies
 from estafeta.store.engine import Store, StoreError, StoreFull, StoreReadOnly, Tx
 from estafeta.store.flags import KeywordError
@@ -261,10 +261,10 @@ class Session:
         if view is None:
             return
         changes = await self.store.read(lambda tx: _changes(tx, view))
-        if changes is None:
+        if isinstance(changes, str):
             self.house.registry.leave(view.key, view.shared)
             self.view = None
-            raise Goodbye("the mailbox you were in has been deleted")
+            raise Goodbye(changes)
         if changes.modseq == view.modseq and not view.vanished:
             return
         await self.tell(view, changes, expunge=expunge)
@@ -288,11 +288,14 @@ class Session:
 Handler = Callable[[Session, Any], Awaitable[None]]
 
 
-def _changes(tx: Tx, view: View) -> Changes | None:
-    """None: the mailbox is gone."""
+def _changes(tx: Tx, view: View) -> Changes | str:
+    """What happened since; or why the session is over."""
+    account = accounts.account_by_id(tx, view.account)
+    if account is None or account.disabled:
+        return "the account has been closed"
     box: Mailbox | None = mailboxes.mailbox(tx, view.account, view.id)
     if box is None:
-        return None
+        return "the mailbox you were in has been deleted"
     if box.modseq == view.modseq:
         return Changes(box.modseq, [], [], True)
     changes = messages.changes_since(tx, view.account, view.id, view.modseq)

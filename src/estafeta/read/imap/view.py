@@ -93,8 +93,8 @@ def registry(store: Store) -> Registry:
 class View:
     """A selected mailbox. count: messages the client knows of; modseq: changes up to it are known.
 
-    vanished: expunged, and the client not told yet; own: modseq of changes by this session, which
-    it need not be told; claimed: it took \\Recent that the store does not know of.
+    vanished: expunged, and the client not told yet; own: modseqs of changes by this session, of
+    which it need not be told; claimed: it took \\Recent that the store does not know of.
     """
 
     __slots__ = (
@@ -122,7 +122,7 @@ class View:
         self.count = 0
         self.modseq = 0
         self.vanished: set[int] = set()
-        self.own: dict[int, int] = {}
+        self.own: set[int] = set()
         self.recent: list[tuple[int, int]] = []
         self.claimed = False
 
@@ -195,7 +195,7 @@ class View:
         for row in changes.changed:
             if row.uid > last:
                 new.append(row.uid)
-            elif own.get(row.uid) != row.modseq and self.number(row.uid):
+            elif row.modseq not in own and self.number(row.uid):
                 told.append(row)
         own.clear()
         if new:
