@@ -35,6 +35,7 @@ class Internet:
         self.dice = dice
         self.faults: list[Fault] = []
         self.tap: Tap = _no_tap
+        self.ports_given: set[tuple[str, int]] = set()
         self._nets: dict[str, SimNet] = {}
 
     def inject(self, fault: Fault) -> Fault:
@@ -102,7 +103,7 @@ class SimNet:
         in_stream = [fault for fault in met if fault.in_stream]
         for fault in in_stream:
             fault.hits += 1
-        ends = (Endpoint(local, self._free_port()), to)
+        ends = (Endpoint(local, self._free_port(local)), to)
         client, server = joined(
             loop, self.internet.dice, ends, in_stream, lambda *piece: self.internet.tap(*piece)
         )
@@ -115,7 +116,7 @@ class SimNet:
         self._must_be_up()
         if at.host not in (*self.addresses, "0.0.0.0", "::"):  # noqa: S104 (simulated)
             raise OSError(99, f"cannot assign requested address: {at}")
-        at = Endpoint(at.host, at.port or self._free_port())
+        at = Endpoint(at.host, at.port or self._free_port(at.host))
         if at in self._listeners:
             raise OSError(98, f"address already in use: {at}")
         listener = self._listeners[at] = SimListener(self, at, handler)
@@ -154,7 +155,7 @@ class SimNet:
             host = self._source(host, "")
         if host not in self.addresses:
             raise OSError(99, f"cannot assign requested address: {at}")
-        at = Endpoint(host, at.port or self._free_port())
+        at = Endpoint(host, at.port or self._free_port(at.host))
         if at in self._sockets:
             raise OSError(98, f"address already in use: {at}")
         bound = self._sockets[at] = SimDatagrams(self, at)
@@ -172,7 +173,7 @@ class SimNet:
         for bound in list(self._sockets.values()):
             bound.close()
         for stream in list(self._streams):
-            stream.cut(ConnectionAbortedError("the machine is gone"))
+            stream.die()
         if not dark:
             self.forget()
 
@@ -181,7 +182,7 @@ class SimNet:
         self.dark = False
         streams, self._streams = self._streams, {}
         for other in streams.values():
-            other.cut(ConnectionResetError("connection reset by peer"))
+            other.hear_reset()
 
     # --- inside --------------------------------------------------------------------------------
 
@@ -225,11 +226,13 @@ class SimNet:
                 return address
         raise OSError(101, f"network is unreachable: {to}")
 
-    def _free_port(self) -> int:
-        used = {at.port for at in self._listeners} | {at.port for at in self._sockets}
+    def _free_port(self, address: str) -> int:
+        """One that `address` never had: a port says which connection is meant."""
+        given = self.internet.ports_given
         while True:
             port = self.internet.dice.randint(*EPHEMERAL_PORTS)
-            if port not in used:
+            if (address, port) not in given:
+                given.add((address, port))
                 return port
 
     def _must_be_up(self) -> None:

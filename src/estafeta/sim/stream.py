@@ -51,13 +51,14 @@ class Pipe:
         self.unsent = 0
         self._flying: deque[bytes | bool] = deque()  # a bool is the end: with close_notify or not
         self._flying_octets = 0
-        self._arrival = 0.0
+        self.arrival = 0.0  # of what was sent last, on the loop's clock
         self._passed = 0
         self._tail = b""
         self._ending: bool | None = None
         self._ended = False
         self._silent = False
         self.dead = False
+        self.orphaned = False  # its origin is gone: what is in flight still arrives, nothing after
 
     def send(self, data: bytes) -> None:
         self._unsent.append(memoryview(bytes(data)))
@@ -77,7 +78,7 @@ class Pipe:
 
     def move(self) -> None:
         """From unsent into flight, as far as the window lets."""
-        while self._unsent and not self.dead:
+        while self._unsent and not self.dead and not self.orphaned:
             room = WINDOW_OCTETS - self._flying_octets - self.target.buffered()
             if room < min(PIECE_OCTETS_MAX, len(self._unsent[0])):
                 return  # a small gap stays, else all pieces would end up as small (RFC 1122)
@@ -90,7 +91,8 @@ class Pipe:
             self._launch(bytes(view[:size]))
             if not self._unsent or self.unsent <= UNSENT_OCTETS_HIGH:
                 self.origin.sent()
-        if self._ending is not None and not self._ended and not self._unsent and not self.dead:
+        over = self.dead or self.orphaned or self._ended
+        if self._ending is not None and not self._unsent and not over:
             self._ended = True
             self._launch(self._ending)
 
@@ -108,10 +110,10 @@ class Pipe:
         now = self._loop.time()
         arrival = now + self._dice.uniform(*LATENCY_SECONDS)
         if self._seconds_per_octet:
-            arrival = max(now, self._arrival) + self._seconds_per_octet
-        self._arrival = max(self._arrival, arrival)
+            arrival = max(now, self.arrival) + self._seconds_per_octet
+        self.arrival = max(self.arrival, arrival)
         self._flying.append(item)
-        self._loop.call_at(self._arrival, self._arrive)
+        self._loop.call_at(self.arrival, self._arrive)
 
     def _arrive(self) -> None:
         if self.dead or not self._flying:
@@ -216,6 +218,18 @@ class SimStream:
             self._error = error
         self._out.dead = True
         self._wake()
+
+    def die(self) -> None:
+        """The machine of this end is gone. What it has sent is on its way and will arrive."""
+        if self._error is None:
+            self._error = ConnectionAbortedError("the machine is gone")
+        self._out.orphaned = True
+        self._wake()
+
+    def hear_reset(self) -> None:
+        """The other end is gone, and its system says so, behind all that was sent before."""
+        reset = ConnectionResetError("connection reset by peer")
+        self._loop.call_at(max(self._loop.time(), self.incoming.arrival), self.cut, reset)
 
     @property
     def over(self) -> bool:

@@ -29,21 +29,22 @@ class Listener:
 
 class Hints:
     def __init__(self) -> None:
-        self._by_topic: dict[tuple[str, int], set[Listener]] = {}
+        # Listeners in the order in which they came: so they are woken.
+        self._by_topic: dict[tuple[str, int], dict[Listener, None]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._by_topic)
 
     def add(self, topic: tuple[str, int]) -> Listener:
         listener = Listener(self, topic)
-        self._by_topic.setdefault(topic, set()).add(listener)
+        self._by_topic.setdefault(topic, {})[listener] = None
         return listener
 
     def remove(self, topic: tuple[str, int], listener: Listener) -> None:
         """Does nothing when it is not there."""
         listeners = self._by_topic.get(topic)
         if listeners is not None:
-            listeners.discard(listener)
+            listeners.pop(listener, None)
             if not listeners:
                 del self._by_topic[topic]
 
