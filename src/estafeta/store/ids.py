@@ -12,6 +12,7 @@ import random
 from estafeta.world.seams import Clock
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: no I, L, O, U
+_PAIRS = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
 _VALUES = {c: n for n, c in enumerate(_ALPHABET)} | {c.lower(): n for n, c in enumerate(_ALPHABET)}
 LOW_BITS = 21
 QUEUE_ID_LENGTH = 13
@@ -47,7 +48,16 @@ def first_at(at_ms: int) -> int:
 
 def queue_id(number: int) -> str:
     """13 characters of Crockford's base 32."""
-    return "".join(_ALPHABET[number >> shift & 31] for shift in range(60, -1, -5))
+    pairs = _PAIRS
+    return (
+        _ALPHABET[number >> 60 & 31]
+        + pairs[number >> 50 & 1023]
+        + pairs[number >> 40 & 1023]
+        + pairs[number >> 30 & 1023]
+        + pairs[number >> 20 & 1023]
+        + pairs[number >> 10 & 1023]
+        + pairs[number & 1023]
+    )
 
 
 def parse_queue_id(text: str) -> int:

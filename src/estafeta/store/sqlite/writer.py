@@ -1,9 +1,10 @@
 """Writer: runs units in grouped, synced transactions on one connection.
 
 Promises: a result is given out only after the COMMIT that holds it has returned. A unit that raises
-is rolled back alone, to its savepoint. Where SQLite itself rolled back the whole transaction (no
-space, I/O error, no memory, interrupt) or COMMIT failed, no unit of the batch is answered; each is
-run again alone. A connection whose COMMIT failed is closed and another opened.
+is undone alone: the batch is rolled back and run again with a savepoint for each (those cost a
+quarter of a delivery, so the first run has none). Where SQLite itself rolled back the whole
+transaction (no space, I/O error, no memory, interrupt) or COMMIT failed, no unit of the batch is
+answered; each is run again alone. A connection whose COMMIT failed is closed and another opened.
 
 Units run on the loop; only COMMIT, with its sync, and waiting for another process leave it, on one
 thread: a writer thread beside a busy loop would starve by the GIL. Without a thread (`worker=None`)
@@ -17,6 +18,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from enum import Enum
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -33,6 +35,13 @@ from estafeta.store.sqlite.turn import Turn
 from estafeta.store.sqlite.worker import Worker
 
 T = TypeVar("T")
+
+
+class _State(Enum):
+    GOOD = 0
+    UNDONE = 1  # it failed and its savepoint took it back
+    FAILED = 2  # it failed, and what it did is still there
+    LOST = 3  # the whole transaction is gone
 
 
 class Job:
@@ -69,6 +78,7 @@ class Writer:
         self._commit_latency = commit_latency
         self._queue: deque[Job] = deque()
         self._alone: deque[Job] = deque()  # to be run each in a transaction of its own
+        self._careful: deque[Job] = deque()  # to be run with savepoints
         self._batch: list[Job] = []
         self._busy = False
         self._idle: asyncio.Future[None] | None = None
@@ -123,17 +133,17 @@ class Writer:
     def abandon(self) -> None:
         """Never answers anything again."""
         self._abandoned = True
-        for job in (*self._queue, *self._alone, *self._batch):
-            job.future.cancel()
-        self._queue.clear()
-        self._alone.clear()
+        for source in (self._queue, self._alone, self._careful, self._batch):
+            for job in source:
+                job.future.cancel()
+            source.clear()
 
     # Begin -----------------------------------------------------------------------------------
 
     def _begin(self) -> None:
         if self._abandoned:
             return
-        if not self._queue and not self._alone:
+        if not (self._queue or self._alone or self._careful):
             self._busy = False
             if self._idle is not None and not self._idle.done():
                 self._idle.set_result(None)
@@ -196,6 +206,7 @@ class Writer:
         if error is None:
             self._work()
             return
+        self._roll_back()  # an interrupted BEGIN may have begun
         source, units_max = self._next()
         while source and len(self._batch) < units_max:
             job = source.popleft()
@@ -205,13 +216,16 @@ class Writer:
 
     def _next(self) -> tuple[deque[Job], int]:
         """(where the next units come from, how many go together)."""
-        return (self._alone, 1) if self._alone else (self._queue, BATCH_UNITS_MAX)
+        if self._alone:
+            return self._alone, 1
+        return self._careful or self._queue, BATCH_UNITS_MAX
 
     # Work ------------------------------------------------------------------------------------
 
     def _work(self) -> None:
         """Runs units in the open transaction, then has it committed."""
         source, units_max = self._next()
+        careful = source is self._careful
         batch = self._batch
         began = self._stopwatch()
         latest = began + BATCH_SECONDS_MAX
@@ -221,13 +235,12 @@ class Writer:
             if job.future.done():  # its caller was cancelled
                 continue
             batch.append(job)
-            # A batch of one needs no savepoint: it is rolled back whole.
-            single = len(batch) == 1 and (units_max == 1 or not source)
-            if not self._run(job, single):
-                self._lost(job)
-                return
-            if job.error is None:
+            state = self._run(job, careful)
+            if state is _State.GOOD:
                 good += 1
+            elif state is not _State.UNDONE:
+                self._spoiled(state)
+                return
             if self._stopwatch() > latest:
                 break
         self.statistics.work_seconds += self._stopwatch() - began
@@ -239,24 +252,22 @@ class Writer:
         else:
             self._committed(self._commit(), 0.0)
 
-    def _run(self, job: Job, single: bool) -> bool:
-        """Runs one unit; False when the whole transaction is gone."""
+    def _run(self, job: Job, careful: bool) -> _State:
         connection, tx = self.connection, self._tx
         tx.restart()
         error: Exception | None
         try:
-            if not single:
+            if careful:
                 connection.execute("SAVEPOINT unit")
             job.result = job.unit(tx)
             error = tx.failed  # where the unit swallowed it
             if error is None:
                 job.hints = tx.hints
-                if not single:
+                if careful:
                     connection.execute("RELEASE unit")
                 if connection.in_transaction:
-                    return True
-                job.error = StoreError("the unit ended the transaction it ran in")
-                return False
+                    return _State.GOOD
+                error = StoreError("the unit ended the transaction it ran in")
         except apsw.Error as raised:  # of the savepoint
             error = translated(raised, connection.system_errno)
         except StopIteration as raised:  # a future does not take it
@@ -265,33 +276,33 @@ class Writer:
             error = raised
         job.error = error
         if not connection.in_transaction:
-            return False
-        if single:
-            return True
+            return _State.LOST
+        if not careful:
+            return _State.FAILED
         try:
             connection.execute("ROLLBACK TO unit; RELEASE unit")
         except apsw.Error:
-            return False
-        return connection.in_transaction
+            return _State.LOST
+        return _State.UNDONE if connection.in_transaction else _State.LOST
 
-    def _lost(self, job: Job) -> None:
-        """The whole transaction is gone, or must go: nothing of the batch has happened."""
-        self.statistics.lost += 1
+    def _spoiled(self, state: _State) -> None:
+        """The transaction is gone, or must go: nothing of the batch has happened."""
         self._roll_back()
+        if state is _State.LOST:
+            self.statistics.lost += 1
         if len(self._batch) == 1:
             self._answer()
         else:
-            self._again_alone()
+            self._again(self._alone if state is _State.LOST else self._careful)
 
-    def _again_alone(self) -> None:
+    def _again(self, how: deque[Job]) -> None:
         for job in self._batch:
             job.result = None
             job.error = None
             job.hints = []
-        self._alone.extend(self._batch)
+        how.extend(self._batch)
         self._batch = []
-        assert self._loop is not None
-        self._loop.call_soon(self._begin)
+        self._begin_soon()
 
     def _roll_back(self) -> None:
         if self.connection.in_transaction:
@@ -332,7 +343,7 @@ class Writer:
         # SQLite may or may not have undone it; a new connection knows what is in the file.
         self._reopen()
         if len(self._batch) > 1:
-            self._again_alone()
+            self._again(self._alone)
             return
         self._batch[0].error = error
         self._answer()
@@ -364,9 +375,8 @@ class Writer:
                 statistics.failed += 1
                 if not job.future.done():
                     job.future.set_exception(error)
-        assert self._loop is not None
         # Behind those just answered, who may bring their next unit for the next batch.
-        self._loop.call_soon(self._begin)
+        self._begin_soon()
 
     def close(self) -> None:
         """When drained."""
