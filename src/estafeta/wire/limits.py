@@ -64,3 +64,12 @@ SASL_RESPONSE_OCTETS_MAX: Final = 8192
 
 SCRAM_ITERATIONS_ACCEPTED_MAX: Final = 10_000_000
 """Rounds of SCRAM that a server may ask of our client; some seconds of work."""
+
+POP3_LINE_OCTETS_MAX: Final = 512
+"""A POP3 command, CRLF included (RFC 2449 §4 asks for 255)."""
+
+POP3_AUTH_LINE_OCTETS_MAX: Final = 16_384
+"""A POP3 line before login: it may hold a SASL response in base64 (RFC 5034 §4)."""
+
+POP3_ERRORS_MAX: Final = 20
+"""POP3 commands answered with a syntax error before the session is ended."""

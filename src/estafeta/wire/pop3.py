@@ -3,7 +3,7 @@
 CAPA, RESP-CODES and PIPELINING (RFC 2449), STLS (RFC 2595), AUTH-RESP-CODE (RFC 3206), AUTH (RFC
 5034). Promises: requests come out one at a time, each only in the states the table allows and with
 arguments of the right number and form; what is not so is answered -ERR here; memory is bounded;
-after ERRORS_MAX of it the session ends. POP3 says CRLF: a bare LF ends nothing.
+after POP3_ERRORS_MAX of it the session ends. POP3 says CRLF: a bare LF ends nothing.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, NamedTuple
 
+from estafeta.wire.limits import (
+    POP3_AUTH_LINE_OCTETS_MAX,
+    POP3_ERRORS_MAX,
+    POP3_LINE_OCTETS_MAX,
+)
 from estafeta.wire.lines import LineBuffer, LineTooLong
 
-# RFC 2449 §4: commands of 255 octets, CRLF included; room for SASL's initial responses besides.
-LINE_OCTETS_MAX: Final = 512
-AUTH_LINE_OCTETS_MAX: Final = 16_384
-ERRORS_MAX: Final = 20
 NUMBER_MAX: Final = 4_294_967_295
 
 
@@ -131,13 +132,15 @@ class Pop3Machine:
     def next(self) -> Event | None:
         """The next event; None while more octets are needed."""
         while not self._ended:
-            if self._errors >= ERRORS_MAX:
+            if self._errors >= POP3_ERRORS_MAX:
                 self._ended = True
                 self._buffer.clear()
                 return Ended("too many errors")
             try:
                 auth = self.state is State.AUTHORIZATION
-                line = self._buffer.take_line(AUTH_LINE_OCTETS_MAX if auth else LINE_OCTETS_MAX)
+                line = self._buffer.take_line(
+                    POP3_AUTH_LINE_OCTETS_MAX if auth else POP3_LINE_OCTETS_MAX
+                )
                 if line is None:
                     break
                 if self._sasl:

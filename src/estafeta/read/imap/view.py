@@ -22,10 +22,11 @@ Key = tuple[int, int]
 
 
 class Shared:
-    """What the sessions of one mailbox share: its uids as of `modseq`, and who took \\Recent.
+    """What the sessions of one mailbox share: its uids, and who took \\Recent.
 
-    The array only grows; where messages vanish a new one takes its place. So a session may keep
-    the old one, and its own count, for as long as it must.
+    uids holds all that the mailbox had at `modseq`, and may hold messages that came later. The
+    array only grows; where messages vanish a new one takes its place. So a session may keep the
+    old one, and its own count, for as long as it must.
     """
 
     __slots__ = ("modseq", "recent", "sessions", "uids")
@@ -36,20 +37,28 @@ class Shared:
         self.recent = 1
         self.sessions = 0
 
-    def adopt(self, uids: array[int], count: int, new: Sequence[int]) -> array[int]:
-        """An array that begins with uids[:count] and `new`; the one in use where that is so."""
+    def adopt(
+        self, uids: array[int], count: int, new: Sequence[int], modseq: int, *, exact: bool
+    ) -> array[int]:
+        """An array that begins with uids[:count] and `new`: the shared one where that is so.
+
+        exact: that is what the mailbox had at `modseq`; else it holds vanished messages besides.
+        Snapshots may arrive out of order: an older one never takes the place of a newer.
+        """
         total = count + len(new)
-        if self.uids is uids:
-            if len(uids) == count:
-                uids.extend(new)
-                return uids
-            if uids[count:total] == array("I", new):
-                return uids
-        mine = uids[:count]
-        mine.extend(new)
-        if len(self.uids) >= total and self.uids[:total] == mine:
-            return self.uids
-        self.uids = mine
+        fresh = modseq >= self.modseq
+        if self.uids is uids and len(uids) == count and fresh:
+            uids.extend(new)
+            mine = uids
+        else:
+            mine = uids[:count]
+            mine.extend(new)
+            if self.uids[:total] == mine:
+                mine = self.uids
+            elif exact and fresh:
+                self.uids = mine
+        if exact and fresh and mine is self.uids and len(mine) == total:
+            self.modseq = modseq
         return mine
 
 
@@ -134,9 +143,9 @@ class View:
 
     def fill(self, uids: array[int], modseq: int) -> None:
         """All uids, at SELECT."""
-        self.uids = self.shared.adopt(uids, len(uids), ())
         self.count = len(uids)
-        self._at(modseq)
+        self.uids = self.shared.adopt(uids, self.count, (), modseq, exact=True)
+        self.modseq = modseq
 
     def resume(self, uids: array[int], count: int, changes: Changes) -> None:
         """As `fill`, from what the process knew before and what has changed since."""
@@ -145,14 +154,9 @@ class View:
         known = count if not gone else len(kept)
         last = uids[count - 1] if count else 0
         new = sorted(row.uid for row in changes.changed if row.uid > last)
-        self.uids = self.shared.adopt(kept, known, new)
+        self.uids = self.shared.adopt(kept, known, new, changes.modseq, exact=True)
         self.count = known + len(new)
-        self._at(changes.modseq)
-
-    def _at(self, modseq: int) -> None:
-        self.modseq = modseq
-        if self.uids is self.shared.uids and self.count == len(self.uids):
-            self.shared.modseq = max(self.shared.modseq, modseq)
+        self.modseq = changes.modseq
 
     def claim_recent(self, first: int, uidnext: int) -> int:
         """Takes what came from uid `first` on as \\Recent; returns how many messages that is."""
@@ -198,15 +202,13 @@ class View:
             elif row.modseq not in own and self.number(row.uid):
                 told.append(row)
         own.clear()
-        if new:
-            new.sort()
-            self.uids = self.shared.adopt(self.uids, self.count, new)
-            self.count += len(new)
+        new.sort()
         told.sort(key=lambda row: row.uid)
-        if self.vanished:
-            self.modseq = changes.modseq
-        else:
-            self._at(changes.modseq)
+        self.modseq = changes.modseq
+        if new or not self.vanished:
+            exact = not self.vanished
+            self.uids = self.shared.adopt(self.uids, self.count, new, self.modseq, exact=exact)
+            self.count += len(new)
         return new, told
 
     def expunge(self) -> list[int]:
@@ -216,10 +218,9 @@ class View:
         numbers = sorted((self.number(uid) for uid in self.vanished), reverse=True)
         gone = self.vanished
         kept = array("I", (uid for uid in self.uids[: self.count] if uid not in gone))
-        self.uids = self.shared.adopt(kept, len(kept), ())
         self.count = len(kept)
+        self.uids = self.shared.adopt(kept, self.count, (), self.modseq, exact=True)
         self.vanished = set()
-        self._at(self.modseq)
         return numbers
 
     # Numbers ----------------------------------------------------------------------------------
