@@ -47,6 +47,7 @@ def estafeta(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plain_logs: None) 
     )
     monkeypatch.setenv("ESTAFETA_CONFIG", str(config))
     monkeypatch.setenv("LANG", "C")
+    monkeypatch.delenv("COLUMNS", raising=False)
 
     def run(*words: str, given: str = "") -> Done:
         out, err = io.StringIO(), io.StringIO()

@@ -289,8 +289,10 @@ def test_quota_is_overrun_once(tmp_path: Path) -> None:
         account = await stand.account(quota=100)
         inbox = await stand.inbox(account)
 
-        async def full(size: int = 0) -> bool:
-            return bool(await stand.read(lambda tx: accounts.is_full(tx, account, size)))
+        async def full(size: int = 0, id: int = account) -> bool:
+            found = await stand.read(lambda tx: accounts.account_by_id(tx, id))
+            assert found is not None
+            return accounts.is_full(found, size)
 
         assert not await full(100)
         assert await full(101)
@@ -299,6 +301,6 @@ def test_quota_is_overrun_once(tmp_path: Path) -> None:
         await stand.append(account, inbox, b"x" * 90)
         assert await full()
         free = await stand.account("free@a.example")
-        assert not await stand.read(lambda tx: accounts.is_full(tx, free, 1 << 40))
+        assert not await full(1 << 40, free)
 
     with_stand(tmp_path, work)

@@ -8,7 +8,7 @@ import pytest
 from tests.support.nets import sim_pair
 
 from estafeta.sim.loop import run
-from estafeta.world.pump import feed, flush
+from estafeta.world.pump import Pump
 
 
 class Echo:
@@ -33,8 +33,10 @@ def test_a_machine_is_driven_to_the_end() -> None:
         machine = Echo()
 
         async def serve() -> None:
-            while await feed(server, machine, 60):
-                await flush(server, machine)
+            pump = Pump(server, machine)
+            while await pump.feed(60):
+                await pump.flush()
+            pump.close()
             await server.close()
 
         serving = asyncio.ensure_future(serve())
@@ -54,9 +56,49 @@ def test_a_machine_is_driven_to_the_end() -> None:
 def test_silence_ends_in_time() -> None:
     async def main() -> None:
         _, server = await sim_pair(1).connected()
+        pump = Pump(server, Echo())
         start = asyncio.get_running_loop().time()
         with pytest.raises(TimeoutError):
-            await feed(server, Echo(), 300)
+            await pump.feed(300)
         assert asyncio.get_running_loop().time() - start == 300
+
+    run(main())
+
+
+@pytest.mark.parametrize("waits", [(300, 300), (600, 10), (10, 600)])
+def test_each_wait_has_its_own_end(waits: tuple[int, int]) -> None:
+    """One timer stands for all waits: neither a longer nor a shorter one before may count."""
+
+    async def main() -> None:
+        client, server = await sim_pair(1).connected()
+        pump = Pump(server, Echo())
+        loop = asyncio.get_running_loop()
+        for said in (b"a", b"b", b"c"):
+            loop.call_later(waits[0] - 5, client.write, said)
+            assert await pump.feed(waits[0])
+        start = loop.time()
+        with pytest.raises(TimeoutError):
+            await pump.feed(waits[1])
+        assert loop.time() - start == pytest.approx(waits[1])
+        # The task lives on, and so does the pump.
+        loop.call_later(1, client.write, b"d")
+        assert await pump.feed(waits[1])
+        pump.close()
+
+    run(main())
+
+
+def test_a_task_that_is_cancelled_is_not_taken_for_silence() -> None:
+    async def main() -> None:
+        _, server = await sim_pair(1).connected()
+
+        async def wait() -> None:
+            await Pump(server, Echo()).feed(300)
+
+        waiting = asyncio.ensure_future(wait())
+        await asyncio.sleep(1)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
 
     run(main())

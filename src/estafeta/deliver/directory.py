@@ -11,6 +11,7 @@ from estafeta.mail.address import split, subaddress
 from estafeta.mail.outcome import Reply
 from estafeta.store import accounts
 from estafeta.store.engine import Tx
+from estafeta.store.rows import Account
 from estafeta.wire import replies
 
 ALIAS_DEPTH_MAX = 10
@@ -52,17 +53,19 @@ class _Walk:
             return replies.LOOP
         self._left -= 1
         local, name = split(address)
-        domain = accounts.domain(self._tx, name)
-        if domain is None:
-            return ToRemote(name)
         local = local.lower()
         lowered = f"{local}@{name}"
-        found = self._named(lowered, address, depth)
+        known = accounts.local(self._tx, name, lowered)
+        if known is None:
+            return ToRemote(name)
+        domain, account = known
+        found = self._named(lowered, account, address, depth)
         if found is not None:
             return found
         user, detail = subaddress(local, domain.separator) if domain.separator else (local, "")
         if detail:
-            found = self._named(f"{user}@{name}", address, depth)
+            without = f"{user}@{name}"
+            found = self._named(without, accounts.account(self._tx, without), address, depth)
             if found is not None:
                 return found
         if local == "postmaster" and self._postmaster not in ("", lowered):
@@ -71,12 +74,13 @@ class _Walk:
             return self.follow(domain.catch_all, depth + 1)
         return replies.UNKNOWN_USER(address=address)
 
-    def _named(self, name: str, written: str, depth: int) -> Target | Reply | None:
-        account = accounts.account(self._tx, name)
+    def _named(
+        self, name: str, account: Account | None, written: str, depth: int
+    ) -> Target | Reply | None:
         if account is not None:
             if account.disabled:
                 return replies.USER_DISABLED(address=written)
-            return ToAccount(account.id, written)
+            return ToAccount(account, written)
         addresses = accounts.targets(self._tx, name)
         if not addresses:
             return None

@@ -40,7 +40,7 @@ class InboundRole:
             target = self._directory(tx, address)
             if isinstance(target, ToRemote):
                 return replies.RELAY_DENIED(address=address)
-            if isinstance(target, ToAccount) and accounts.is_full(tx, target.account, size):
+            if isinstance(target, ToAccount) and accounts.is_full(target.account, size):
                 return replies.MAILBOX_FULL(address=address)
             return target
 

@@ -241,7 +241,7 @@ class PreparedAcceptance:
                     fates.append(Expanded(child))
                 elif isinstance(target, ToRemote):
                     fates.append(None)
-                elif target.account in reached:
+                elif target.account.id in reached:
                     fates.append(Duplicate(self._incoming.id))
                 else:
                     fate = self._place_copy(tx, entry, target)
@@ -250,7 +250,7 @@ class PreparedAcceptance:
                         domain = split(entry.recipients[n].address)[1]
                         waiting.append(rows.Waiting(entry.row.id, n, domain, self._at))
                     else:
-                        reached.add(target.account)
+                        reached.add(target.account.id)
             ledger.open_acceptance(tx, entry.row, entry.recipients, fates)
             rows.enqueue(tx, waiting)
         for other in self._also:
@@ -271,7 +271,9 @@ class PreparedAcceptance:
         prefix = (
             f"Return-Path: <{entry.row.reverse_path}>\r\nDelivered-To: {target.delivered_to}\r\n"
         )
-        parcel = Parcel(target.account, self._incoming.body, self._text, prefix.encode(), self._at)
+        parcel = Parcel(
+            target.account.id, self._incoming.body, self._text, prefix.encode(), self._at
+        )
         result = self._place(tx, parcel)
         return result if isinstance(result, Stored) else None
 

@@ -34,7 +34,7 @@ from estafeta.store.ids import Ids, queue_id
 from estafeta.wire import replies
 from estafeta.wire.smtp_server import SmtpServer, events
 from estafeta.wire.smtp_server.profile import Profile
-from estafeta.world import pump
+from estafeta.world.pump import Pump
 from estafeta.world.seams import Stream, TlsConfig, TlsError, World
 
 log = structlog.get_logger("smtp")
@@ -75,6 +75,7 @@ class Session:
             ),
             tls=desk.implicit_tls,
         )
+        self._pump = Pump(stream, self._machine)
         self._transaction: Transaction | None = None
         self._writer: BodyWriter | None = None
         self._gate: Gate | None = None
@@ -115,6 +116,7 @@ class Session:
             await self._say_goodbye(replies.SHUTTING_DOWN(host=self._desk.profile.host_name))
         finally:
             self._drop_message()
+            self._pump.close()
 
     def stop(self) -> None:
         """No further transaction: says 421 now, or after the one that is open (RFC 5321 §3.8)."""
@@ -125,7 +127,7 @@ class Session:
     # -- the conversation ----------------------------------------------------------------------
 
     async def _converse(self) -> None:
-        machine, stream, handlers = self._machine, self._stream, self._handlers
+        machine, pump, handlers = self._machine, self._pump, self._handlers
         while True:
             event = machine.next_event()
             if event is not None:
@@ -134,7 +136,7 @@ class Session:
                 else:
                     await handlers[type(event)](event)
                 continue
-            await pump.flush(stream, machine)
+            await pump.flush()
             if machine.closing:
                 return
             if self._stopping and self._transaction is None:
@@ -143,9 +145,7 @@ class Session:
             self._waiting = asyncio.current_task()
             try:
                 alive = await pump.feed(
-                    stream,
-                    machine,
-                    COMMAND_TIMEOUT_SECONDS if self._gate is None else DATA_TIMEOUT_SECONDS,
+                    COMMAND_TIMEOUT_SECONDS if self._gate is None else DATA_TIMEOUT_SECONDS
                 )
             except TimeoutError:
                 self._log.info("timed out", state=machine.state.name)
@@ -161,7 +161,7 @@ class Session:
     async def _say_goodbye(self, reply: Reply) -> None:
         self._machine.hang_up(reply)
         try:
-            await pump.flush(self._stream, self._machine)
+            await self._pump.flush()
             await self._stream.close()
         except ConnectionError:
             self._stream.abort()
@@ -183,12 +183,12 @@ class Session:
         desk = self._desk
         if desk.greeting_delay and not self._stream.buffered():
             try:
-                await pump.feed(self._stream, self._machine, desk.greeting_delay)
+                await self._pump.feed(desk.greeting_delay)
                 return
             except TimeoutError:
                 pass
         elif self._stream.buffered():
-            await pump.feed(self._stream, self._machine, desk.greeting_delay)
+            await self._pump.feed(desk.greeting_delay)
             return
         greeting = replies.GREETING_LMTP if desk.role.name == "lmtp" else replies.GREETING
         self._machine.reply(greeting(host=desk.profile.host_name, banner=desk.profile.banner))
@@ -208,7 +208,7 @@ class Session:
             # machine takes its 220 back, says 501 and closes.
             self._machine.receive(await self._stream.read())
             return
-        await pump.flush(self._stream, self._machine)
+        await self._pump.flush()
         if not await self._handshake():
             raise ConnectionError("no TLS after STARTTLS")
         self._drop_message()

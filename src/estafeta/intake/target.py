@@ -8,12 +8,13 @@ import msgspec
 
 from estafeta.mail.outcome import Reply
 from estafeta.store.engine import Tx
+from estafeta.store.rows import Account
 
 
 class ToAccount(msgspec.Struct, frozen=True):
     """A mailbox of ours. delivered_to: the address as it was named."""
 
-    account: int
+    account: Account
     delivered_to: str
 
 
@@ -41,7 +42,7 @@ def accounts_of(targets: Sequence[Target | None]) -> set[int]:
     found: set[int] = set()
     for target in targets:
         if isinstance(target, ToAccount):
-            found.add(target.account)
+            found.add(target.account.id)
         elif isinstance(target, ToAlias):
             found |= accounts_of(target.targets)
     return found

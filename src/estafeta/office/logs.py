@@ -9,13 +9,19 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import MutableMapping
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Literal, TextIO
 
+import msgspec
 import structlog
 
 VALUE_CHARACTERS_MAX = 500
 _SECRETS = ("password", "secret", "token", "credential", "authorization", "private_key", "initial")
 _BLOT = "***"
+_WHOLE = frozenset(("exception", "stack"))
+_LEVELS = {"warn": "warning", "exception": "error"}
+_JSON = msgspec.json.Encoder(enc_hook=repr)
 
 Level = Literal["debug", "info", "warning", "error"]
 Event = MutableMapping[str, Any]
@@ -29,13 +35,7 @@ def set_up_logs(
     """Makes `structlog.get_logger()` and the standard library's loggers write to `to` (stderr)."""
     stream = to or sys.stderr
     pretty = format == "pretty" or (format == "auto" and stream.isatty())
-    shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        hide_secrets,
-        cut_values,
-    ]
+    shared: list[structlog.typing.Processor] = [complete]
     if pretty:
         last: list[structlog.typing.Processor] = [
             structlog.dev.ConsoleRenderer(colors=stream.isatty())
@@ -43,7 +43,7 @@ def set_up_logs(
     else:
         last = [
             structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(ensure_ascii=False),
+            render_json,
         ]
     structlog.configure(
         processors=[*shared, *last],
@@ -75,23 +75,29 @@ def _take_over_standard_logging(
     logging.getLogger("asyncio").setLevel(logging.WARNING)
 
 
-def hide_secrets(_logger: object, _method: str, event: Event) -> Event:
-    """Blots out every value whose name says that it is a secret."""
-    for key in event:
-        if any(word in key.lower() for word in _SECRETS):
-            event[key] = _BLOT
-    return event
-
-
-def cut_values(_logger: object, _method: str, event: Event) -> Event:
-    """Bytes become text; what is long is cut."""
+def complete(_logger: object, method: str, event: Event) -> Event:
+    """Adds level and time; blots out what is named like a secret; bytes become text, what is long
+    is cut. One pass: a line is logged for every message."""
     for key, value in event.items():
-        if key in ("exc_info", "exception", "stack") or key.startswith("_"):
+        if _is_secret(key):
+            event[key] = _BLOT
             continue
         if isinstance(value, (bytes, bytearray)):
-            value = event[key] = bytes(value[: VALUE_CHARACTERS_MAX + 1]).decode(
-                "utf-8", "backslashreplace"
-            )
-        if isinstance(value, str) and len(value) > VALUE_CHARACTERS_MAX:
+            start = bytes(value[: VALUE_CHARACTERS_MAX + 1])
+            value = event[key] = start.decode("utf-8", "backslashreplace")
+        if type(value) is str and len(value) > VALUE_CHARACTERS_MAX and key not in _WHOLE:
             event[key] = f"{value[:VALUE_CHARACTERS_MAX]}…"
+    event["level"] = _LEVELS.get(method, method)
+    event["timestamp"] = datetime.now(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
     return event
+
+
+@lru_cache(maxsize=1024)
+def _is_secret(key: str) -> bool:
+    """Names of fields come from the code, so there are few."""
+    return any(word in key.lower() for word in _SECRETS)
+
+
+def render_json(_logger: object, _method: str, event: Event) -> str:
+    """One line; what JSON has no form for is shown as Python shows it."""
+    return _JSON.encode(event).decode()

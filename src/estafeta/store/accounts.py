@@ -20,6 +20,12 @@ _ACCOUNT = "id, address, domain, name, language, quota, used, disabled"
 _BY_ADDRESS = f"SELECT {_ACCOUNT} FROM account WHERE address = ?"
 _BY_ID = f"SELECT {_ACCOUNT} FROM account WHERE id = ?"
 _DOMAIN = "name, separator, catch_all, language"
+_LOCAL = (
+    "SELECT domain.name, domain.separator, domain.catch_all, domain.language, account.id,"
+    " account.address, account.domain, account.name, account.language, account.quota,"
+    " account.used, account.disabled"
+    " FROM domain LEFT JOIN account ON account.address = ? WHERE domain.name = ?"
+)
 
 
 class AccountsError(Exception):
@@ -65,6 +71,14 @@ def add_domain(
 def domain(tx: Tx, name: str) -> Domain | None:
     row = tx.row(f"SELECT {_DOMAIN} FROM domain WHERE name = ?", (name,))
     return None if row is None else Domain(*row)
+
+
+def local(tx: Tx, name: str, address: str) -> tuple[Domain, Account | None] | None:
+    """The domain `name` and the account with `address` (a key) in one look; None: not ours."""
+    row = tx.row(_LOCAL, (address, name))
+    if row is None:
+        return None
+    return Domain(*row[:4]), None if row[4] is None else _account(row[4:])
 
 
 def domains(tx: Tx) -> list[Domain]:
@@ -224,11 +238,10 @@ def remove_account(tx: Tx, id: int) -> None:
     tx.hint(("account", id))
 
 
-def is_full(tx: Tx, id: int, size: int = 0) -> bool:
+def is_full(account: Account, size: int = 0) -> bool:
     """Whether a message may no longer come in. A quota may be overrun once: what counts is what is
     there now, and a message of known `size` that alone is larger than the whole quota."""
-    row = tx.row("SELECT used, quota FROM account WHERE id = ?", (id,))
-    return row is not None and row[1] > 0 and (row[0] >= row[1] or size > row[1])
+    return account.quota > 0 and (account.used >= account.quota or size > account.quota)
 
 
 def _made(row: Row | None) -> Account | None:

@@ -88,6 +88,10 @@ class Store(Protocol):
         """From now on, commits that hint at `topic` are noticed."""
         ...
 
+    async def tidy(self) -> None:
+        """Housekeeping of the engine's own, in slices: gives free space back. Now and then."""
+        ...
+
     async def close(self) -> None: ...
 
 

@@ -45,6 +45,7 @@ async def collect_garbage(store: Store, bodies: Bodies, now: int) -> Collected:
     oldest_kept = first_at(now - GARBAGE_AGE_MS)
     await _files(store, bodies, oldest_kept, done)
     await _rows(store, oldest_kept, done)
+    await store.tidy()
     return done
 
 

@@ -72,7 +72,7 @@ class SubmissionRole:
 
         def decide(tx: Tx) -> Target | Reply:
             target = self._directory(tx, address)
-            if isinstance(target, ToAccount) and accounts.is_full(tx, target.account, size):
+            if isinstance(target, ToAccount) and accounts.is_full(target.account, size):
                 return replies.MAILBOX_FULL(address=address)
             return target
 

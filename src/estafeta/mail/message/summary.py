@@ -11,7 +11,6 @@ import re
 
 import msgspec
 
-from estafeta.mail.dates import parse_date
 from estafeta.mail.limits import PREVIEW_CHARACTERS_MAX, PREVIEW_OCTETS_MAX
 from estafeta.mail.message.fields import Buffer
 from estafeta.mail.message.imap_form import BodyForm, envelope
@@ -33,8 +32,8 @@ _FIRST_OCTETS = 480
 class Summary(msgspec.Struct):
     """envelope, bodystructure, body: IMAP forms. index: for `section`.
 
-    message_id: as sent, with its angle brackets, or "". subject, from_: for people. date: of the
-    Date field, seconds since 1970 UTC, or None. preview: the beginning of the text, on one line.
+    message_id: as sent, with its angle brackets, or "". subject: for people. preview: the beginning
+    of the text, on one line.
     """
 
     envelope: bytes
@@ -42,8 +41,6 @@ class Summary(msgspec.Struct):
     body: bytes
     message_id: str
     subject: str
-    from_: str
-    date: float | None
     preview: str
     index: bytes
 
@@ -52,15 +49,11 @@ def summary(data: Buffer) -> Summary:
     """The summary of a whole message."""
     indexer = Indexer(data)
     root = indexer.run()
-    message_id = subject = sent_from = date = None
+    message_id = subject = None
     for name, value in indexer.fields:
         match name.lower():
             case b"subject" if subject is None:
                 subject = value
-            case b"from" if sent_from is None:
-                sent_from = value
-            case b"date" if date is None:
-                date = value
             case b"message-id" if message_id is None:
                 message_id = value
     form = BodyForm(data)
@@ -70,8 +63,6 @@ def summary(data: Buffer) -> Summary:
         body=form.render(root, extensible=False),
         message_id="" if message_id is None else decode_charset(unfold(message_id)),
         subject="" if subject is None else decode_text(subject),
-        from_="" if sent_from is None else decode_text(sent_from),
-        date=None if date is None else parse_date(unfold(date).decode("latin-1")),
         preview=preview(data, root),
         index=pack(root),
     )

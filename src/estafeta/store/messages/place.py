@@ -8,11 +8,19 @@ from estafeta.store.flags import SEEN
 from estafeta.store.mailboxes import NoSuchMailbox
 from estafeta.store.messages.records import Placed, Text
 
+_COUNT = (
+    "UPDATE mailbox SET uidnext = uidnext + 1, modseq = ?, messages = messages + 1,"
+    " unseen = unseen + ?, bytes = bytes + ? WHERE account = ? AND {} = ?"
+    " RETURNING id, uidnext - 1, uidvalidity"
+)
+_COUNT_BY_ID = _COUNT.format("id")
+_COUNT_BY_NAME = _COUNT.format("name")
+
 
 def append(
     tx: Tx,
     account: int,
-    mailbox: int,
+    mailbox: int | str,
     *,
     body: Body | int,
     size: int,
@@ -22,7 +30,8 @@ def append(
     keywords: str = "",
     received: int,
 ) -> Placed:
-    """A new message. body: one that has been `put` before in this unit, or an id in the store.
+    """A new message. mailbox: id or name. body: one that has been `put` before in this unit, or an
+    id in the store.
 
     size: octets, prefix included. keywords: as `flags.joined` gives them. Quota is the caller's
     matter. Raises NoSuchMailbox.
@@ -32,21 +41,19 @@ def append(
         (size, account),
     )
     row = tx.row(
-        "UPDATE mailbox SET uidnext = uidnext + 1, modseq = ?, messages = messages + 1,"
-        " unseen = unseen + ?, bytes = bytes + ?"
-        " WHERE account = ? AND id = ? RETURNING uidnext - 1, uidvalidity",
+        _COUNT_BY_ID if isinstance(mailbox, int) else _COUNT_BY_NAME,
         (modseq, 0 if flags & SEEN else 1, size, account, mailbox),
     )
     if row is None:
         raise NoSuchMailbox(f"account {account} has no mailbox {mailbox}")
-    uid, uidvalidity = row
+    id, uid, uidvalidity = row
     tx.run(
         "INSERT INTO message"
         " (account, mailbox, uid, modseq, created, flags, keywords, size, received, body)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             account,
-            mailbox,
+            id,
             uid,
             modseq,
             modseq,
@@ -62,7 +69,7 @@ def append(
         " parts, message_id, subject, preview) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             account,
-            mailbox,
+            id,
             uid,
             prefix,
             text.envelope,
@@ -75,7 +82,7 @@ def append(
         ),
     )
     tx.hint(("account", account))
-    return Placed(uid, modseq, uidvalidity)
+    return Placed(id, uid, modseq, uidvalidity)
 
 
 def quota(tx: Tx, account: int) -> tuple[int, int]:

@@ -20,6 +20,7 @@ class Text(msgspec.Struct, frozen=True):
 
 
 class Placed(msgspec.Struct, frozen=True):
+    mailbox: int
     uid: int
     modseq: int
     uidvalidity: int

@@ -14,7 +14,7 @@ from typing import TypeVar
 import apsw
 
 from estafeta.store.engine import Listening, StoreClosed, Unit
-from estafeta.store.limits import FOREIGN_COMMIT_POLL_SECONDS
+from estafeta.store.limits import FOREIGN_COMMIT_POLL_SECONDS, FREE_PAGES_KEPT, SHRINK_SLICE
 from estafeta.store.sqlite.checkpoint import Checkpointer
 from estafeta.store.sqlite.errors import translated
 from estafeta.store.sqlite.hints import Hints
@@ -96,6 +96,14 @@ class SqliteStore:
             self._hints.wake_all()  # not knowing, everybody looks
         loop = asyncio.get_running_loop()
         self._tick = loop.call_later(FOREIGN_COMMIT_POLL_SECONDS, self._watch)
+
+    async def tidy(self) -> None:
+        """See `engine.Store.tidy`. The file shrinks by what is free beyond a reserve."""
+        while True:
+            free: int = await self.read(lambda tx: tx.value("PRAGMA freelist_count"))
+            if free <= FREE_PAGES_KEPT:
+                return
+            await self.run(lambda tx: tx.rows(f"PRAGMA incremental_vacuum({SHRINK_SLICE})"))
 
     def pragmas(self) -> dict[str, int | str]:
         """As the writing connection has them: what a bench prints."""
