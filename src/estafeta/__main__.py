@@ -17,14 +17,22 @@ def demo(
     once: Annotated[bool, typer.Option("--once", help="Only the tour; exit 0 if all of it.")] = (
         False
     ),
-    json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
-    language: Annotated[str, typer.Option("--lang", help="en or es.")] = "en",
+    json: Annotated[
+        bool, typer.Option("--json", help="Only the tour; print its rows as JSON, for programs.")
+    ] = False,
+    language: Annotated[
+        str, typer.Option("--lang", help="en or es; default: as LANG says, else English.")
+    ] = "",
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="Keep settings, stores and logs there. Default: a temporary folder."),
+    ] = None,
 ) -> None:
     """A small internet on loopback: two installations write to each other."""
     # The simulated world is dear to import; the other commands do without.
     from estafeta.sim.demo import main as run_demo
 
-    raise typer.Exit(run_demo(once=once, json=json, language=language))
+    raise typer.Exit(run_demo(once=once, json=json, language=language, folder=folder))
 
 
 @app.command(hidden=True)

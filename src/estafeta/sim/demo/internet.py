@@ -1,7 +1,7 @@
 """Internet: brings the demo's places up: certificates, settings, accounts, DNS, two processes.
 
 Each installation is what anybody would run: `estafeta serve` with a file of its own; the files stay
-in the demo's folder to be read.
+in the demo's folder to be read. A folder that was used before keeps its people and their mail.
 """
 
 from __future__ import annotations
@@ -9,45 +9,55 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from estafeta.sim.demo.places import DNS_ADDRESS, PASSWORD, PLACES, Place, Ports
-from estafeta.sim.dns import DnsServer, Zones
-from estafeta.world.certificates import Authority
-from estafeta.world.real import real_world
-from estafeta.world.seams import Endpoint
+from estafeta.sim.demo.places import DNS_ADDRESS, PASSWORD, PLACES, Person, Place, Ports
+from estafeta.sim.dns import DnsServer, serve
+from estafeta.world.certificates import Authority, write_private
+from estafeta.world.seams import Endpoint, World
 
 READY_SECONDS = 60.0
 STOP_SECONDS = 15.0
+LOG_LINES_SHOWN = 3
 
 
 class DemoError(Exception):
     """The demo could not be set up; the text says what failed."""
 
 
-@dataclass(slots=True)
-class Running:
-    """One installation as a process."""
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """One installation: its place, its settings, its log."""
 
     place: Place
     config: Path
     log: Path
-    process: asyncio.subprocess.Process
 
 
 class Internet:
-    """Enter it, and everything runs; leave it, and everything has stopped."""
+    """Enter it, and everything runs; leave it, and everything has stopped.
 
-    def __init__(self, folder: Path, ports: Ports) -> None:
-        self.folder = folder
+    dns: the server that both installations ask; its `log` is what it was asked. authority: PEM of
+    the authority that signed their certificates, for clients to trust.
+    """
+
+    def __init__(self, folder: Path, ports: Ports, world: World) -> None:
+        self.folder = folder.absolute()
         self.ports = ports
-        self.authority = folder / "authority.pem"
-        self.running: dict[str, Running] = {}
+        self.world = world
+        self.authority = self.folder / "authority.pem"
+        self.installed = {
+            place.domain: Installed(
+                place,
+                self.folder / place.domain / "estafeta.toml",
+                self.folder / place.domain / "log",
+            )
+            for place in PLACES
+        }
         self.dns = DnsServer(_zones())
         self._stack = AsyncExitStack()
 
@@ -67,92 +77,130 @@ class Internet:
     ) -> None:
         await self._stack.aclose()
 
-    async def _start(self) -> None:
-        world = real_world(self.folder)
-        self._stack.push_async_callback(
-            (await self.dns.serve(world.net, Endpoint(DNS_ADDRESS, self.ports.dns))).close
-        )
-        authority = Authority("estafeta demo", world.clock.now())
-        authority.write(self.authority)
-        for place in PLACES:
-            certificate, key = authority.issue(
-                [place.host, place.domain, place.address], self.folder / place.domain
-            )
-            config = self.folder / place.domain / "estafeta.toml"
-            config.write_text(settings(place, self.ports, certificate, key))
-            await self._people(place, config)
-            running = await self._stack.enter_async_context(self._serve(place, config))
-            self.running[place.domain] = running
+    async def command(self, place: Place, *words: str, given: str = "") -> str:
+        """Runs an estafeta command for one installation; returns what it printed.
 
-    async def _people(self, place: Place, config: Path) -> None:
-        await self.command(config, "domain", "add", place.domain, "--language", place.language)
-        for person in place.people:
-            await self.command(
-                config,
-                *("account", "add", person.address, "--name", person.name),
-                *("--language", place.language, "--password-stdin"),
-                given=PASSWORD + "\n",
-            )
-
-    async def command(self, config: Path, *words: str, given: str = "") -> str:
-        """Runs an estafeta command; returns what it printed. Raises DemoError."""
+        Raises DemoError.
+        """
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "estafeta", *words, "--config", str(config)),
+            *(sys.executable, "-m", "estafeta", *words),
+            *("--config", str(self.installed[place.domain].config)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
         )
-        output, errors = await process.communicate(given.encode())
+        try:
+            output, errors = await process.communicate(given.encode())
+        except BaseException:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+            raise
         if process.returncode:
             raise DemoError(f"estafeta {' '.join(words)}: {errors.decode().strip()}")
         return output.decode()
 
-    @asynccontextmanager
-    async def _serve(self, place: Place, config: Path) -> AsyncIterator[Running]:
-        read_end, write_end = os.pipe()
-        log = config.parent / "log"
-        with log.open("wb") as log_file:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "estafeta", "serve"),
-                *("--config", str(config), "--ready-fd", str(write_end)),
-                stdin=asyncio.subprocess.DEVNULL,
-                stderr=log_file,
-                pass_fds=(write_end,),
+    async def _start(self) -> None:
+        server = await serve(self.world.net, Endpoint(DNS_ADDRESS, self.ports.dns), self.dns)
+        self._stack.push_async_callback(server.close)
+        authority = Authority("estafeta demo", self.world.clock.now())
+        authority.write(self.authority)
+        for place in PLACES:
+            self._write_files(place, authority)
+        async with asyncio.TaskGroup() as together:
+            for place in PLACES:
+                together.create_task(self._bring_up(place))
+
+    def _write_files(self, place: Place, authority: Authority) -> None:
+        installed = self.installed[place.domain]
+        folder = installed.config.parent
+        names = [place.host, place.domain, place.address]
+        certificate, key = authority.issue(names, folder)
+        installed.config.write_text(settings(place, self.ports, folder, certificate, key))
+        for person in place.people:
+            write_private(
+                self.mutt_file(person), mutt_settings(person, place, self.ports, self.authority)
             )
-        os.close(write_end)
+
+    def mutt_file(self, person: Person) -> Path:
+        """Settings for mutt to read that person's mail."""
+        return self.folder / f"{person.given_name.lower()}.muttrc"
+
+    async def _bring_up(self, place: Place) -> None:
+        """The first process makes the store; then the others may come at once."""
+        fresh = not (self.installed[place.domain].config.parent / "data").exists()
+        if fresh:
+            await self.command(place, "domain", "add", place.domain, "--language", place.language)
+        async with asyncio.TaskGroup() as together:
+            together.create_task(self._serve(place))
+            if fresh:
+                together.create_task(self._people(place))
+
+    async def _people(self, place: Place) -> None:
+        for person in place.people:
+            await self.command(
+                place,
+                *("account", "add", person.address, "--name", person.name, "--password-stdin"),
+                given=PASSWORD + "\n",
+            )
+        # RFC 5321 §4.5.1: somebody reads what is written to it; reports name it.
+        postmaster = f"postmaster@{place.domain}"
+        await self.command(place, "alias", "add", postmaster, place.people[0].address)
+
+    async def _serve(self, place: Place) -> None:
+        installed = self.installed[place.domain]
+        read_end, write_end = os.pipe()
         try:
-            await _ready(read_end, process, log)
-            yield Running(place, config, log, process)
+            with installed.log.open("ab") as log:
+                process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-m", "estafeta", "serve"),
+                    *("--config", str(installed.config), "--ready-fd", str(write_end)),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=asyncio.subprocess.DEVNULL,
+                    stderr=log,
+                    pass_fds=(write_end,),
+                    # Ctrl-C is for the demo: it stops the installations in order.
+                    start_new_session=True,
+                    # Each believes the demo's authority where others believe the system's.
+                    env={**os.environ, "SSL_CERT_FILE": str(self.authority)},
+                )
         finally:
-            if process.returncode is None:
-                process.terminate()
-                try:
-                    async with asyncio.timeout(STOP_SECONDS):
-                        await process.wait()
-                except TimeoutError:
-                    process.kill()
-                    await process.wait()
+            os.close(write_end)
+        self._stack.push_async_callback(_stop, process)
+        if not await _ready(read_end):
+            said = installed.log.read_text(errors="replace").splitlines()[-LOG_LINES_SHOWN:]
+            raise DemoError(f"{place.domain} did not start: {' | '.join(said)}")
 
 
-async def _ready(read_end: int, process: asyncio.subprocess.Process, log: Path) -> None:
-    """Waits until the installation has opened every port."""
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is not None:
+        return
+    process.terminate()
+    try:
+        async with asyncio.timeout(STOP_SECONDS):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+
+
+async def _ready(read_end: int) -> bool:
+    """Waits until an installation has opened every port; False: it ended before."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     pipe = os.fdopen(read_end, "rb", buffering=0)
     transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
     try:
         async with asyncio.timeout(READY_SECONDS):
-            said = await reader.read()
+            return bool(await reader.read())
     except TimeoutError:
-        said = b""
+        return False
     finally:
         transport.close()
-    if not said:
-        last = log.read_text(errors="replace").splitlines()[-3:]
-        raise DemoError("an installation did not start: " + " | ".join(last))
 
 
-def settings(place: Place, ports: Ports, certificate: Path, key: Path) -> str:
+def settings(place: Place, ports: Ports, folder: Path, certificate: Path, key: Path) -> str:
     """The estafeta.toml of one place."""
     doors = (
         ("mx", ports.smtp, "starttls"),
@@ -172,7 +220,7 @@ def settings(place: Place, ports: Ports, certificate: Path, key: Path) -> str:
     return f"""# One of the two installations of the demo: {place.domain}
 [server]
 hostname = "{place.host}"
-data_dir = "data"
+data_dir = {_quoted(folder / "data")}
 language = "{place.language}"
 postmaster = "postmaster@{place.domain}"
 
@@ -185,17 +233,40 @@ servers = ["{DNS_ADDRESS}:{ports.dns}"]
 [relay]
 port = {ports.smtp}
 source_ipv4 = "{place.address}"
+tls = "verified"
+# Mail to loopback is refused everywhere else.
 allow_networks = ["127.0.0.0/8"]
 
 [[tls.certificates]]
-certificate = "{certificate}"
-key = "{key}"
+certificate = {_quoted(certificate)}
+key = {_quoted(key)}
 {listeners}"""
 
 
-def _zones() -> Zones:
-    zones: Zones = {}
-    for place in PLACES:
-        zones[place.domain] = {"MX": [f"10 {place.host}."]}
-        zones[place.host] = {"A": [place.address]}
-    return zones
+def mutt_settings(person: Person, place: Place, ports: Ports, authority: Path) -> bytes:
+    """A muttrc: the person's mailboxes by IMAP, sending by submission, both under TLS."""
+    user = person.address.replace("@", "%40")
+    return f"""# mutt as {person.name}, for the demo
+set realname = "{person.name}"
+set from = "{person.address}"
+set folder = "imaps://{user}@{place.address}:{ports.imaps}/"
+set spoolfile = "+INBOX"
+set record = ""
+set postponed = "+Drafts"
+set imap_pass = "{PASSWORD}"
+set smtp_url = "smtps://{user}@{place.address}:{ports.submissions}/"
+set smtp_pass = "{PASSWORD}"
+set certificate_file = "{authority}"
+set ssl_force_tls = yes
+""".encode()
+
+
+def _quoted(path: Path) -> str:
+    """As a TOML string."""
+    escaped = str(path).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _zones() -> dict[str, str]:
+    """What the DNS holds: for each place an MX that names its host, and the host's address."""
+    return {place.domain: f"@ MX 10 {place.host}.\nmx A {place.address}" for place in PLACES}

@@ -1,0 +1,133 @@
+"""Run: the demo from its first line to its last."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager, nullcontext
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import msgspec
+
+from estafeta.explain.words import pick_language
+from estafeta.office.errors import EXIT_FAILURE, CommandError
+from estafeta.office.signals import Stop, handled
+from estafeta.sim.demo.internet import DemoError, Internet
+from estafeta.sim.demo.places import NoPlace, free_ports
+from estafeta.sim.demo.show import Show, make_console
+from estafeta.sim.demo.tour import Row, Tour
+from estafeta.world.real import real_world
+from estafeta.world.real import run as run_loop
+
+EXIT_STOPPED = 130
+
+
+def main(*, once: bool, json: bool, language: str, folder: Path | None) -> int:
+    """The demo; returns the exit code. language: "" for that of the environment.
+
+    once: ends after the tour. json: prints its rows and nothing else, and ends after it as well.
+    folder: where the files are kept; None for a temporary one. Raises CommandError.
+    """
+    spoken = pick_language(language, _of_environment())
+    show = None if json else Show(make_console(), spoken)
+    try:
+        with _room(folder) as place:
+            return run_loop(Demo(place, show, spoken, once=once or json).run())
+    except (DemoError, NoPlace) as error:
+        raise CommandError(str(error)) from None
+
+
+class Demo:
+    """One run. show: None prints rows as JSON in the end."""
+
+    def __init__(self, folder: Path, show: Show | None, language: str, *, once: bool) -> None:
+        self._folder = folder
+        self._show = show
+        self._language = language
+        self._once = once
+        self._code = EXIT_STOPPED
+
+    async def run(self) -> int:
+        """Ctrl-C, SIGTERM and a terminal that goes away end it in order."""
+        stop = Stop()
+        with handled(stop, stop.ask):
+            working = asyncio.create_task(self._work(), name="demo")
+            asked = asyncio.create_task(stop.asked.wait())
+            await asyncio.wait({working, asked}, return_when=asyncio.FIRST_COMPLETED)
+            asked.cancel()
+            if not working.done():
+                working.cancel()
+                if self._show is not None:
+                    self._show.stopping()
+            try:
+                await working
+            except asyncio.CancelledError:
+                pass
+            except BaseExceptionGroup as group:
+                raise _first(group) from None
+        return self._code
+
+    async def _work(self) -> None:
+        show, world = self._show, real_world(self._folder)
+        internet = Internet(self._folder, free_ports(), world)
+        async with AsyncExitStack() as stack:
+            with show.starting() if show is not None else nullcontext():
+                await stack.enter_async_context(internet)
+            if show is not None:
+                show.opening(internet)
+            began = asyncio.get_running_loop().time()
+            tour = Tour(internet, self._language)
+            rows = await self._tour(tour)
+            self._code = 0 if all(row.ok for row in rows) else EXIT_FAILURE
+            if show is None:
+                _print_rows(rows)
+                return
+            show.summary(rows, asyncio.get_running_loop().time() - began)
+            if not self._once:
+                show.closing(internet, tour.sent[-1].queue_id)
+                await asyncio.Event().wait()
+
+    async def _tour(self, tour: Tour) -> list[Row]:
+        show = self._show
+        rows: list[Row] = []
+        async for letter, scene in tour.scenes():
+            rows.append(scene.row)
+            if show is not None:
+                show.scene(letter, scene)
+        if show is not None and tour.bounce_text:
+            show.bounce(tour.sent[-1].letter.sender.name, tour.bounce_text)
+        ledger = await tour.ledger()
+        if show is not None:
+            show.ledger(ledger)
+        return rows + ledger
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What failed first of what was done together."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _print_rows(rows: Sequence[Row]) -> None:
+    """One JSON document, a row a line."""
+    lines = ",\n".join(msgspec.json.encode(row).decode() for row in rows)
+    sys.stdout.write(f"[\n{lines}\n]\n")
+
+
+@contextmanager
+def _room(folder: Path | None) -> Iterator[Path]:
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+        return
+    with TemporaryDirectory(prefix="estafeta-demo-", ignore_cleanup_errors=True) as temporary:
+        yield Path(temporary)
+
+
+def _of_environment() -> str:
+    return os.environ.get("LC_ALL") or os.environ.get("LC_MESSAGES") or os.environ.get("LANG", "")

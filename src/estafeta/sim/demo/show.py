@@ -1,0 +1,222 @@
+"""Show: the demo on a terminal: where everything listens, the tour as it happens, what to do next.
+
+What others said is printed in cyan, word for word, and folded at the terminal's width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from datetime import datetime
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from estafeta.explain.words import say
+from estafeta.office.commands.common import clean
+from estafeta.sim.demo.internet import Internet
+from estafeta.sim.demo.letters import Letter
+from estafeta.sim.demo.places import ANA, DNS_ADDRESS, PASSWORD, PLACES, SUDOMINIO, Ports
+from estafeta.sim.demo.tour import Row, Scene
+
+WIDTH_MAX = 120
+"""Lines longer than that are hard to read."""
+
+WORDS = "cyan"
+TIME_CHARACTERS = len("12:34:56.789")
+
+
+def make_console() -> Console:
+    """As wide as the terminal, within reason; colours only on a terminal."""
+    console = Console(highlight=False)
+    if console.width > WIDTH_MAX:
+        console.width = WIDTH_MAX
+    return console
+
+
+class Show:
+    """Prints. language: of what is said."""
+
+    def __init__(self, console: Console, language: str) -> None:
+        self.console = console
+        self._language = language
+        self._letter = ""
+
+    def say(self, key: str, **values: object) -> str:
+        return say(f"tour.{key}", self._language, **values)
+
+    # -- before the tour -----------------------------------------------------------------------
+
+    def starting(self) -> AbstractContextManager[object]:
+        """Says so while it lasts; on a pipe nothing."""
+        return self.console.status(Text(self.say("starting")))
+
+    def opening(self, internet: Internet) -> None:
+        """Where everything listens, who lives there."""
+        self._heading(self.say("heading"))
+        self._print(Text(self.say("heading-text")))
+        for place in PLACES:
+            self.console.print()
+            self._print(Text.assemble((place.domain, "bold"), f"  {place.host}  {place.address}"))
+            for person in place.people:
+                self._print(Text.assemble(f"  {person.name}  ", (person.address, WORDS)))
+        self.console.print()
+        grid = Table.grid(padding=(0, 2))
+        for service, ports in _services(internet.ports):
+            grid.add_row(Text(service, "bold"), Text(ports))
+        self.console.print(grid)
+        self.console.print()
+        for key, values in (
+            ("password", {"password": PASSWORD}),
+            ("folder", {"folder": internet.folder}),
+            ("authority", {"file": internet.authority}),
+        ):
+            self._print(Text(self.say(key, **values)))
+
+    # -- the tour ------------------------------------------------------------------------------
+
+    def scene(self, letter: Letter, scene: Scene) -> None:
+        if letter.name != self._letter:
+            self._letter = letter.name
+            way = self.say(
+                "way",
+                sender=f"{letter.sender.name} <{letter.sender.address}>",
+                recipient=f"<{letter.to}>",
+            )
+            self._heading(f"{letter.name} · {way}")
+        text = Text()
+        text.append(scene.title, "bold" if scene.needed else "dim")
+        if scene.where:
+            text.append(f"  {clean(scene.where)}", "dim")
+        if scene.needed or not scene.row.ok:
+            for line in scene.lines:
+                text.append(f"\n{clean(line)}", WORDS)
+        self._failed(text, scene.row)
+        grid = Table.grid(padding=(0, 1))
+        grid.add_column(width=1)
+        grid.add_column(width=1)
+        grid.add_column(width=TIME_CHARACTERS, no_wrap=True)
+        grid.add_column(overflow="fold")
+        mark = _mark(scene.row.ok, scene.needed)
+        grid.add_row(mark, str(scene.number), Text(_time(scene), "dim"), text)
+        self.console.print(grid)
+
+    def bounce(self, name: str, text: str) -> None:
+        """The report that came back, as its reader sees it."""
+        self.console.print()
+        body = Text("\n".join(clean(line) for line in text.strip().split("\n")))
+        panel = Panel(
+            body,
+            title=self.say("bounce-heading", name=name),
+            title_align="left",
+            border_style="yellow",
+            width=min(self.console.width, 84),
+        )
+        self.console.print(panel)
+
+    def ledger(self, rows: list[Row]) -> None:
+        self._heading(self.say("ledger-heading"))
+        grid = Table.grid(padding=(0, 1))
+        grid.add_column(width=1)
+        grid.add_column(no_wrap=True)
+        grid.add_column(overflow="fold")
+        for row in rows:
+            text = Text(clean(row.seen), WORDS)
+            self._failed(text, row)
+            grid.add_row(_mark(row.ok, True), Text(row.step, "bold"), text)
+        self.console.print(grid)
+
+    def summary(self, rows: list[Row], seconds: float) -> None:
+        failed = sum(not row.ok for row in rows)
+        self.console.print()
+        if failed:
+            text = self.say("summary-failed", failed=failed, count=len(rows))
+            self._print(Text(f"✗ {text}", "bold red"))
+        else:
+            text = self.say("summary", count=len(rows), seconds=f"{seconds:.1f}")
+            self._print(Text(f"✓ {text}", "bold green"))
+
+    def _failed(self, text: Text, row: Row) -> None:
+        if not row.ok:
+            text.append("\n" + self.say("failed", expected=row.expected), "red")
+
+    # -- after the tour ------------------------------------------------------------------------
+
+    def closing(self, internet: Internet, queue_id: str) -> None:
+        """How to point a mail client at it, and what to ask."""
+        self._heading(self.say("clients-heading"))
+        for title, lines in self._hints(internet, queue_id):
+            self._print(Text(title))
+            for line in lines:
+                # Not folded by us: a command must be fit to be copied.
+                text = Text(f"    {line}", WORDS)
+                self.console.print(text, soft_wrap=True)
+        self.console.print()
+        self._print(Text(self.say("running"), "bold"))
+
+    def _hints(self, internet: Internet, queue_id: str) -> Iterator[tuple[str, list[str]]]:
+        place, ports = SUDOMINIO, internet.ports
+        config = internet.installed[place.domain].config
+        yield (
+            self.say("client-mutt", name=ANA.name),
+            [f"mutt -F {internet.mutt_file(ANA)}"],
+        )
+        yield (
+            self.say("client-thunderbird", address=ANA.address),
+            [
+                str(internet.authority),
+                self.say("client-thunderbird-in", host=place.address, port=ports.imaps),
+                self.say("client-thunderbird-out", host=place.address, port=ports.submissions),
+            ],
+        )
+        yield (
+            self.say("client-curl", name=ANA.name),
+            [
+                f"curl --cacert {internet.authority} -u {ANA.address}:{PASSWORD} "
+                f"'imaps://{place.address}:{ports.imaps}/INBOX;MAILINDEX=*'"
+            ],
+        )
+        yield self.say("client-trace"), [f"estafeta trace {queue_id} -c {config}"]
+        yield self.say("client-audit"), [f"estafeta audit --full -c {config}"]
+        yield self.say("client-metrics"), [f"http://{place.address}:{ports.http}/metrics"]
+
+    def stopping(self) -> None:
+        self.console.print()
+        self._print(Text(self.say("stopping"), "dim"))
+
+    def _heading(self, text: str) -> None:
+        self.console.print()
+        self.console.print(Rule(Text(clean(text), "bold"), align="left", style="blue"))
+
+    def _print(self, text: Text) -> None:
+        self.console.print(text)
+
+
+def _services(ports: Ports) -> list[tuple[str, str]]:
+    """What listens where; the same on both places' addresses."""
+    return [
+        ("SMTP", f"{ports.smtp}"),
+        ("Submission", f"{ports.submissions} TLS · {ports.submission} STARTTLS"),
+        ("IMAP", f"{ports.imaps} TLS · {ports.imap} STARTTLS"),
+        ("POP3", f"{ports.pop3s} TLS · {ports.pop3} STARTTLS"),
+        ("HTTP", f"{ports.http} /healthz /metrics"),
+        ("DNS", f"{ports.dns} UDP, TCP · {DNS_ADDRESS}"),
+    ]
+
+
+def _mark(ok: bool, needed: bool) -> Text:
+    if not ok:
+        return Text("✗", "bold red")
+    return Text("✓", "green") if needed else Text("·", "dim")
+
+
+def _time(scene: Scene) -> str:
+    """The time of day here, as far as it is known."""
+    if not scene.at:
+        return ""
+    at = datetime.fromtimestamp(scene.at).astimezone()
+    shown = at.strftime("%H:%M:%S")
+    return f"{shown}.{at.microsecond // 1000:03}" if scene.exact else shown
