@@ -198,6 +198,11 @@ class Estafeta:
         assert self._running is not None, "it is not running"
         return self._running.pid
 
+    @property
+    def running(self) -> bool:
+        """Started and not stopped by us; it may have ended by itself."""
+        return self._running is not None
+
     def log(self) -> str:
         return self.log_file.read_text(errors="replace")
 
