@@ -36,10 +36,10 @@ def test_spanish_says_what_happened_whose_it_is_and_what_to_do() -> None:
     assert subject == "No entregado a ana@sudominio.example"
     assert "«Hola»" in text
     assert "ana@sudominio.example no existe." in flat
-    assert "A quién corresponde repararlo: usted" in text
+    assert "Quién puede arreglarlo: usted" in text
     assert "Qué hacer: Revise" in text
     assert "550 5.1.1 <ana@sudominio.example>: no such user" in flat
-    assert "Intentado 2023-11-14 22:13:20 UTC." in text
+    assert "Se intentó una vez: 2023-11-14 22:13:20 UTC." in text
     assert "postmaster@correo.example" in text
 
 
@@ -57,6 +57,14 @@ def test_lines_are_short_but_for_long_words() -> None:
     _, text = bounce_text([UNKNOWN, FULL], "es", "p@x", subject="x " * 200)
     for line in text.split("\n"):
         assert len(line) <= 76 or " " not in line.strip()
+
+
+def test_only_what_belongs_to_a_heading_is_indented() -> None:
+    _, text = bounce_text([UNKNOWN], "es", "p@x", subject="y " * 45)
+    first, recipient, last = text.rstrip("\n").split("\n\n")
+    assert "\n" in first
+    assert not any(line.startswith(" ") for line in (*first.split("\n"), *last.split("\n")))
+    assert any(line.startswith("  ") for line in recipient.split("\n"))
 
 
 def test_words_of_others_stay_bounded_and_in_their_line() -> None:

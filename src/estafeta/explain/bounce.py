@@ -60,12 +60,12 @@ def bounce_text(
         greeting = say("bounce.greeting-subject", language, subject=_cut(subject, 100))
     else:
         greeting = say("bounce.greeting", language)
-    blocks = [_wrap(greeting)]
+    blocks = [_wrap(greeting, hanging="")]
     blocks += [failure_text(r, language) for r in recipients[:RECIPIENTS_IN_WORDS_MAX]]
     rest = [f"  {r.address}" for r in recipients[RECIPIENTS_IN_WORDS_MAX:]]
     if rest:
         blocks.append("\n".join(rest))
-    blocks.append(_wrap(say("bounce.closing", language, postmaster=postmaster)))
+    blocks.append(_wrap(say("bounce.closing", language, postmaster=postmaster), hanging=""))
     return title, "\n\n".join(blocks) + "\n"
 
 
@@ -78,7 +78,7 @@ def success_text(
     """
     title = say("success.subject", language, address=addresses[0])
     greeting = say("success.greeting-relayed" if relayed else "success.greeting", language)
-    return title, _wrap(greeting) + "\n\n" + "\n".join(f"  {a}" for a in addresses) + "\n"
+    return title, _wrap(greeting, hanging="") + "\n\n" + "\n".join(f"  {a}" for a in addresses) + "\n"
 
 
 def failure_text(failed: FailedRecipient, language: str) -> str:
@@ -108,9 +108,9 @@ def failure_text(failed: FailedRecipient, language: str) -> str:
     return "\n".join(lines)
 
 
-def _wrap(text: str) -> str:
+def _wrap(text: str, hanging: str = "  ") -> str:
     return textwrap.fill(
-        text, _WIDTH, break_long_words=False, break_on_hyphens=False, subsequent_indent="  "
+        text, _WIDTH, break_long_words=False, break_on_hyphens=False, subsequent_indent=hanging
     )
 
 
