@@ -90,6 +90,27 @@ def test_a_failed_statement_ends_its_unit_even_if_swallowed(tmp_path: Path, engi
     with_stand(tmp_path, work, engine)
 
 
+@pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
+def test_a_unit_cannot_end_the_transaction_of_others(
+    tmp_path: Path, engine: str, end: str
+) -> None:
+    def unit(tx: Tx) -> None:
+        tx.run(end)
+
+    async def work(stand: Stand) -> None:
+        results = await asyncio.gather(
+            stand.run(put("t-1")), stand.run(unit), stand.run(put("t-2")), return_exceptions=True
+        )
+        # With COMMIT, what was before it is there already: run again, it is taken.
+        expected = {"COMMIT": StoreConflict, "ROLLBACK": str}[end]
+        assert isinstance(results[0], expected)
+        assert isinstance(results[1], StoreError)
+        assert results[2] == "t-2"
+        assert await stand.read(names) == {"t-1", "t-2"}
+
+    with_stand(tmp_path, work, engine)
+
+
 def test_an_own_error_may_stand_for_a_conflict(tmp_path: Path, engine: str) -> None:
     def unit(tx: Tx) -> None:
         put("t-a")(tx)

@@ -7,6 +7,7 @@ wake its listeners at once; those of others are noticed within 20 ms while anybo
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -129,7 +130,8 @@ class SqliteStore:
         self._stop_watching()
         self._writer.abandon()
         for connection in (self._writer.connection, self._reader):
-            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            with contextlib.suppress(apsw.ConnectionClosedError):  # the crash came in a COMMIT
+                connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         self._checkpointer.forget()
         self._close()
 

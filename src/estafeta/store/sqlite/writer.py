@@ -283,7 +283,7 @@ class Writer:
             connection.execute("ROLLBACK TO unit; RELEASE unit")
         except apsw.Error:
             return _State.LOST
-        return _State.UNDONE if connection.in_transaction else _State.LOST
+        return _State.UNDONE
 
     def _spoiled(self, state: _State) -> None:
         """The transaction is gone, or must go: nothing of the batch has happened."""
