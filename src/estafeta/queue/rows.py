@@ -2,7 +2,8 @@
 
 Two levels: `destination` by next due, rows within a destination. A lease moves `due` to its own
 end, so one index serves due rows and ended leases alike, and nobody looks at a row being worked on.
-`destination.due` may be early, never late: early costs one look, late would forget the row.
+`destination.due` may be early, never late: early costs one look, late would forget the row. So an
+ended row leaves it alone, and whoever looks for nothing puts it right.
 """
 
 from __future__ import annotations

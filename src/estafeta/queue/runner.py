@@ -54,12 +54,16 @@ class QueueSettings(msgspec.Struct, frozen=True):
 
 
 class Job(msgspec.Struct):
-    """Leased rows with what an attempt needs. recipients: parallel to leased.numbers."""
+    """Leased rows with what an attempt needs. recipients: parallel to leased.numbers.
+
+    fresh: accepted a moment ago for somebody else's domain; no need to look whether it is ours.
+    """
 
     leased: rows.Leased
     acceptance: Acceptance
     recipients: Sequence[Recipient]
     content: Content
+    fresh: bool = False
 
 
 class Queue:
@@ -118,7 +122,7 @@ class Queue:
         recipients: Sequence[Recipient],
         content: Content,
     ) -> None:
-        self._begin(Job(leased, acceptance, recipients, content))
+        self._begin(Job(leased, acceptance, recipients, content, fresh=True))
 
     # -- work that was waiting -----------------------------------------------------------------
 
@@ -257,7 +261,7 @@ class Queue:
         child: Prepared | None = None
         in_child: frozenset[int] = frozenset()
         notes: Sequence[Note] = ()
-        if await self._acceptor.is_ours(destination):
+        if not job.fresh and await self._acceptor.is_ours(destination):
             # Its domain became ours, or its mailbox could not be reached when it was accepted.
             child, unknown = await self._acceptor.prepare_again(
                 acceptance, job.recipients, job.content

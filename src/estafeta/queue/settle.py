@@ -99,7 +99,6 @@ def settle(tx: Tx, done: Attempted, event_id: int, notices: Sequence[Prepared]) 
         else:
             fate = _fate_of_failure(done, n, bounce)
         ledger.end(tx, acceptance.id, number, fate, done.ended)
-    rows.settle_destination(tx, leased.destination)
     ledger.add_event(
         tx, event_id, acceptance.id, done.began, ledger.ALL_RECIPIENTS, "attempt", _detail(done)
     )
