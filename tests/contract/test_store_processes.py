@@ -25,10 +25,15 @@ async def main():
     store = open_sqlite(Path(sys.argv[1]), clock=SystemClock())
     end = time.monotonic() + float(sys.argv[2])
     count = 0
+
+    async def write():
+        nonlocal count
+        while time.monotonic() < end:
+            await store.run(lambda tx: take(tx, "shared"))
+            count += 1
+
     print("ready", flush=True)
-    while time.monotonic() < end:
-        await store.run(lambda tx: take(tx, "shared"))
-        count += 1
+    await asyncio.gather(*(write() for _ in range(int(sys.argv[3]))))
     await store.close()
     print(count, flush=True)
 
@@ -36,10 +41,10 @@ asyncio.run(main())
 """
 
 
-def start(path: Path, seconds: float) -> subprocess.Popen[str]:
+def start(path: Path, seconds: float, tasks: int) -> subprocess.Popen[str]:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     process = subprocess.Popen(
-        [sys.executable, "-c", OTHER, str(path), str(seconds)],
+        [sys.executable, "-c", OTHER, str(path), str(seconds), str(tasks)],
         stdout=subprocess.PIPE,
         text=True,
         env=environment,
@@ -50,11 +55,11 @@ def start(path: Path, seconds: float) -> subprocess.Popen[str]:
 
 
 def test_two_processes_share_the_writing(tmp_path: Path) -> None:
-    """Neither loses a unit, and neither starves although both write without pause."""
+    """Neither loses a unit, and the quieter one does not starve."""
 
     async def whole() -> None:
         stand = Stand(tmp_path, "sqlite")
-        process = await asyncio.to_thread(start, stand.path, 1.5)
+        process = await asyncio.to_thread(start, stand.path, 1.5, 100)
         count = 0
         longest = 0.0
         end = time.monotonic() + 1.2
@@ -67,7 +72,8 @@ def test_two_processes_share_the_writing(tmp_path: Path) -> None:
         theirs = int(out)
         assert await stand.run(lambda tx: take(tx, "shared")) == count + theirs + 1
         assert stand.store.statistics.waited > 0
-        assert min(count, theirs) * 12 > max(count, theirs), (count, theirs)
+        # One task here, a hundred there: still a unit goes through every few milliseconds.
+        assert count > 30, (count, theirs)
         assert longest < 1.0
         await stand.store.close()
 

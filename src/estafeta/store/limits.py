@@ -18,6 +18,7 @@ STATEMENTS_CACHED = 512
 CHECKPOINT_AFTER_OCTETS = 16 * 1024 * 1024  # of WAL since the last one
 WAL_OCTETS_MAX = 64 * 1024 * 1024  # past this, writing pauses until the WAL can start again
 LOCK_WAIT_MS_MAX = 30_000  # for another process to end its transaction
+LOCK_POLL_SECONDS = 0.0002  # by the one process whose turn is next
 FOREIGN_COMMIT_POLL_SECONDS = 0.02
 
 # Bodies

@@ -19,13 +19,18 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any, TypeVar
 
 import apsw
 
 from estafeta.store.engine import StoreError, Unit
-from estafeta.store.limits import BATCH_SECONDS_MAX, BATCH_UNITS_MAX, LOCK_WAIT_MS_MAX
+from estafeta.store.limits import (
+    BATCH_SECONDS_MAX,
+    BATCH_UNITS_MAX,
+    LOCK_POLL_SECONDS,
+    LOCK_WAIT_MS_MAX,
+)
 from estafeta.store.sqlite.checkpoint import Checkpointer
 from estafeta.store.sqlite.errors import translated
 from estafeta.store.sqlite.hints import Hints
@@ -193,7 +198,7 @@ class Writer:
         self._turn.take()
         try:
             # Only one waits at a time, the others queue at the turn: short steps cost nothing.
-            self.connection.set_busy_handler(_wait_a_millisecond)
+            self.connection.set_busy_handler(_wait_a_little)
             self.connection.execute("BEGIN IMMEDIATE")
         except apsw.Error as error:
             failure = translated(error, self.connection.system_errno)
@@ -383,6 +388,7 @@ class Writer:
         self.connection.close(True)
 
 
-def _wait_a_millisecond(calls: int) -> bool:
-    apsw.sleep(1)
-    return calls < LOCK_WAIT_MS_MAX
+def _wait_a_little(calls: int) -> bool:
+    """SQLite's busy handler, in the thread."""
+    sleep(LOCK_POLL_SECONDS)
+    return calls * LOCK_POLL_SECONDS * 1000 < LOCK_WAIT_MS_MAX
