@@ -14,7 +14,7 @@ from estafeta.read.imap.session import Goodbye, Refusal, Session
 from estafeta.read.limits import MULTIAPPEND_MESSAGES_MAX, MULTIAPPEND_OCTETS_MAX
 from estafeta.store import flags as bits
 from estafeta.store import mailboxes, messages
-from estafeta.store.bodies import Body, BodyWriter, put
+from estafeta.store.bodies import INLINE_MAX, Body, BodyWriter, put
 from estafeta.store.engine import Tx
 from estafeta.store.messages import Placed, Text
 from estafeta.wire.imap import commands as a
@@ -97,7 +97,10 @@ async def _take(s: Session, announced: a.Append) -> Message:
     received = announced.received
     if received is None:
         received = int(s.house.world.clock.now() * 1000)
-    made = await s.house.world.cpu.run(summary, body.read())
+    if body.size <= INLINE_MAX:
+        made = summary(body.read())
+    else:
+        made = await s.house.world.cpu.run(summary, body.read())
     text = Text(
         made.envelope,
         made.bodystructure,
