@@ -4,6 +4,9 @@ A body is alive while a message has it or an acceptance with an open recipient. 
 counters: it is garbage by the absence of references, a day old at least, and looked at again under
 the lock that removes it. Files go one run after their rows: who reads a message just expunged has
 that time to finish.
+
+A run begins with what else is better done later than in a delivery: it files acceptances under their
+keys and seals ended days.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from functools import partial
 import msgspec
 
 from estafeta.store import mailboxes, messages, trail
+from estafeta.store.audit import seal_slice
 from estafeta.store.bodies import FOLDER, Bodies, path_of
 from estafeta.store.engine import Store, Tx
 from estafeta.store.ids import first_at, parse_queue_id
@@ -38,8 +42,9 @@ class Collected(msgspec.Struct):
 async def collect_garbage(store: Store, bodies: Bodies, now: int) -> Collected:
     """One run over everything, in slices. now: ms since 1970. Raises StoreError, OSError."""
     done = Collected()
-    while not await store.run(partial(trail.extend, now=now)):
-        pass
+    for file in (trail.extend, seal_slice):
+        while not await store.run(partial(file, now=now)):
+            pass
     await _erase_removed(store, done)
     await _fold(store)
     oldest_kept = first_at(now - GARBAGE_AGE_MS)

@@ -47,6 +47,7 @@ FATE_TEXT_CHARACTERS_MAX = 2000
 TRAIL_DELAY_MS = 600_000  # an acceptance is filed by its keys when its id is this old
 TRAIL_SLICE = 250  # acceptances filed in one unit
 SEAL_SLICE = 500  # acceptances hashed in one unit
+SEAL_SLICES_MAX = 8  # in one unit
 SEAL_DELAY_MS = 3_600_000  # after the end of a day
 AUDIT_SLICE = 500  # rows looked at on one snapshot
 FOUND_MAX = 100  # journeys one search lists

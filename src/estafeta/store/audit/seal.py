@@ -14,15 +14,16 @@ import msgspec
 from estafeta.store.engine import Row, Tx
 from estafeta.store.ids import first_at, milliseconds
 from estafeta.store.ledger import ANSWERED_ORIGINS, DAY_MS, FATE_COLUMNS
-from estafeta.store.limits import SEAL_DELAY_MS, SEAL_SLICE
+from estafeta.store.limits import SEAL_DELAY_MS, SEAL_SLICE, SEAL_SLICES_MAX
 
 Totals = dict[str, int]
 
 
 def seal_days(tx: Tx, now: int) -> None:
-    """Seals every day that can be. With much mail rather call `seal_slice` until it says True."""
-    while not seal_slice(tx, now):
-        pass
+    """Seals the days that can be, as far as one unit may take; a later call goes on from there."""
+    for _ in range(SEAL_SLICES_MAX):
+        if seal_slice(tx, now):
+            return
 
 
 def seal_slice(tx: Tx, now: int, limit: int = SEAL_SLICE) -> bool:

@@ -89,6 +89,7 @@ class Writer:
         self._idle: asyncio.Future[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._abandoned = False
+        self._broken = False  # the connection failed, and no other could be opened yet
         # A time of day would make simulated runs differ; there no batch is cut by time.
         self._stopwatch = perf_counter if worker is not None else lambda: 0.0
         self._open()
@@ -157,6 +158,13 @@ class Writer:
             self.statistics.pauses += 1
             self._checkpointer.run_paused(self._begin_soon)
             return
+        if self._broken:
+            try:
+                self._open()
+            except apsw.Error as error:
+                self._begun(translated(error))
+                return
+            self._broken = False
         turn = self._turn
         if turn is not None:
             if not turn.try_take():
@@ -358,7 +366,8 @@ class Writer:
         try:
             self._open()
         except apsw.Error:
-            # BEGIN will say so to every unit until it can be opened again.
+            # Every batch tries again, and its units are told why it cannot be.
+            self._broken = True
             self._data_version = -1
 
     # Answer ----------------------------------------------------------------------------------
