@@ -5,8 +5,8 @@ counters: it is garbage by the absence of references, a day old at least, and lo
 the lock that removes it. Files go one run after their rows: who reads a message just expunged has
 that time to finish.
 
-A run begins with what else is better done later than in a delivery: it files acceptances under their
-keys and seals ended days.
+A run begins with what else is better done later than in a delivery: acceptances are filed under
+their keys, ended days sealed.
 """
 
 from __future__ import annotations

@@ -318,7 +318,7 @@ class Writer:
         self._begin_soon()
 
     def _roll_back(self) -> None:
-        if self.connection.in_transaction:
+        if not self._broken and self.connection.in_transaction:
             try:
                 self.connection.execute("ROLLBACK")
             except apsw.Error:
