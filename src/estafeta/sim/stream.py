@@ -126,7 +126,7 @@ class Pipe:
             return
         self._flying_octets -= len(item)
         piece = self._through_faults(item)
-        if piece and not self.dead:
+        if piece and not self.dead and self.target.hears:
             self._tap(self.origin.local, self.target.local, piece)
             self.target.arrived(piece)
         if self._cut_now is not None:
@@ -197,9 +197,12 @@ class SimStream:
 
     # --- what the pipes call -------------------------------------------------------------------
 
+    @property
+    def hears(self) -> bool:
+        """What arrives may still be read."""
+        return self._error is None and not self._closed
+
     def arrived(self, data: bytes) -> None:
-        if self._error is not None or self._closed:
-            return
         self._chunks.append(data)
         self._size += len(data)
         self._wake()

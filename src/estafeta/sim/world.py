@@ -71,6 +71,7 @@ class SimMachine:
         self._folder = folder
         self._tasks: dict[asyncio.Task[Any], None] = {}  # in the order they were started
         self._death = asyncio.Event()
+        self._birth = asyncio.Event()
         self.root = self._life_folder()
         self.root.mkdir(parents=True)
         self.power = vfs.PowerDomain(self.root)
@@ -107,11 +108,16 @@ class SimMachine:
         """Returns once this life is over."""
         await self._death.wait()
 
+    async def revived(self) -> None:
+        """Returns once the next life has begun."""
+        await self._birth.wait()
+
     def restart(self) -> World:
         """The next life, on what survived; `start` its main anew."""
         assert not self.up, "it runs"
         self.net.forget()
         self._death = asyncio.Event()
+        self._birth.set()
         self.net = SimNet(self._internet, self._addresses)
         self.world = self._new_world()
         return self.world
@@ -126,6 +132,7 @@ class SimMachine:
         if not self.up:
             return
         self.deaths += 1
+        self._birth = asyncio.Event()
         dice = self._dice if torn else None
         self.net.crash(dark=power_lost)
         self.disk = self.disk.after(power_lost=power_lost, torn=dice)
@@ -158,6 +165,11 @@ class SimMachine:
 _machine: contextvars.ContextVar[SimMachine | None] = contextvars.ContextVar(
     "machine", default=None
 )
+
+
+def machine_of_task() -> SimMachine | None:
+    """The machine whose task is running, None for what belongs to none."""
+    return _machine.get()
 
 
 def watch_tasks(loop: asyncio.AbstractEventLoop) -> None:

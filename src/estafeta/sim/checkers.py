@@ -1,0 +1,280 @@
+"""Checkers: what must hold of every run, whatever went wrong in it.
+
+They judge by what was seen from outside: the letters' clients, the peers' own records, the observer
+on the wire, and the mailboxes. Each returns sentences; none means that it holds.
+"""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from .installation import GIVE_UP_SECONDS, RETRY
+from .letters import Letter, failed_addresses, number_of, returned_number
+from .names import ADDRESSES, INSTALLATIONS, PEOPLE_ADDRESS
+from .observer import Handover, Observer
+from .peers import Peer
+
+SETTLE_SECONDS = 5.0
+"""A machine that dies so soon after it heard a reply may not have it in its store."""
+
+REMEMBERED_SECONDS = 14 * 60.0
+"""Within it a submission that comes again is recognised (the promise says 15 minutes)."""
+
+LATE_SECONDS = 1000.0
+"""Over the give-up time: the last attempt may wait for a mute server."""
+
+JITTER = 0.89
+_UNIQUE = re.compile(r"^[rxf]\d+\.\d")
+
+_MACHINE_OF = {address: name for name, many in ADDRESSES.items() for address in many}
+
+
+@dataclass(slots=True)
+class Evidence:
+    """All that is known at the end of a run.
+
+    boxes: address of an account -> its INBOX. deaths: machine -> moments. double_bounces: letters
+    of which some installation's ledger says that a recipient was dropped as a double bounce.
+    """
+
+    letters: Sequence[Letter]
+    observer: Observer
+    peers: Sequence[Peer]
+    boxes: Mapping[str, Sequence[bytes]]
+    deaths: Mapping[str, Sequence[float]]
+    double_bounces: frozenset[int] = frozenset()
+    _copies: Counter[tuple[str, int]] = field(default_factory=Counter)
+    _failed: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
+    _lost: dict[int, list[Handover]] = field(default_factory=lambda: defaultdict(list))
+    _lost_by_client: Counter[int] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        senders = {letter.number: letter.sender for letter in self.letters}
+        for account, messages in self.boxes.items():
+            for message in messages:
+                number = number_of(message)
+                if number is not None:
+                    self._copies[account, number] += 1
+                    continue
+                about = returned_number(message)
+                if about is not None and base(senders.get(about, "")) == account:
+                    self._failed[about] |= failed_addresses(message)
+        for peer in self.peers:
+            for taken in peer.taken:
+                if taken.letter is not None:
+                    for recipient in set(taken.recipients):
+                        self._copies[recipient, taken.letter] += 1
+                    continue
+                about = returned_number(taken.octets)
+                if about is not None and senders.get(about) in taken.recipients:
+                    self._failed[about] |= failed_addresses(taken.octets)
+        self._weigh_handovers()
+
+    def copies(self, place: str, letter: int) -> int:
+        """place: an account's address, or a recipient at a peer."""
+        return self._copies[place, letter]
+
+    def failed(self, letter: int) -> set[str]:
+        """Recipients of which the sender was told that they failed."""
+        return self._failed[letter]
+
+    def excuses(self, letter: int, place: str) -> int:
+        """How often an installation may not know that it handed the letter on to `place`."""
+        return sum(
+            any(place in places(address) for address in handover.recipients)
+            for handover in self._lost[letter]
+        )
+
+    def client_excuses(self, letter: int) -> int:
+        """How often its client may have handed it in twice, unrecognised."""
+        return self._lost_by_client[letter]
+
+    def _weigh_handovers(self) -> None:
+        by_client: dict[int, list[Handover]] = defaultdict(list)
+        for handover in self.observer.handovers:
+            if handover.letter is None or (handover.replied_at and handover.code // 100 != 2):
+                continue
+            if handover.client == PEOPLE_ADDRESS:
+                by_client[handover.letter].append(handover)
+            elif self._forgotten(handover):
+                self._lost[handover.letter].append(handover)
+        for number, handovers in by_client.items():
+            for this, following in pairwise(handovers):
+                late = following.at - this.at > REMEMBERED_SECONDS
+                if this.replied_at is None and (late or this.port == 25):
+                    self._lost_by_client[number] += 1
+
+    def _forgotten(self, handover: Handover) -> bool:
+        if handover.replied_at is None:
+            return True
+        deaths = self.deaths[_MACHINE_OF[handover.client]]
+        end = handover.replied_at + SETTLE_SECONDS
+        return any(handover.at <= death < end for death in deaths)
+
+
+def base(address: str) -> str:
+    """The account of a subaddress."""
+    local, _, domain = address.partition("@")
+    return f"{local.partition('+')[0]}@{domain}"
+
+
+def places(address: str) -> tuple[str, ...]:
+    """Where a recipient's copies end: accounts, or the address itself at somebody else's."""
+    domain = next((d for d in INSTALLATIONS.values() if address.endswith(f"@{d.name}")), None)
+    if domain is None:
+        return (address,)
+    plain = base(address)
+    if plain.partition("@")[0] in domain.people:
+        return (plain,)
+    targets = [target for alias, target in domain.aliases if alias == plain]
+    return tuple(place for target in targets for place in places(target))
+
+
+def check_all(evidence: Evidence) -> list[str]:
+    found: list[str] = []
+    for check in (
+        nothing_vanishes,
+        duplicates_are_excused,
+        octets_are_intact,
+        failures_are_true,
+        the_plan_is_kept,
+        refusals_are_right,
+    ):
+        found += check(evidence)
+    return found
+
+
+def nothing_vanishes(evidence: Evidence) -> Iterable[str]:
+    """What was answered 250 lies in a mailbox, at a peer, or the sender was told."""
+    for letter in evidence.letters:
+        for recipient in sorted(letter.acknowledged):
+            told = recipient in evidence.failed(letter.number)
+            dropped = not letter.sender and letter.number in evidence.double_bounces
+            if not places(recipient) and not told and not dropped:
+                yield f"letter {letter.number} to {recipient}: nobody's address, no bounce"
+            for place in places(recipient):
+                if not evidence.copies(place, letter.number) and not told and not dropped:
+                    yield f"letter {letter.number} to {recipient} vanished on its way to {place}"
+
+
+def duplicates_are_excused(evidence: Evidence) -> Iterable[str]:
+    """Two copies only where a reply was lost, or a machine died before it could note it."""
+    for letter in evidence.letters:
+        ways = Counter(place for each in letter.recipients for place in places(each))
+        for place, count in ways.items():
+            most = count * (1 + evidence.client_excuses(letter.number))
+            most *= 1 + evidence.excuses(letter.number, place)
+            copies = evidence.copies(place, letter.number)
+            if copies > most:
+                yield f"letter {letter.number} is {copies} times at {place}, {most} at most"
+
+
+def octets_are_intact(evidence: Evidence) -> Iterable[str]:
+    """Every copy ends in the letter's own octets, after header fields of those who carried it."""
+    letters = {letter.number: letter for letter in evidence.letters}
+    for account, messages in evidence.boxes.items():
+        for message in messages:
+            yield from _intact(f"{account}:", message, letters, b"Return-Path: ", True)
+    for peer in evidence.peers:
+        for taken in peer.taken:
+            where = f"{', '.join(taken.recipients)}:"
+            yield from _intact(where, taken.octets, letters, b"Received: ", peer.manner.eight_bit)
+
+
+def _intact(
+    where: str, message: bytes, letters: Mapping[int, Letter], begin: bytes, eight_bit: bool
+) -> Iterable[str]:
+    number = number_of(message)
+    if number is None:
+        if returned_number(message) not in letters:
+            yield f"{where} a message that is no letter and no report: {message[:80]!r}"
+        return
+    letter = letters[number]
+    if eight_bit or not letter.eight_bit:
+        added = message[: len(message) - len(letter.octets)]
+        if not message.endswith(letter.octets):
+            yield f"{where} letter {number} arrived changed: {_difference(message, letter.octets)}"
+        elif not added.startswith(begin) or not added.endswith(b"\r\n") or b"\r\n\r\n" in added:
+            yield f"{where} letter {number} has {added[:200]!r} before it"
+    elif not message.isascii():
+        yield f"{where} letter {number} has octets above 127, which were not asked for"
+    elif _text(message) != _text(letter.octets):
+        yield f"{where} letter {number} says something else after its conversion to 7 bit"
+
+
+def _difference(message: bytes, wanted: bytes) -> str:
+    body = message[message.find(b"\r\n\r\n") :]
+    own = wanted[wanted.find(b"\r\n\r\n") :]
+    at = next((n for n, (a, b) in enumerate(zip(body, own, strict=False)) if a != b), len(own))
+    near = slice(max(0, at - 10), at + 20)
+    return f"{len(body)} for {len(own)} octets, first at {at}: {body[near]!r} for {own[near]!r}"
+
+
+def _text(message: bytes) -> str:
+    parsed = email.message_from_bytes(message, policy=email.policy.SMTP)
+    payload = parsed.get_payload(decode=True)
+    assert isinstance(payload, bytes)
+    return payload.decode().replace("\r\n", "\n").rstrip("\n")
+
+
+def failures_are_true(evidence: Evidence) -> Iterable[str]:
+    """Nobody is told of the failure of what arrived, but where its reply was lost."""
+    for letter in evidence.letters:
+        twice = evidence.client_excuses(letter.number)
+        for recipient in sorted(evidence.failed(letter.number)):
+            where = places(recipient)
+            if len(where) != 1 or (base(recipient) != where[0] and recipient != where[0]):
+                continue
+            arrived = evidence.copies(where[0], letter.number)
+            if arrived and not evidence.excuses(letter.number, where[0]) and not twice:
+                yield f"letter {letter.number} arrived at {recipient}, and was returned"
+
+
+def the_plan_is_kept(evidence: Evidence) -> Iterable[str]:
+    """Nothing is tried again sooner than planned, after a refusal, or after it was given up."""
+    ends: dict[tuple[str, str], float] = {}
+    for handover in evidence.observer.handovers:
+        if (
+            handover.code >= 500 and not evidence._forgotten(handover)
+            if (handover.client in _MACHINE_OF)
+            else False
+        ):
+            for address in handover.recipients:
+                ends.setdefault((handover.client, address), handover.replied_at or 0.0)
+    tries = defaultdict(list)
+    for asked in evidence.observer.asked:
+        if asked.client in _MACHINE_OF and _UNIQUE.match(asked.address):
+            tries[_MACHINE_OF[asked.client], asked.address].append(asked)
+    accepted = {letter.number: letter.acknowledged_at for letter in evidence.letters}
+    for (machine, address), all_of_it in tries.items():
+        deaths = evidence.deaths[machine]
+        begun = accepted[int(re.findall(r"\d+", address)[0])]
+        for asked in all_of_it:
+            if begun and asked.at > begun + GIVE_UP_SECONDS + LATE_SECONDS:
+                yield f"{address} was tried at {asked.at:.0f}, accepted at {begun:.0f}"
+        for this, following in pairwise(all_of_it):
+            at = this.replied_at
+            if at is None or any(this.at <= death <= following.at for death in deaths):
+                continue
+            end = ends.get((this.client, address))
+            if this.code >= 500 or (end is not None and following.at > end):
+                yield f"{address} was refused at {at:.0f} and tried again at {following.at:.0f}"
+            too_soon = following.at - at < RETRY[0] * JITTER and this.server == following.server
+            at_once = address.endswith("@picky.example")  # takes few in one message: asked again
+            if this.code // 100 == 4 and too_soon and not at_once:
+                yield f"{address} was deferred at {at:.1f}, tried again at {following.at:.1f}"
+
+
+def refusals_are_right(evidence: Evidence) -> Iterable[str]:
+    """Of those that a client was refused, none was good."""
+    for letter in evidence.letters:
+        for recipient in sorted(letter.refused):
+            ours = recipient.endswith(f"@{letter.machine}.example")
+            if (letter.port != 25 and not ours) or (ours and places(recipient)):
+                yield f"letter {letter.number}: {recipient} was refused for good"

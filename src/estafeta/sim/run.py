@@ -1,0 +1,448 @@
+"""Run: one seed, one whole small internet, hours of its time in a fraction of a second of ours.
+
+Two installations, peers good and bad, a DNS, people who write letters; trouble of all kinds, then
+none, and everything must come to rest. Promises: the seed decides everything (`Report.digest` tells
+two runs apart); what is found wrong is raised as `RehearsalFailed`, with the seed and the trace.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shutil
+import tempfile
+import traceback
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from estafeta.queue import rows
+from estafeta.store import accounts, audit, mailboxes, messages
+from estafeta.store.engine import StoreError, Tx
+from estafeta.store.sqlite import SqliteStore
+from estafeta.world.seams import Endpoint
+
+from . import loop as virtual
+from .checkers import Evidence, check_all
+from .clients import Writer, read_inbox
+from .dns import Asked as DnsAsked
+from .dns import DnsServer, serve
+from .installation import GIVE_UP_SECONDS, SimInstallation
+from .letters import Letter, write_letter
+from .names import (
+    ADDRESSES,
+    BY_ACCEPT,
+    DNS_ADDRESS,
+    INSTALLATIONS,
+    MANNERS,
+    NOWHERE,
+    PEOPLE_ADDRESS,
+    lasting_faults,
+    zones,
+)
+from .net import Internet, SimNet
+from .observer import Observer
+from .peers import Peer
+from .quiet import Errors, quiet
+from .trouble import Trouble
+from .world import SimMachine
+
+REST_SECONDS = 15.0
+DRAIN_SECONDS_MAX = GIVE_UP_SECONDS + 4000.0
+"""After the last fault: give-up time, and the longest wait for a peer that fell silent."""
+
+AUDIT_SECONDS = (20.0, 400.0)
+TRACE_LINES_MAX = 60
+MEMORY = Path("/dev/shm")  # noqa: S108 (files of simulated machines, in a folder of our own)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run is made of. letters: how many; seconds: how long trouble lasts.
+
+    deaths: kinds of death; synchronous: FULL, always, but where a test shows what NORMAL loses.
+    """
+
+    letters: int = 12
+    seconds: float = 1500.0
+    deaths: tuple[str, ...] = ("crash", "power", "torn")
+    synchronous: Literal["FULL", "NORMAL"] = "FULL"
+
+
+class Report(msgspec.Struct, frozen=True):
+    """Counts of one run. virtual_seconds: its length in its own time."""
+
+    seed: int
+    digest: str
+    virtual_seconds: float
+    letters: int
+    acknowledged: int
+    refused: int
+    stored: int
+    taken_by_peers: int
+    bounces: int
+    handovers: int
+    deaths: int
+    faults_met: int
+    dns_questions: int
+    client_tries: int
+    audits: int
+
+
+class RehearsalFailed(AssertionError):
+    """findings: what did not hold; trace: what happened before."""
+
+    def __init__(self, seed: int, findings: list[str], trace: list[str]) -> None:
+        self.seed, self.findings, self.trace = seed, findings, trace
+        shown = trace[-TRACE_LINES_MAX:]
+        super().__init__(
+            f"seed {seed}: {len(findings)} findings\n  "
+            + "\n  ".join(findings[:20])
+            + "\nwhat happened:\n  "
+            + "\n  ".join(shown)
+        )
+
+
+def run_seed(seed: int, plan: Plan | None = None) -> Report:
+    """One run. Raises RehearsalFailed."""
+    where = MEMORY if MEMORY.is_dir() else None
+    folder = Path(tempfile.mkdtemp(prefix="estafeta-sim-", dir=where))
+    rehearsal = _Rehearsal(seed, plan or Plan(), folder)
+    try:
+        with quiet() as errors:
+            rehearsal.errors = errors
+            return virtual.run(rehearsal.play())
+    except virtual.Deadlock as stuck:
+        raise RehearsalFailed(seed, [str(stuck)], rehearsal.trace) from None
+    finally:
+        rehearsal.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass(slots=True)
+class _Rehearsal:
+    seed: int
+    plan: Plan
+    folder: Path
+    errors: Errors = field(default_factory=Errors)
+    trace: list[str] = field(default_factory=list)
+    findings: list[str] = field(default_factory=list)
+    deaths: dict[str, list[float]] = field(default_factory=dict)
+    audits: int = 0
+    installations: dict[str, SimInstallation] = field(default_factory=dict)
+    observer: Observer = field(default_factory=Observer)
+
+    def close(self) -> None:
+        for installation in self.installations.values():
+            installation.machine.close()
+
+    def tell(self, what: str) -> None:
+        self.trace.append(f"{asyncio.get_running_loop().time():9.3f} {what}")
+
+    async def play(self) -> Report:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._on_exception)
+        dice = random.Random(self.seed)  # noqa: S311 (to be foretold)
+        internet = Internet(_fork(dice))
+        internet.tap = self.observer.tap
+        dns, peers = await self._others(internet, dice)
+        self._machines(internet, dice)
+        lives = [asyncio.ensure_future(each.run()) for each in self.installations.values()]
+        for installation in self.installations.values():
+            await installation.serving.wait()
+        people = SimNet(internet, [PEOPLE_ADDRESS])
+        servers = {name: addresses[0] for name, addresses in ADDRESSES.items()}
+        writer = Writer(people, servers, _fork(dice))
+        letters = [_letter(number, dice) for number in range(self.plan.letters)]
+        writing = [
+            asyncio.ensure_future(_later(dice.uniform(0, self.plan.seconds * 0.8), writer, letter))
+            for letter in letters
+        ]
+        auditing = [
+            asyncio.ensure_future(self._audit_now_and_then(each, _fork(dice)))
+            for each in self.installations.values()
+        ]
+        watching = [asyncio.ensure_future(self._watch(x)) for x in self.installations.values()]
+        trouble = Trouble(
+            internet, dns, self.installations, _fork(dice), self.tell, self.plan.deaths
+        )
+        trouble.begin(self.plan.seconds)
+        await self._while_healthy(self.plan.seconds, lives, writing)
+        met = sum(fault.hits for fault in internet.faults)
+        await trouble.heal()
+        for peer in peers:
+            peer.heal()
+        self.tell("trouble is over")
+        drained = await self._drain(lives, writing)
+        for task in auditing:
+            task.cancel()
+        await asyncio.gather(*auditing, return_exceptions=True)
+        boxes = await self._boxes(people, dice)
+        evidence = Evidence(
+            letters, self.observer, peers, boxes, self.deaths, await self._double_bounces()
+        )
+        if drained:
+            self.findings += check_all(evidence)
+            for installation in self.installations.values():
+                await self._audit(installation, full=True)
+        for at, machine, text in self.errors.lines:
+            self.findings.append(f"{machine} logged an error at {at:.3f}: {text}")
+        for box in sorted(boxes):
+            for message in boxes[box]:
+                self.observer.note(message)
+        report = self._report(letters, peers, boxes, dns, met, writer)
+        for task in (*lives, *watching, *writing):
+            task.cancel()
+        await asyncio.gather(*lives, *watching, *writing, return_exceptions=True)
+        if self.findings:
+            raise RehearsalFailed(self.seed, self.findings, self.trace)
+        return report
+
+    # -- who takes part --------------------------------------------------------------------------
+
+    async def _others(
+        self, internet: Internet, dice: random.Random
+    ) -> tuple[DnsServer, list[Peer]]:
+        dns = DnsServer(zones())
+        dns.faults += lasting_faults()
+        dns.on_asked = self._on_asked
+        await serve(SimNet(internet, [DNS_ADDRESS]), Endpoint(DNS_ADDRESS, 53), dns)
+        peers = []
+        for domain, (address, manner, also) in MANNERS.items():
+            peer = Peer(domain, SimNet(internet, [address]), manner, _fork(dice), also)
+            await peer.open()
+            peers.append(peer)
+        return dns, peers
+
+    def _machines(self, internet: Internet, dice: random.Random) -> None:
+        for name, domain in INSTALLATIONS.items():
+            machine = SimMachine(name, ADDRESSES[name], internet, _fork(dice), self.folder)
+            self.deaths[name] = []
+            self.installations[name] = SimInstallation(
+                domain,
+                machine,
+                ADDRESSES[name],
+                [Endpoint(DNS_ADDRESS, 53)],
+                synchronous=self.plan.synchronous,
+            )
+
+    async def _watch(self, installation: SimInstallation) -> None:
+        """Notes the moments of death; after each, the books must balance at once."""
+        machine = installation.machine
+        while True:
+            await machine.died()
+            self.deaths[machine.name].append(asyncio.get_running_loop().time())
+            await asyncio.sleep(0)
+            await installation.serving.wait()
+            await self._audit(installation, full=True)
+
+    # -- while it runs ---------------------------------------------------------------------------
+
+    async def _while_healthy(
+        self, seconds: float, lives: list[asyncio.Task[None]], writing: list[asyncio.Task[None]]
+    ) -> None:
+        """Passes the time; ends at once with what ends a life or a client."""
+        sleeping = asyncio.ensure_future(asyncio.sleep(seconds))
+        busy = {sleeping, *lives, *(task for task in writing if not task.done())}
+        while not sleeping.done():
+            done, busy = await asyncio.wait(busy, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                if task.exception() is not None:
+                    sleeping.cancel()
+                    raise RehearsalFailed(
+                        self.seed, [f"ended by {task.exception()!r}"], self.trace
+                    ) from task.exception()
+
+    async def _drain(
+        self, lives: list[asyncio.Task[None]], writing: list[asyncio.Task[None]]
+    ) -> bool:
+        """Until no client waits and no queue has a row."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + DRAIN_SECONDS_MAX
+        while loop.time() < end:
+            await self._while_healthy(REST_SECONDS, lives, writing)
+            if all(task.done() for task in writing):
+                sizes = [await self._store(each).read(rows.size) for each in self._all()]
+                if not any(sizes):
+                    return True
+        waiting = [await self._store(each).read(_waiting) for each in self._all()]
+        self.findings.append(f"it did not come to rest: {waiting}")
+        return False
+
+    async def _audit_now_and_then(self, installation: SimInstallation, dice: random.Random) -> None:
+        while True:
+            await asyncio.sleep(dice.uniform(*AUDIT_SECONDS))
+            if installation.serving.is_set() and installation.machine.up:
+                await self._audit(installation, full=dice.random() < 0.3)
+
+    async def _audit(self, installation: SimInstallation, *, full: bool) -> None:
+        """The books balance now, whatever is under way."""
+        self.audits += 1
+        store = installation.store
+        if store is None:
+            return
+        try:
+            found = await store.read(audit.audit_open)
+            if full:
+                found += [each async for each in audit.audit_full(store, installation.machine.disk)]
+        except StoreError:
+            if installation.store is store and installation.machine.up:
+                raise
+            return  # it died in the middle of it
+        at = asyncio.get_running_loop().time()
+        for finding in found:
+            self.findings.append(
+                f"audit of {installation.machine.name} at {at:.3f}: {finding.kind}: {finding.text}"
+            )
+
+    # -- at the end ------------------------------------------------------------------------------
+
+    async def _boxes(self, people: SimNet, dice: random.Random) -> dict[str, list[bytes]]:
+        """The INBOX of everybody; one of each installation by IMAP, as its owner sees it."""
+        found: dict[str, list[bytes]] = {}
+        for name, installation in self.installations.items():
+            domain = installation.domain
+            store = self._store(installation)
+            for person in domain.people:
+                address = f"{person}@{domain.name}"
+                found[address] = await store.read(partial(self._inbox, address=address))
+            address = f"{dice.choice(domain.people)}@{domain.name}"
+            seen = await read_inbox(people, ADDRESSES[name][0], address)
+            if seen != found[address]:
+                self.findings.append(
+                    f"{address} sees {len(seen)} messages by IMAP, of {len(found[address])}"
+                )
+        return found
+
+    def _inbox(self, tx: Tx, address: str) -> list[bytes]:
+        account = accounts.account(tx, address)
+        assert account is not None
+        inbox = mailboxes.mailbox_by_name(tx, account.id, "INBOX")
+        assert inbox is not None
+        installation = self.installations[account.domain.partition(".")[0]].installation
+        assert installation is not None
+        found = []
+        for uid in messages.uids(tx, account.id, inbox.id):
+            content = messages.content(tx, installation.bodies, account.id, inbox.id, uid)
+            assert content is not None
+            found.append(content[0] + content[1].read())
+        return found
+
+    async def _double_bounces(self) -> frozenset[int]:
+        found: set[int] = set()
+        for installation in self._all():
+            found.update(await self._store(installation).read(_dropped))
+        return frozenset(found)
+
+    def _report(
+        self,
+        letters: list[Letter],
+        peers: list[Peer],
+        boxes: dict[str, list[bytes]],
+        dns: DnsServer,
+        met: int,
+        writer: Writer,
+    ) -> Report:
+        return Report(
+            seed=self.seed,
+            digest=self.observer.digest(),
+            virtual_seconds=asyncio.get_running_loop().time(),
+            letters=len(letters),
+            acknowledged=sum(len(letter.acknowledged) for letter in letters),
+            refused=sum(len(letter.refused) for letter in letters),
+            stored=sum(len(box) for box in boxes.values()),
+            taken_by_peers=sum(len(peer.taken) for peer in peers),
+            bounces=sum(b"multipart/report" in m[:2000] for box in boxes.values() for m in box),
+            handovers=len(self.observer.handovers),
+            deaths=sum(len(each) for each in self.deaths.values()),
+            faults_met=met,
+            dns_questions=len(dns.log),
+            client_tries=writer.tries,
+            audits=self.audits,
+        )
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    def _all(self) -> list[SimInstallation]:
+        return list(self.installations.values())
+
+    @staticmethod
+    def _store(installation: SimInstallation) -> SqliteStore:
+        assert installation.store is not None
+        return installation.store
+
+    def _on_asked(self, asked: DnsAsked) -> None:
+        self.observer.note(f"{asked.at!r} {asked.name} {asked.type} {asked.answer}".encode())
+
+    def _on_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+        error = context.get("exception")
+        where = traceback.format_exception(error) if isinstance(error, BaseException) else []
+        self.errors.add("".join((f"{context.get('message')}\n", *where)))
+
+
+def _fork(dice: random.Random) -> random.Random:
+    return random.Random(dice.getrandbits(64))  # noqa: S311 (to be foretold)
+
+
+async def _later(when: float, writer: Writer, letter: Letter) -> None:
+    await asyncio.sleep(when)
+    await writer.deliver(letter)
+
+
+def _letter(number: int, dice: random.Random) -> Letter:
+    """Who writes to whom, where it is handed in."""
+    machine = dice.choice(list(INSTALLATIONS))
+    domain = INSTALLATIONS[machine]
+    if dice.random() < 0.7:
+        sender, port = f"{dice.choice(domain.people[:2])}@{domain.name}", 587
+        pool = [_recipient(number, n, machine, dice) for n in range(dice.choice((1, 1, 2, 3, 5)))]
+    else:
+        sender = dice.choice((f"s{number}@accept.example", ""))
+        port = 25
+        pool = [_local(number, machine, dice) for _ in range(dice.choice((1, 2, 3)))]
+        if dice.random() < 0.1:
+            pool.append(f"r{number}.9@accept.example")
+    recipients = tuple(dict.fromkeys(pool))
+    return write_letter(number, sender, recipients, machine, port, dice)
+
+
+def _recipient(number: int, n: int, machine: str, dice: random.Random) -> str:
+    kind = dice.random()
+    if kind < 0.25:
+        return _local(number, dice.choice(list(INSTALLATIONS)), dice)
+    if kind < 0.8:
+        domain = dice.choice(list(MANNERS))
+    elif kind < 0.9:
+        domain = dice.choice(BY_ACCEPT)
+    else:
+        domain = dice.choice(NOWHERE)
+    first = dice.choice("rrxf") if domain == "picky.example" else "r"
+    return f"{first}{number}.{n}@{domain}"
+
+
+def _local(number: int, machine: str, dice: random.Random) -> str:
+    domain = INSTALLATIONS[machine]
+    aliases = sorted({alias for alias, _ in domain.aliases})
+    kind = dice.random()
+    if kind < 0.7:
+        return f"{dice.choice(domain.people[:2])}+{number}@{domain.name}"
+    if kind < 0.9:
+        return dice.choice(aliases)
+    return f"nobody{number}@{domain.name}"
+
+
+def _waiting(tx: Tx) -> list[tuple[object, ...]]:
+    return tx.rows("SELECT destination, attempts, due, last FROM queue LIMIT 10")
+
+
+def _dropped(tx: Tx) -> list[int]:
+    """Letters of which a recipient was dropped because nobody could be told."""
+    found = tx.rows(
+        "SELECT DISTINCT message_id FROM acceptance JOIN recipient"
+        " ON recipient.acceptance = acceptance.id"
+        " WHERE fate = 'dropped' AND fate_text = 'double-bounce' AND message_id LIKE '<letter-%'"
+    )
+    return [int(text.partition("-")[2].partition("@")[0]) for (text,) in found]

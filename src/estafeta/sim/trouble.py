@@ -1,0 +1,151 @@
+"""Trouble: what goes wrong in one run, when, and for how long, all of it from the dice.
+
+Faults of the net and of the DNS come at moments; machines crash, lose their power, in the middle of
+a write or not, torn or not, and come back; disks are full for one write. `heal` ends it all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import replace
+
+from .dns import DnsFault, DnsServer, Wrong
+from .faults import Fault
+from .installation import SimInstallation
+from .names import ADDRESSES, INSTALLATIONS, MANNERS
+from .net import Internet
+
+NET_FAULTS = (
+    Fault("refuse"),
+    Fault("unreachable"),
+    Fault("black-hole"),
+    Fault("cut", match=b"\r\n.\r\n", before=True),
+    Fault("cut", match=b"\r\n.\r\n"),
+    Fault("cut", match=b"\r\n.\r\n", end="fin"),
+    Fault("cut", match=b"354", direction="from"),
+    Fault("cut", match=b"RCPT TO"),
+    Fault("cut", after=700),
+    Fault("cut", after=120, direction="from", end="fin"),
+    Fault("silence", after=900),
+    Fault("silence", match=b"\r\n.\r\n"),
+    Fault("silence", after=150, direction="from"),
+    Fault("drip", direction="from"),
+)
+WRONG: tuple[Wrong, ...] = (
+    "SERVFAIL",
+    "REFUSED",
+    "timeout",
+    "truncate",
+    "wrong-id",
+    "lame",
+    "garbage",
+    "NODATA",
+)
+DOWN_SECONDS = (2.0, 240.0)
+OPERATIONS_MAX = 400
+"""A power loss that is to fall into a write falls into one of so many from now."""
+
+
+class Trouble:
+    """kinds of death: "crash", "power", "torn"; all of them where nothing is said."""
+
+    def __init__(
+        self,
+        internet: Internet,
+        dns: DnsServer,
+        installations: dict[str, SimInstallation],
+        dice: random.Random,
+        tell: Callable[[str], None],
+        deaths: tuple[str, ...] = ("crash", "power", "torn"),
+    ) -> None:
+        self._internet = internet
+        self._dns = dns
+        self._installations = installations
+        self._dice = dice
+        self._tell = tell
+        self._kinds = deaths
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def begin(self, seconds: float) -> None:
+        """Lets trouble come over the next `seconds`."""
+        dice = self._dice
+        for _ in range(dice.randint(4, 10)):
+            self._at(dice.uniform(0, seconds), self._net_fault)
+        for _ in range(dice.randint(1, 5)):
+            self._at(dice.uniform(0, seconds), self._dns_fault)
+        for installation in self._installations.values():
+            if dice.random() < 0.3:
+                when = dice.uniform(0, seconds)
+                self._at(when, lambda it=installation: self._disk_full(it))  # type: ignore[misc]
+            self._tasks.append(asyncio.ensure_future(self._mortal(installation, seconds)))
+
+    async def heal(self) -> None:
+        """Ends every fault; returns when all machines are up and serve."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._internet.heal()
+        self._dns.heal()
+        for installation in self._installations.values():
+            machine = installation.machine
+            machine.power.cut_power_at(1 << 60)
+            if not machine.up:
+                machine.restart()
+            await installation.serving.wait()
+
+    # -- faults ----------------------------------------------------------------------------------
+
+    def _at(self, when: float, act: Callable[[], None]) -> None:
+        async def later() -> None:
+            await asyncio.sleep(when)
+            act()
+
+        self._tasks.append(asyncio.ensure_future(later()))
+
+    def _net_fault(self) -> None:
+        dice = self._dice
+        fault = replace(dice.choice(NET_FAULTS), times=dice.choice((1, 1, 2, 4)))
+        fault.port = dice.choice((25, 25, 25, 587))
+        servers = [each for addresses in ADDRESSES.values() for each in addresses]
+        if fault.port == 25 and dice.random() < 0.4:
+            servers = [address for address, _, _ in MANNERS.values()]
+        fault.to = dice.choice(servers)
+        if dice.random() < 0.15:
+            kind = dice.choice(("lose", "delay"))
+            fault = Fault(kind, port=53, chance=0.5, seconds=5.0, times=20)  # type: ignore[arg-type]
+        self._tell(f"fault {fault.kind} to {fault.to}:{fault.port} x{fault.times}")
+        self._internet.inject(fault)
+
+    def _dns_fault(self) -> None:
+        dice = self._dice
+        names = [*MANNERS, *(f"{name}.example" for name in INSTALLATIONS), ""]
+        fault = DnsFault(dice.choice(WRONG), dice.choice(names), times=dice.randint(1, 6))
+        self._tell(f"DNS {fault.wrong} for {fault.name or 'all'} x{fault.times}")
+        self._dns.inject(fault)
+
+    def _disk_full(self, installation: SimInstallation) -> None:
+        self._tell(f"{installation.machine.name}: disk full")
+        power = installation.machine.power
+        power.fail("write", self._dice.randint(1, 60), self._dice.choice(("full", "io")))
+
+    # -- deaths ----------------------------------------------------------------------------------
+
+    async def _mortal(self, installation: SimInstallation, seconds: float) -> None:
+        """The lives and deaths of one machine."""
+        dice, machine = self._dice, installation.machine
+        for _ in range(dice.randint(0, 4)):
+            await asyncio.sleep(dice.uniform(0, seconds / 2))
+            kind = dice.choice(self._kinds)
+            if kind == "crash":
+                machine.crash()
+            elif dice.random() < 0.25:
+                machine.power_loss(torn=kind == "torn")
+            else:
+                machine.power_loss_at(dice.randint(1, OPERATIONS_MAX), torn=kind == "torn")
+                await machine.died()
+            self._tell(f"{machine.name}: {kind}")
+            await asyncio.sleep(dice.uniform(*DOWN_SECONDS))
+            machine.restart()
+            await installation.serving.wait()
