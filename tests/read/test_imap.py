@@ -549,3 +549,21 @@ def test_search_decodes(tmp_path: Path, key: str, found: str) -> None:
         assert lines[0] == f"* SEARCH {found}".strip().encode()
 
     play(tmp_path, work)
+
+
+def test_logging_in_takes_no_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is never silent and never logs in has to leave as well."""
+    from estafeta.read import doors
+
+    monkeypatch.setattr(doors, "LOGIN_SECONDS_TOTAL", 0.1)
+
+    async def work(h: House) -> None:
+        client = await h.imap_client(login=False)
+        for n in range(1000):
+            client.send(b"n%d NOOP\r\n" % n)
+            if (await client.line()).startswith(b"* BYE"):
+                return
+            await asyncio.sleep(0.01)
+        pytest.fail("it stayed")
+
+    play(tmp_path, work)

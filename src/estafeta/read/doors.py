@@ -11,6 +11,7 @@ from collections import Counter
 from weakref import WeakKeyDictionary
 
 from estafeta.mail.protocols import Meter
+from estafeta.read.limits import LOGIN_SECONDS_TOTAL
 from estafeta.read.settings import ReadSettings
 from estafeta.store.engine import Store
 from estafeta.world.seams import Stream
@@ -96,11 +97,12 @@ class Doors:
 class Guest:
     """One session. While it waits for its client, `disturb` ends the waiting by TimeoutError."""
 
-    __slots__ = ("_doors", "_waiting", "account", "stream")
+    __slots__ = ("_doors", "_login_until", "_waiting", "account", "stream")
 
     def __init__(self, doors: Doors, stream: Stream) -> None:
         self._doors = doors
         self._waiting: asyncio.Timeout | None = None
+        self._login_until = asyncio.get_running_loop().time() + LOGIN_SECONDS_TOTAL
         self.stream = stream
         self.account = 0
 
@@ -112,7 +114,13 @@ class Guest:
         self._doors.leave(self)
 
     async def read(self, seconds: float) -> bytes:
-        """What the client sends next. Raises TimeoutError after `seconds` or when disturbed."""
+        """What the client sends next. Raises TimeoutError after `seconds`, when disturbed, and
+        where nobody has logged in after LOGIN_SECONDS_TOTAL."""
+        if not self.account:
+            left = self._login_until - asyncio.get_running_loop().time()
+            if left <= 0:
+                raise TimeoutError
+            seconds = min(seconds, left)
         if self.stream.buffered():
             return await self.stream.read()
         if self._doors.closing.is_set():

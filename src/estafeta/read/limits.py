@@ -8,7 +8,8 @@ from typing import Final
 IDLE_SECONDS: Final = 1800.0
 # RFC 1939 §3: at least 10 minutes.
 POP3_IDLE_SECONDS: Final = 600.0
-LOGIN_SECONDS: Final = 60.0
+LOGIN_SECONDS: Final = 60.0  # of silence before login
+LOGIN_SECONDS_TOTAL: Final = 300.0  # from the connection to the login, whatever is said
 # A peer that takes nothing of what we send for so long is gone.
 SEND_SECONDS: Final = 300.0
 # How often a session compares its mailbox with the store, hint or no hint.

@@ -9,60 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from array import array
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 
 import structlog
 
-from estafeta.mail.message import section
-from estafeta.mail.protocols import Content, Meter, NoMeter
-from estafeta.read import limits
+from estafeta.mail.protocols import Meter, NoMeter
+from estafeta.read import limits, maildrop
 from estafeta.read.doors import Doors, Guest
 from estafeta.read.login import MECHANISMS, LoginFailed, Logins
 from estafeta.read.settings import Log, ReadSettings
-from estafeta.store import flags as bits
-from estafeta.store import mailboxes, messages
 from estafeta.store.bodies import Bodies
 from estafeta.store.credentials import Authenticator
-from estafeta.store.engine import Store, StoreError, Tx
-from estafeta.store.mailboxes import INBOX
+from estafeta.store.engine import Store, StoreError
 from estafeta.store.rows import Account
 from estafeta.wire.pop3 import Ended, Event, Pop3Machine, Request, SaslResponse, State, sasl_octets
 from estafeta.wire.smtp_client.dots import DotStuffer
 from estafeta.world.seams import Stream, TlsConfig, TlsError, World
-
-
-class Maildrop:
-    """INBOX at login: uid and size of each message; numbers are places from 1."""
-
-    __slots__ = ("deleted", "mailbox", "retrieved", "sizes", "uids", "uidvalidity")
-
-    def __init__(self, mailbox: int, uidvalidity: int) -> None:
-        self.mailbox = mailbox
-        self.uidvalidity = uidvalidity
-        self.uids: array[int] = array("I")
-        self.sizes: array[int] = array("Q")
-        self.deleted: set[int] = set()
-        self.retrieved: set[int] = set()
-
-    def there(self, number: int) -> bool:
-        return 0 < number <= len(self.uids) and number not in self.deleted
-
-    def numbers(self) -> Iterator[int]:
-        return (n for n in range(1, len(self.uids) + 1) if n not in self.deleted)
-
-    def unique_id(self, number: int) -> str:
-        """RFC 1939 §7 UIDL: lasting, because a uid is never used again under its UIDVALIDITY."""
-        return f"{self.uidvalidity}.{self.uids[number - 1]}"
-
-    def totals(self) -> tuple[int, int]:
-        """(messages, octets) without the deleted ones."""
-        gone = sum(self.sizes[n - 1] for n in self.deleted)
-        return len(self.uids) - len(self.deleted), sum(self.sizes) - gone
-
-    def described(self) -> str:
-        count, octets = self.totals()
-        return f"{count} messages, {octets} octets"
 
 
 class _Goodbye(Exception):
@@ -125,7 +87,7 @@ class _Session:
         self.machine = Pop3Machine()
         self.user = ""
         self.account: Account | None = None
-        self.drop = Maildrop(0, 0)
+        self.drop = maildrop.Maildrop(0, 0)
         self.failures = 0
 
     # The loop ---------------------------------------------------------------------------------
@@ -300,7 +262,7 @@ class _Session:
         if not self.guest.admit(account.id):
             self.machine.err("too many connections for this account", "IN-USE")
             raise _Goodbye("too many connections for the account")
-        drop = await server.store.read(lambda tx: _open(tx, account.id))
+        drop = await server.store.read(lambda tx: maildrop.open_maildrop(tx, account.id))
         if drop is None:
             self.machine.err("there is no INBOX", "SYS/PERM")
             raise _Goodbye("no INBOX")
@@ -370,7 +332,7 @@ class _Session:
         assert self.account is not None
         account = self.account.id
         found = await self.server.store.read(
-            lambda tx: _message(tx, self.server.bodies, account, self.drop.mailbox, uid)
+            lambda tx: maildrop.message(tx, self.server.bodies, account, self.drop.mailbox, uid)
         )
         if found is None:
             # Deleted by another session since login (RFC 1939 has no word for it).
@@ -383,7 +345,7 @@ class _Session:
             self.drop.retrieved.add(number)
         else:
             self.machine.ok("the top of it")
-            pieces = _top(content, parts, lines)
+            pieces = maildrop.top(content, parts, lines)
         stuffer = DotStuffer()
         out = [self.machine.take_output(), stuffer.chunk(prefix) if prefix else b""]
         for piece in pieces:
@@ -415,7 +377,7 @@ class _Session:
             account = self.account.id
             try:
                 await self.server.store.run(
-                    lambda tx: _update(tx, account, drop), accounts=(account,)
+                    lambda tx: maildrop.update(tx, account, drop), accounts=(account,)
                 )
             except StoreError as error:
                 self.server.log.warning("store error", command="QUIT", error=str(error))
@@ -442,56 +404,4 @@ _HANDLERS: dict[str, Callable[[_Session, Request], Awaitable[None]]] = {
 }
 
 
-# Units --------------------------------------------------------------------------------------------
-
-
-def _open(tx: Tx, account: int) -> Maildrop | None:
-    box = mailboxes.mailbox_by_name(tx, account, INBOX)
-    if box is None:
-        return None
-    drop = Maildrop(box.id, box.uidvalidity)
-    for row in messages.rows(tx, account, box.id, 1, box.uidnext):
-        drop.uids.append(row.uid)
-        drop.sizes.append(row.size)
-    return drop
-
-
-def _message(
-    tx: Tx, bodies: Bodies, account: int, mailbox: int, uid: int
-) -> tuple[bytes, Content, bytes] | None:
-    found = messages.content(tx, bodies, account, mailbox, uid)
-    texts = messages.texts_for(tx, account, mailbox, [uid], ("parts",))
-    if found is None or not texts:
-        return None
-    return found[0], found[1], texts[0][1]
-
-
-def _update(tx: Tx, account: int, drop: Maildrop) -> None:
-    seen = sorted(drop.uids[n - 1] for n in drop.retrieved - drop.deleted)
-    if seen:
-        messages.store_flags(tx, account, drop.mailbox, seen, mode="add", flags=bits.SEEN)
-    gone = sorted(drop.uids[n - 1] for n in drop.deleted)
-    if gone:
-        messages.expunge(tx, account, drop.mailbox, gone)
-
-
-def _top(content: Content, parts: bytes, lines: int) -> Iterator[bytes]:
-    """The header, its empty line and so many lines of the body."""
-    place = section(parts, "HEADER")
-    end = place[1] if place is not None else 0
-    yield content.read(0, end)
-    while lines and end < content.size:
-        piece = content.read(end, end + limits.PIECE_OCTETS)
-        end += len(piece)
-        count = piece.count(b"\n")
-        if count >= lines:
-            at = -1
-            for _ in range(lines):
-                at = piece.find(b"\n", at + 1)
-            yield piece[: at + 1]
-            return
-        lines -= count
-        yield piece
-
-
-__all__ = ["Maildrop", "Pop3Server"]
+__all__ = ["Pop3Server"]

@@ -14,7 +14,7 @@ from typing import Any
 
 from estafeta.mail.protocols import Content
 from estafeta.read.imap import forms
-from estafeta.read.imap.slices import Octets, octets_of
+from estafeta.read.imap.slices import octets_of
 from estafeta.read.imap.view import View, batches
 from estafeta.read.limits import BODIES_OCTETS_AT_ONCE, OUTPUT_OCTETS, ROWS_AT_ONCE
 from estafeta.store import flags as bits
@@ -281,6 +281,3 @@ def _label(item: Item) -> bytes:
     assert item.section is not None
     origin = b"<%d>" % item.partial[0] if item.partial is not None else b""
     return b"BODY%b%b " % (item.section.written, origin)
-
-
-__all__ = ["FLAGS", "UID", "Octets", "Plan", "Send", "fetch", "flag_lines"]

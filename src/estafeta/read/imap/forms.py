@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from functools import lru_cache
 
 from estafeta.store import flags as bits
-from estafeta.store.messages import MessageRow
 from estafeta.wire.imap.commands import Flags
 from estafeta.wire.imap.responses import date_time
 
@@ -47,7 +45,3 @@ def internal_date(at: int) -> bytes:
     """at: ms since 1970 UTC."""
     t = time.gmtime(at // 1000)
     return date_time(t.tm_year, t.tm_mon, t.tm_mday, t.tm_hour, t.tm_min, t.tm_sec)
-
-
-def keywords_of(rows: Sequence[MessageRow]) -> set[str]:
-    return {keyword for text in {row.keywords for row in rows} if text for keyword in text.split()}
