@@ -211,6 +211,7 @@ class Installation:
             hostname=self.config.server.hostname,
             starttls=tls if listener.tls == "starttls" else None,
             plaintext_auth_networks=networks(self.config.smtp.plaintext_auth_networks),
+            message_octets_max=self.config.smtp.size_max,
             idle_seconds=self.config.imap.idle_timeout,
             pop3_idle_seconds=self.config.pop3.idle_timeout,
         )
