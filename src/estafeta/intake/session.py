@@ -114,6 +114,10 @@ class Session:
             if not self._stopping:
                 raise
             await self._say_goodbye(replies.SHUTTING_DOWN(host=self._desk.profile.host_name))
+        except Exception:
+            # Our own fault: the session ends, the client comes again.
+            self._log.exception("session failed", state=self._machine.state.name)
+            await self._say_goodbye(replies.INTERNAL_CLOSING(host=self._desk.profile.host_name))
         finally:
             self._drop_message()
             self._pump.close()
@@ -138,6 +142,8 @@ class Session:
                 continue
             await pump.flush()
             if machine.closing:
+                if machine.parting is not None and not machine.parting.positive:
+                    self._log.info("sent away", reply=str(machine.parting))
                 return
             if self._stopping and self._transaction is None:
                 await self._say_goodbye(replies.SHUTTING_DOWN(host=self._desk.profile.host_name))

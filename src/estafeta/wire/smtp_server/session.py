@@ -56,6 +56,7 @@ class Session:
         "_text",
         "authenticated",
         "closing",
+        "parting",
         "tls",
     )
 
@@ -66,6 +67,8 @@ class Session:
         self.authenticated = False
         self.closing = False
         """Send the output, then close."""
+        self.parting: Reply | None = None
+        """The last reply; once `closing`, what the peer was sent away with, None if it left."""
         self._state = State.START
         self._inbox = LineBuffer()
         self._output: list[bytes] = []
@@ -130,6 +133,7 @@ class Session:
         if not self._ended or self._answer is not None or self.closing:
             return None
         lost = events.Lost(during=self._state.name)
+        self.parting = None
         self._close()
         return lost
 
@@ -143,6 +147,7 @@ class Session:
     # --- Replies and counts ----------------------------------------------------------------------
 
     def _say(self, reply: Reply) -> None:
+        self.parting = reply
         self._output.append(reply.encode())
 
     def _fail(self, reply: Reply) -> Step:
