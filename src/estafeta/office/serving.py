@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import structlog
@@ -23,6 +24,7 @@ from estafeta.world.seams import World
 from estafeta.world.tls import client_config, server_config
 
 RESOLV_CONF = Path("/etc/resolv.conf")
+COLLECT_AFTER_OBJECTS = 20_000
 
 log = structlog.get_logger("serve")
 
@@ -68,7 +70,18 @@ async def _serve(
         ready_fd=ready_fd,
         stop_seconds=config.server.stop_seconds,
     )
+    _calm_collector()
     await service.run()
+
+
+def _calm_collector() -> None:
+    """What was loaded stays: the collector need not walk it, nor come for every few objects.
+
+    Sessions make cycles only where they fail; looking for them was 4 % of a delivery.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER_OBJECTS, 20, 20)
 
 
 def _drop_root(data_dir: Path, identity: Identity | None) -> None:

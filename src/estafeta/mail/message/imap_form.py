@@ -115,83 +115,74 @@ def _text(text: str) -> bytes:
 
 
 class BodyForm:
-    """BODY and BODYSTRUCTURE of one message; an embedded message's ENVELOPE is made once."""
+    """BODY and BODYSTRUCTURE of one message, both in one walk (RFC 3501 §7.4.2)."""
 
-    __slots__ = ("_data", "_envelopes")
+    __slots__ = ("_data", "basic", "extensible")
 
-    def __init__(self, data: Buffer) -> None:
+    def __init__(self, data: Buffer, part: Part) -> None:
         self._data = data
-        self._envelopes: dict[int, bytes] = {}
+        basic: list[bytes] = []
+        extensible: list[bytes] = []
+        self._part(part, basic, extensible)
+        self.basic = b"".join(basic)
+        self.extensible = b"".join(extensible)
 
-    def render(self, part: Part, *, extensible: bool) -> bytes:
-        out: list[bytes] = []
-        self._part(part, extensible, out)
-        return b"".join(out)
-
-    def _part(self, part: Part, extensible: bool, out: list[bytes]) -> None:
+    def _part(self, part: Part, basic: list[bytes], extensible: list[bytes]) -> None:
         if part.kind == MULTIPART:
-            out.append(b"(")
+            basic.append(b"(")
+            extensible.append(b"(")
             for child in part.children:
-                self._part(child, extensible, out)
-            out.append(b" " + string(part.subtype))
-            if extensible:
-                out.append(
-                    b" %b %b %b %b"
-                    % (
-                        _params(part.params),
-                        _disposition(part),
-                        _language(part.language),
-                        nstring(part.location),
-                    )
-                )
-            out.append(b")")
+                self._part(child, basic, extensible)
+            subtype = b" " + string(part.subtype)
+            basic.append(subtype + b")")
+            extensible.append(b"%b %b %b)" % (subtype, _params(part.params), _extension(part)))
             return
-        out.append(
-            b"(%b %b %b %b %b %b %d"
-            % (
-                string(part.type),
-                string(part.subtype),
-                _params(part.params),
-                nstring(part.id),
-                nstring(part.description),
-                string(part.encoding),
-                part.size,
-            )
+        fields = b"(%b %b %b %b %b %b %d" % (
+            string(part.type),
+            string(part.subtype),
+            _params(part.params),
+            nstring(part.id),
+            nstring(part.description),
+            string(part.encoding),
+            part.size,
         )
+        basic.append(fields)
+        extensible.append(fields)
         if part.type == b"text":
-            out.append(b" %d" % part.lines)
+            lines = b" %d" % part.lines
+            basic.append(lines)
+            extensible.append(lines)
         elif part.type == b"message" and part.subtype in (b"rfc822", b"global"):
-            self._embedded(part, extensible, out)
-        if extensible:
-            out.append(
-                b" %b %b %b %b"
-                % (
-                    nstring(part.md5),
-                    _disposition(part),
-                    _language(part.language),
-                    nstring(part.location),
-                )
-            )
-        out.append(b")")
+            self._embedded(part, basic, extensible)
+        basic.append(b")")
+        extensible.append(b" %b %b)" % (nstring(part.md5), _extension(part)))
 
-    def _embedded(self, part: Part, extensible: bool, out: list[bytes]) -> None:
+    def _embedded(self, part: Part, basic: list[bytes], extensible: list[bytes]) -> None:
         if part.kind == MESSAGE:
             inner = part.children[0]
-            made = self._envelopes.get(inner.start)
-            if made is None:
-                made = self._envelopes[inner.start] = imap_envelope(self._data, inner)
-            out.append(b" " + made + b" ")
-            self._part(inner, extensible, out)
+            made = imap_envelope(self._data, inner)
         else:
             # Encoded, or too deep to be taken apart: the grammar wants an envelope all the same.
-            out.append(b" " + NO_ENVELOPE + b" ")
-            self._part(Part(start=part.body, body=part.body, end=part.body), extensible, out)
-        out.append(b" %d" % part.lines)
+            inner = Part(start=part.body, body=part.body, end=part.body)
+            made = NO_ENVELOPE
+        for out in (basic, extensible):
+            out.append(b" %b " % made)
+        self._part(inner, basic, extensible)
+        for out in (basic, extensible):
+            out.append(b" %d" % part.lines)
 
 
 def imap_body(data: Buffer, part: Part, *, extensible: bool) -> bytes:
     """BODYSTRUCTURE of a part, or BODY where not `extensible`."""
-    return BodyForm(data).render(part, extensible=extensible)
+    form = BodyForm(data, part)
+    return form.extensible if extensible else form.basic
+
+
+def _extension(part: Part) -> bytes:
+    """What BODYSTRUCTURE says besides, common to all kinds of part."""
+    if part.disposition is None and part.language is None and part.location is None:
+        return b"NIL NIL NIL"
+    return b"%b %b %b" % (_disposition(part), _language(part.language), nstring(part.location))
 
 
 def _params(params: Params) -> bytes:

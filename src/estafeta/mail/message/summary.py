@@ -56,11 +56,11 @@ def summary(data: Buffer) -> Summary:
                 subject = value
             case b"message-id" if message_id is None:
                 message_id = value
-    form = BodyForm(data)
+    form = BodyForm(data, root)
     return Summary(
         envelope=envelope(indexer.fields),
-        bodystructure=form.render(root, extensible=True),
-        body=form.render(root, extensible=False),
+        bodystructure=form.extensible,
+        body=form.basic,
         message_id="" if message_id is None else decode_charset(unfold(message_id)),
         subject="" if subject is None else decode_text(subject),
         preview=preview(data, root),
