@@ -25,12 +25,13 @@ Login = tuple[str, str]
 class Transcript:
     """An SMTP dialogue: (seconds since 1970, "C" or "S", line), without passwords and text.
 
-    tls: version and cipher, "" where in the clear.
+    tls: version and cipher, "" where in the clear. error: what ended it too soon, or "".
     """
 
     clock: Clock
     lines: list[tuple[float, str, str]] = field(default_factory=list)
     tls: str = ""
+    error: str = ""
 
     def add(self, side: str, line: str) -> None:
         self.lines.append((self.clock.now(), side, line))
@@ -102,7 +103,7 @@ def submit(
         client.sendmail(login[0], [recipient], message)
         client.quit()
     except (smtplib.SMTPException, OSError) as error:
-        client.transcript.add("S", " ".join(str(error).split()))
+        client.transcript.error = " ".join(str(error).split())
         client.close()
     return client.transcript
 

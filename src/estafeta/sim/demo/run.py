@@ -80,12 +80,16 @@ class Demo:
                 show.opening(internet)
             began = asyncio.get_running_loop().time()
             tour = Tour(internet, self._language)
-            rows = await self._tour(tour)
-            self._code = 0 if all(row.ok for row in rows) else EXIT_FAILURE
+            steps = await self._tour(tour)
+            ledger = await tour.ledger()
+            rows = steps + ledger
+            failed = sum(not row.ok for row in rows)
+            self._code = EXIT_FAILURE if failed else 0
             if show is None:
                 _print_rows(rows)
                 return
-            show.summary(rows, asyncio.get_running_loop().time() - began)
+            show.ledger(ledger)
+            show.summary(len(steps), failed, asyncio.get_running_loop().time() - began)
             if not self._once:
                 show.closing(internet, tour.sent[-1].queue_id)
                 await asyncio.Event().wait()
@@ -99,10 +103,7 @@ class Demo:
                 show.scene(letter, scene)
         if show is not None and tour.bounce_text:
             show.bounce(tour.sent[-1].letter.sender.name, tour.bounce_text)
-        ledger = await tour.ledger()
-        if show is not None:
-            show.ledger(ledger)
-        return rows + ledger
+        return rows
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -5,9 +5,13 @@ What others said is printed in cyan, word for word, and folded at the terminal's
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime
+from pathlib import Path
 
 from rich.console import Console
 from rich.panel import Panel
@@ -27,11 +31,20 @@ WIDTH_MAX = 120
 
 WORDS = "cyan"
 TIME_CHARACTERS = len("12:34:56.789")
+MARGIN = len("✓ 1 12:34:56.789 ")
+NEW_LINE = "\n"
+
+
+class Screen(Console):
+    """A console whose reader may go away (`| head`): that is an error like any other."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
 
 
 def make_console() -> Console:
     """As wide as the terminal, within reason; colours only on a terminal."""
-    console = Console(highlight=False)
+    console = Screen(highlight=False)
     if console.width > WIDTH_MAX:
         console.width = WIDTH_MAX
     return console
@@ -75,6 +88,8 @@ class Show:
             ("authority", {"file": internet.authority}),
         ):
             self._print(Text(self.say(key, **values)))
+        now = datetime.fromtimestamp(internet.world.clock.now()).astimezone()
+        self._print(Text(self.say("times", date=f"{now:%Y-%m-%d}", zone=f"{now:%Z}")))
 
     # -- the tour ------------------------------------------------------------------------------
 
@@ -90,7 +105,8 @@ class Show:
         text = Text()
         text.append(scene.title, "bold" if scene.needed else "dim")
         if scene.where:
-            text.append(f"  {clean(scene.where)}", "dim")
+            fits = len(scene.title) + len(scene.where) + 2 + MARGIN <= self.console.width
+            text.append(f"{'  ' if fits else NEW_LINE}{clean(scene.where)}", "dim")
         if scene.needed or not scene.row.ok:
             for line in scene.lines:
                 text.append(f"\n{clean(line)}", WORDS)
@@ -107,7 +123,7 @@ class Show:
     def bounce(self, name: str, text: str) -> None:
         """The report that came back, as its reader sees it."""
         self.console.print()
-        body = Text("\n".join(clean(line) for line in text.strip().split("\n")))
+        body = Text("\n".join(clean(line) for line in text.strip().splitlines()))
         panel = Panel(
             body,
             title=self.say("bounce-heading", name=name),
@@ -129,14 +145,13 @@ class Show:
             grid.add_row(_mark(row.ok, True), Text(row.step, "bold"), text)
         self.console.print(grid)
 
-    def summary(self, rows: list[Row], seconds: float) -> None:
-        failed = sum(not row.ok for row in rows)
+    def summary(self, steps: int, failed: int, seconds: float) -> None:
+        """steps: seen from outside. failed: of those and of what the installations say."""
         self.console.print()
         if failed:
-            text = self.say("summary-failed", failed=failed, count=len(rows))
-            self._print(Text(f"✗ {text}", "bold red"))
+            self._print(Text(f"✗ {self.say('summary-failed', failed=failed)}", "bold red"))
         else:
-            text = self.say("summary", count=len(rows), seconds=f"{seconds:.1f}")
+            text = self.say("summary", count=steps, seconds=f"{seconds:.1f}")
             self._print(Text(f"✓ {text}", "bold green"))
 
     def _failed(self, text: Text, row: Row) -> None:
@@ -179,8 +194,8 @@ class Show:
                 f"'imaps://{place.address}:{ports.imaps}/INBOX;MAILINDEX=*'"
             ],
         )
-        yield self.say("client-trace"), [f"estafeta trace {queue_id} -c {config}"]
-        yield self.say("client-audit"), [f"estafeta audit --full -c {config}"]
+        yield self.say("client-trace"), [f"{program()} trace {queue_id} -c {config}"]
+        yield self.say("client-audit"), [f"{program()} audit --full -c {config}"]
         yield self.say("client-metrics"), [f"http://{place.address}:{ports.http}/metrics"]
 
     def stopping(self) -> None:
@@ -205,6 +220,14 @@ def _services(ports: Ports) -> list[tuple[str, str]]:
         ("HTTP", f"{ports.http} /healthz /metrics"),
         ("DNS", f"{ports.dns} UDP, TCP · {DNS_ADDRESS}"),
     ]
+
+
+def program() -> str:
+    """How this program is called from here."""
+    called = Path(sys.argv[0])
+    if shutil.which(called.name) == str(called):
+        return called.name
+    return os.path.relpath(called) if called.is_absolute() else str(called)
 
 
 def _mark(ok: bool, needed: bool) -> Text:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import imaplib
 import json
 import re
+import smtplib
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from email.message import EmailMessage
@@ -28,9 +30,7 @@ from estafeta.sim.demo.places import DNS_ADDRESS, PASSWORD, PLACES, Place, place
 
 STEPS = ("write", "submission", "queue", "dns", "smtp", "account", "mailbox")
 TRACE_ROWS = "50"
-LEFT_OUT = ("From: ", "To: ", "Date: ")
-"""Fields that the heading of a letter shows, or that another line says."""
-
+CLIENT_ERRORS = (OSError, imaplib.IMAP4.error, smtplib.SMTPException)
 HASH_CHARACTERS = 16
 """Of a hash, as many as a person compares."""
 
@@ -86,9 +86,16 @@ class Tour:
     """The words of the report that came back."""
 
     async def scenes(self) -> AsyncIterator[tuple[Letter, Scene]]:
+        """Seven of each letter. Where a server cannot be talked to, the steps left have failed."""
         for letter in LETTERS:
-            async for scene in self._letter(letter):
-                yield letter, scene
+            number = 0
+            try:
+                async for scene in self._letter(letter):
+                    number = scene.number
+                    yield letter, scene
+            except CLIENT_ERRORS as error:
+                for left in range(number + 1, len(STEPS) + 1):
+                    yield letter, self._failed(letter, left, error)
 
     def say(self, key: str, **values: object) -> str:
         return say(f"tour.{key}", self.language, **values)
@@ -100,16 +107,18 @@ class Tour:
         ok: bool,
         lines: Sequence[str],
         *,
+        gist: Sequence[str] = (),
         where: str = "",
         at: float = 0.0,
         exact: bool = True,
         **values: object,
     ) -> Scene:
-        """The texts are those of the step, or of the step for this kind of letter."""
+        """The texts are those of the step, or of the step for this kind of letter. gist: those of
+        the lines that are shown, where not all are."""
         kind = {"remote": "", "local": "-here", "returned": "-back"}[letter.kind]
         kind = kind if number > (4 if kind == "-back" else 3) else ""
         seen = [" ".join(line.split()) for line in lines if line.strip()]
-        gist = [_gist(line) for line in seen if not line.startswith(LEFT_OUT)]
+        shown = [_gist(" ".join(line.split())) for line in gist or lines if line.strip()]
         row = Row(
             f"{letter.name}.{number} {STEPS[number - 1]}",
             self.say(f"expect-{number}{kind}", **values),
@@ -121,10 +130,24 @@ class Tour:
             number,
             self.say(f"title-{number}{kind}"),
             where,
-            tuple(gist) or (self.say("nothing"),),
+            tuple(shown) or (self.say("nothing"),),
             at,
             exact,
             needed=kind != "-here" or number > 5,
+        )
+
+    def _failed(self, letter: Letter, number: int, error: Exception) -> Scene:
+        """A step that could not be seen."""
+        place = letter.destination
+        return self._scene(
+            letter,
+            number,
+            False,
+            [f"{type(error).__name__}: {error}"],
+            domain=place.domain,
+            host=place.host,
+            recipient=letter.to,
+            sender=letter.sender.address,
         )
 
     async def _letter(self, letter: Letter) -> AsyncIterator[Scene]:
@@ -197,6 +220,7 @@ class Tour:
         letter, read = sent.letter, parse(sent.raw)
         kinds = [part.get_content_type() for part in read.walk() if not part.is_multipart()]
         names = [str(part.get_filename()) for part in read.iter_attachments()]
+        parts = " + ".join(kinds) + "".join(f" «{name}»" for name in names)
         wanted = [letter.attachment[0]] if letter.attachment else []
         return self._scene(
             letter,
@@ -206,8 +230,9 @@ class Tour:
                 f"From: {read['From']}",
                 f"To: {read['To']}",
                 f"Subject: {read['Subject']}",
-                " + ".join(kinds) + "".join(f" «{name}»" for name in names),
+                parts,
             ),
+            gist=(f"Subject: {read['Subject']}", parts if names else ""),
             at=self.internet.world.clock.now(),
             where=self.say("octets", size=len(sent.raw), hash=_hash(body_of(sent.raw))),
         )
@@ -224,12 +249,15 @@ class Tour:
             2,
             spoken.tls.startswith("TLS") and login.startswith("235 ") and bool(sent.queue_id),
             (
-                f"STARTTLS → {spoken.tls}",
-                f"AUTH → {login}",
-                f"RCPT TO:<{letter.to}> → {recipient}",
-                f"DATA → {reply}",
+                f"STARTTLS → {spoken.tls}" if spoken.tls else "",
+                f"AUTH → {login}" if login else "",
+                f"RCPT TO:<{letter.to}> → {recipient}" if recipient else "",
+                f"DATA → {reply}" if reply else "",
+                spoken.error,
             ),
-            where=f"{letter.sender.given_name} → {_at(place, self.internet.ports.submission)}",
+            gist=(f"DATA → {reply}",) if sent.queue_id else (),
+            where=f"{letter.sender.given_name} → {_at(place, self.internet.ports.submission)} "
+            + spoken.tls.partition(" ")[0],
             at=at,
         )
 
@@ -252,6 +280,10 @@ class Tour:
                 f"Received: {received}" if received else "",
                 f"Date: {date}" if date else "",
             ),
+            gist=(
+                f"MAIL FROM:<{forged}> → {refused}" if len(self.sent) == 1 else "",
+                f"Received: {received}" if received else "",
+            ),
             where=place.host,
             at=_when(received),
             exact=False,
@@ -269,16 +301,19 @@ class Tour:
         asked = [one for one in log if one.name in (domain, host)]
         now = log[sent.asked_from :]
         lines = [f"{one.name} {one.type}? → {one.answer}" for one in asked]
+        gist = [line for line, one in zip(lines, asked, strict=True) if one.type != "AAAA"]
         mx = any(one.type == "MX" and f" {host}." in one.answer for one in asked)
         address = any(one.type == "A" and letter.destination.address in one.answer for one in asked)
         first = now[0].at if now else 0.0
         if not now and asked:
             lines.insert(0, self.say("cached"))
+            gist.insert(0, self.say("cached"))
         return self._scene(
             letter,
             4,
             mx and address,
             lines,
+            gist=gist,
             where=f"{letter.origin.host} → DNS {DNS_ADDRESS}:{self.internet.ports.dns}",
             at=self._wall(first) if first else 0.0,
             domain=domain,
@@ -296,9 +331,9 @@ class Tour:
     ) -> Iterator[Scene]:
         letter, place = sent.letter, sent.letter.destination
         raw = got.raw if got else b""
-        start = raw.find(sent.raw)
-        original = raw[start:] if start >= 0 else raw
-        added = parse(raw[: max(start, 0)] + b"\r\n")
+        # What the servers put on top ends where the letter's own first line begins.
+        start = max(0, raw.find(sent.raw.partition(b"\r\n")[0]))
+        original, added = raw[start:], parse(raw[:start] + b"\r\n")
         yield self._queued(sent, original, added)
         yield self._asked(sent)
         yield self._transferred(sent, added)
@@ -315,6 +350,10 @@ class Tour:
                 f"RCPT TO:<{letter.to}> → {known}",
                 f"Delivered-To: {delivered_to}" if delivered_to else "",
             ),
+            gist=(
+                f"RCPT TO:<{letter.stranger}> → {unknown}" if len(self.sent) == 1 else "",
+                f"RCPT TO:<{letter.to}> → {known}",
+            ),
             where=place.host,
             at=_when(_received(added, place)),
             exact=False,
@@ -325,9 +364,10 @@ class Tour:
     def _transferred(self, sent: Sent, added: EmailMessage) -> Scene:
         letter, place = sent.letter, sent.letter.destination
         hops = len(added.get_all("Received", []))
-        if letter.kind == "local":
-            return self._scene(letter, 5, hops == 1, ())
         received = _received(added, place)
+        if letter.kind == "local":
+            line = f"Received: {received}" if received else ""
+            return self._scene(letter, 5, hops == 1, (line,))
         self.relay_ids[letter.name] = _id_of(received)
         ok = (
             hops == 2
@@ -417,12 +457,14 @@ class Tour:
                 "multipart/report, Return-Path: <>" if got else "",
                 *(f"{name}: {status[name]}" for name in fields if name in status),
             ),
+            gist=(" · ".join(f"{name}: {status[name]}" for name in fields[:3] if name in status),),
             where=letter.origin.host,
             at=_when(str(report["Date"] or "")),
             exact=False,
             recipient=letter.to,
         )
-        self.bounce_text = parts[0].get_content() if got and parts else ""
+        text = parts[0].get_content() if got and parts else ""
+        self.bounce_text = "\n".join(text.splitlines())
         words = say("bounce.greeting-subject", letter.origin.language, subject=letter.subject)
         same = " ".join(self.bounce_text.split()).startswith(words)
         yield self._scene(
@@ -441,7 +483,7 @@ class Tour:
     # -- what the installations say of themselves ----------------------------------------------
 
     async def ledger(self) -> list[Row]:
-        """The fate of each letter as `estafeta trace` tells it, then what `estafeta audit` finds."""
+        """The fate of each letter as `estafeta trace` tells it; what `estafeta audit` finds."""
         asked = [self._journeys(place) for place in PLACES]
         audits = [self._audit(place) for place in PLACES]
         *told, first, second = await asyncio.gather(*asked, *audits)
