@@ -184,7 +184,8 @@ def _last_words(log: Path) -> str:
     """What a server said that could not start: one sentence below its log, else the log's end."""
     lines = log.read_text(errors="replace").splitlines()
     sentences = [line for line in lines if not line.startswith("{")]
-    return " ".join(sentences[-1:] or lines[-LOG_LINES_SHOWN:]) or "it said nothing"
+    said = " ".join(sentences[-1:] or lines[-LOG_LINES_SHOWN:])
+    return said.removeprefix("estafeta: ") or "it said nothing"
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:

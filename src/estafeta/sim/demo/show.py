@@ -33,6 +33,7 @@ WORDS = "cyan"
 TIME_CHARACTERS = len("12:34:56.789")
 MARGIN = len("✓ 1 12:34:56.789 ")
 NEW_LINE = "\n"
+HEADING_MARGIN = len("A ·  ──")
 
 
 class Screen(Console):
@@ -101,6 +102,8 @@ class Show:
                 sender=f"{letter.sender.name} <{letter.sender.address}>",
                 recipient=f"<{letter.to}>",
             )
+            if len(way) + HEADING_MARGIN > self.console.width:
+                way = f"{letter.sender.given_name} → {letter.to}"
             self._heading(f"{letter.name} · {way}")
         text = Text()
         text.append(scene.title, "bold" if scene.needed else "dim")
