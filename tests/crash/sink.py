@@ -36,6 +36,9 @@ class Sink:
         self._changed = asyncio.Event()
         self.port = 0
         self.faults = True
+        # Cleared: replies to messages are held back.
+        self.answering = asyncio.Event()
+        self.answering.set()
         self.taken: defaultdict[tuple[str, str], list[Taken]] = defaultdict(list)
         self.counts: Counter[str] = Counter()
 
@@ -83,6 +86,7 @@ class Sink:
                 if not told:
                     self.counts["cut after the dot"] += 1
                     return
+                await self.answering.wait()
                 writer.write(b"250 2.0.0 taken\r\n")
                 recipients = []
             elif verb == b"QUIT":

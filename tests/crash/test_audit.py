@@ -254,9 +254,7 @@ def test_a_sealed_day_that_was_changed_is_named(
     assert words in broken["text"]
 
 
-def test_people_read_kind_and_ids(
-    broken: Copy, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_people_read_kind_and_ids(broken: Copy, capfd: pytest.CaptureFixture[str]) -> None:
     lose_queue_row(broken)
     sys.argv = ["estafeta", "audit", "--config", str(broken.folder / "estafeta.toml")]
     with pytest.raises(SystemExit) as end:

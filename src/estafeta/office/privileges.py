@@ -68,6 +68,8 @@ def prepare_folder(folder: Path, identity: Identity | None) -> None:
             f"chown -R {_user(uid)} {folder}"
         )
     if identity is None and not os.access(folder, os.W_OK | os.X_OK):
+        if os.statvfs(folder).f_flag & os.ST_RDONLY:
+            raise PrivilegeError(f"the data folder {folder} lies on a read-only disk")
         raise PrivilegeError(f"the data folder {folder} cannot be written")
 
 

@@ -1,11 +1,13 @@
 """append: APPEND (RFC 3501 §6.3.11) with UIDPLUS (RFC 4315) and MULTIAPPEND (RFC 3502).
 
 Promises: what cannot be taken is refused before its octets are sent; octets go to the store's
-writer as they come; all messages of one command are placed in one unit, or none.
+writer as they come; all messages of one command are placed in one unit, or none; where the disk has
+no room, the rest of the octets is read past and the command answered in order.
 """
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 
 from estafeta.mail.message import summary
@@ -15,7 +17,7 @@ from estafeta.read.limits import MULTIAPPEND_MESSAGES_MAX, MULTIAPPEND_OCTETS_MA
 from estafeta.store import flags as bits
 from estafeta.store import mailboxes, messages
 from estafeta.store.bodies import INLINE_MAX, Body, BodyWriter, put
-from estafeta.store.engine import Tx
+from estafeta.store.engine import StoreError, StoreFull, StoreReadOnly, Tx
 from estafeta.store.messages import Placed, Text
 from estafeta.wire.imap import commands as a
 from estafeta.wire.imap.machine import AppendEnd, Ended, MessageData
@@ -38,15 +40,21 @@ async def append(s: Session, first: a.Append) -> None:
     taken: list[Message] = []
     announced: a.Append = first
     octets = 0
+    trouble: OSError | None = None
     while True:
         octets += announced.size
         refused = await _refused(s, announced, octets, len(taken))
+        if trouble is not None:
+            refused = "the message before could not be kept", "OVERQUOTA"
         if refused is not None:
             text, code = refused
             s.machine.refuse_message(text, code)
             return
         s.machine.take_message()
-        taken.append(await _take(s, announced))
+        try:
+            taken.append(await _take(s, announced))
+        except OSError as error:
+            trouble = error
         event = await s.event()
         if isinstance(event, a.Append):
             announced = event
@@ -57,6 +65,8 @@ async def append(s: Session, first: a.Append) -> None:
         if event.broken:
             return
         break
+    if trouble is not None:
+        raise _store_error(trouble)
     await _place(s, first, taken)
 
 
@@ -114,18 +124,30 @@ async def _take(s: Session, announced: a.Append) -> Message:
 
 
 async def _receive(s: Session, writer: BodyWriter) -> None:
+    """Reads all of one message, whatever becomes of it. Raises OSError at its end."""
+    trouble: OSError | None = None
     while True:
         event = await s.event()
         if isinstance(event, Ended):
             raise Goodbye(event.reason or "the client closed", said=not event.reason)
         assert isinstance(event, MessageData)
-        try:
-            writer.write(event.data)
-        except OSError as error:
-            # The command cannot be ended in order while its octets are still coming.
-            raise Goodbye(f"the message cannot be kept: {error.strerror}", "UNAVAILABLE") from None
+        if trouble is None:
+            try:
+                writer.write(event.data)
+            except OSError as error:
+                trouble = error
         if event.last:
-            return
+            break
+    if trouble is not None:
+        raise trouble
+
+
+def _store_error(trouble: OSError) -> StoreError:
+    """As the store itself would have put it."""
+    text = f"the message cannot be kept: {trouble.strerror}"
+    if trouble.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StoreFull(text)
+    return StoreReadOnly(text) if trouble.errno == errno.EROFS else StoreError(text)
 
 
 async def _place(s: Session, c: a.Append, taken: list[Message]) -> None:

@@ -28,7 +28,9 @@ def translated(error: BaseException, system_errno: int = 0) -> StoreError:
     if isinstance(error, apsw.ReadOnlyError):
         return StoreReadOnly(f"the store cannot be written: {text}")
     if isinstance(error, apsw.IOError | apsw.CantOpenError):
-        if system_errno in (errno.ENOSPC, errno.EDQUOT):
+        # The WAL's index is made as large as it needs to be at once; SQLite keeps no errno of that.
+        no_room = getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_SHMSIZE
+        if no_room or system_errno in (errno.ENOSPC, errno.EDQUOT):
             return StoreFull(f"no space left for the store ({text})")
         if system_errno == errno.EROFS:
             return StoreReadOnly(f"the store lies on a read-only disk ({text})")
