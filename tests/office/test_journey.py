@@ -128,6 +128,7 @@ def test_a_relayed_message_shows_every_step() -> None:
     assert [s.state for s in way.steps] == ["done", "done", "done", "skipped"]
     assert way.steps[0].lines == (MX[1],)
     assert way.steps[1].lines[-1] == "250 2.0.0 Accepted"
+    assert (way.steps[0].at, way.steps[1].at) == (AT + 500, AT + 800)
     assert "mx.sudominio.example" in way.steps[3].lines[0]
     assert way.fate == "relayed"
 

@@ -111,7 +111,10 @@ def test_delivered() -> None:
         ]
         assert peer.lines[0] == "EHLO us.example"
         assert [note.kind for note in report.notes] == ["connect", "mail", "reply"]
+        assert report.notes[1].text.startswith("2 recipients, ")
         assert "queued as 1" in texts(report)
+        again = await scene.send("b@b.example")
+        assert again.notes[0].text.startswith("1 recipient, ")
 
     play(act)
 

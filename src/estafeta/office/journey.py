@@ -179,8 +179,12 @@ class _Teller:
         if not attempts:
             return self._no_travel(5, entry)
         lines: list[str] = []
+        at = attempts[-1].at
         for number, event in enumerate(attempts, 1):
-            texts = [text for _, kind, text in _notes(event) if kind in SMTP_NOTES]
+            told = [(when, text) for when, kind, text in _notes(event) if kind in SMTP_NOTES]
+            texts = [text for _, text in told]
+            if told and event is attempts[-1]:
+                at = told[-1][0]  # an attempt begins with the DNS; this step, after it
             if len(attempts) > 1 and texts:
                 lines.append(f"{self.say('trace.attempt', number=number)}: {texts[-1]}")
             else:
@@ -193,7 +197,7 @@ class _Teller:
             state = "done"
         elif entry.fate is not None:
             state = "failed" if lines else "skipped"
-        return self.step(5, state, attempts[-1].at, *lines)
+        return self.step(5, state, at, *lines)
 
     def _account_step(self, entry: Entry) -> Step:
         fate, ended = entry.fate, entry.ended

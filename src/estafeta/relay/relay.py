@@ -196,11 +196,11 @@ class _Attempt:
         envelope = self._envelope
         if len(fitted.send) < len(envelope.recipients):
             envelope = _only(envelope, fitted.send)
-        offer = session.offer
+        offer, count = session.offer, len(fitted.send)
         self._journey.note(
             "mail",
-            f"{len(fitted.send)} recipients, {fitted.content.size} octets to {session.label}"
-            + (", converted to 7-bit" if fitted.converted else ""),
+            f"{count} recipient{'' if count == 1 else 's'}, {fitted.content.size} octets"
+            f" to {session.label}" + (", converted to 7-bit" if fitted.converted else ""),
             {
                 "host": session.label,
                 "recipients": len(fitted.send),

@@ -121,7 +121,8 @@ def _show_step(step: Step, indent: str, to: Console) -> None:
     line.append(mark, style=style)
     line.append(f" {step.number} {step.name}", style="bold" if step.state == "done" else "")
     if step.at is not None:
-        line.append(f"  {shown_time(step.at, millis=True)}", style="dim")
+        # A Date field, which step 1 has its time from, knows seconds only.
+        line.append(f"  {shown_time(step.at, millis=step.number > 1)}", style="dim")
     to.print(line)
     for text in step.lines:
         to.print(Text(f"{indent}    {clean(text)}"))
