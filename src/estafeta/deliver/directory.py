@@ -2,6 +2,9 @@
 
 Order: account, alias, the same without its detail (`you+x@`), postmaster, catch-all. An address
 whose domain is not ours is remote. Pure reads: part of a snapshot or of a unit.
+
+An alias that turns up again below itself is left out there: who stands behind it is reached
+already. So a walk ends, and what it gives can be expanded to the end without looking again.
 """
 
 from __future__ import annotations
@@ -11,14 +14,18 @@ from estafeta.mail.address import split, subaddress
 from estafeta.mail.outcome import Reply
 from estafeta.store import accounts
 from estafeta.store.engine import Tx
-from estafeta.store.rows import Account
+from estafeta.store.rows import Account, Domain
 from estafeta.wire import replies
 
 ALIAS_DEPTH_MAX = 10
-"""An alias of aliases deeper than this, or one that leads back to itself, is refused."""
+"""A recipient that leads through more aliases of aliases than this is refused."""
 
 ALIAS_TARGETS_MAX = 1000
-"""Addresses that one recipient may stand for, over all levels; the rest is refused as a loop."""
+"""Addresses that one recipient may stand for, over all levels; with more it is refused."""
+
+
+class _TooFarError(Exception):
+    """The walk came to one of its limits."""
 
 
 class LocalDirectory:
@@ -32,64 +39,100 @@ class LocalDirectory:
 
     def look_up(self, tx: Tx, address: str) -> Target | Reply:
         """Where `address` leads, or the reply that says why nowhere."""
-        if address.lower() == "postmaster":
-            # RFC 5321 §4.5.1: taken without a domain too.
-            if not self._postmaster:
-                return replies.UNKNOWN_USER(address=address)
-            return self.look_up(tx, self._postmaster)
-        return _Walk(tx, self._postmaster).follow(address, 0)
+        walk = _Walk(tx, self._postmaster)
+        try:
+            found = walk.follow(address, address)
+        except _TooFarError:
+            return replies.ALIAS_TOO_FAR(address=address)
+        return replies.UNKNOWN_USER(address=address) if found is None else found
 
 
 class _Walk:
-    """One look-up; counts the addresses it has been through."""
+    """One look-up; counts the addresses it has been through and knows the way it came."""
 
     def __init__(self, tx: Tx, postmaster: str) -> None:
         self._tx = tx
         self._postmaster = postmaster
         self._left = ALIAS_TARGETS_MAX
+        self._way: list[str] = []
 
-    def follow(self, address: str, depth: int) -> Target | Reply:
-        if depth > ALIAS_DEPTH_MAX or self._left <= 0:
-            return replies.LOOP
+    def follow(self, address: str, written: str) -> Target | Reply | None:
+        """Where `address` leads, as the place of `written`. None: back to where we came from.
+
+        Raises _TooFarError.
+        """
+        if self._left <= 0 or len(self._way) > ALIAS_DEPTH_MAX:
+            raise _TooFarError
         self._left -= 1
         local, name = split(address)
+        if not name:
+            # RFC 5321 §4.5.1: <postmaster>, and nobody else, is taken without a domain.
+            if "@" not in self._postmaster:
+                return replies.UNKNOWN_USER(address=written)
+            return self._instead(self._postmaster, written)
         local = local.lower()
-        lowered = f"{local}@{name}"
-        known = accounts.local(self._tx, name, lowered)
+        key = f"{local}@{name}"
+        known = accounts.local(self._tx, name, key)
         if known is None:
             return ToRemote(name)
         domain, account = known
-        found = self._named(lowered, account, address, depth)
-        if found is not None:
-            return found
+        if account is not None:
+            return self._account(account, written)
+        if key in self._way:
+            return None
+        self._way.append(key)
+        try:
+            return self._elsewhere(local, key, domain, written)
+        finally:
+            self._way.pop()
+
+    def _elsewhere(
+        self, local: str, key: str, domain: Domain, written: str
+    ) -> Target | Reply | None:
+        """Where an address that is no account's leads."""
+        addresses = accounts.targets(self._tx, key)
+        if addresses:
+            return self._alias(addresses, written)
         user, detail = subaddress(local, domain.separator) if domain.separator else (local, "")
         if detail:
-            without = f"{user}@{name}"
-            found = self._named(without, accounts.account(self._tx, without), address, depth)
-            if found is not None:
-                return found
-        if local == "postmaster" and self._postmaster not in ("", lowered):
-            return self.follow(self._postmaster, depth + 1)
-        if domain.catch_all not in ("", lowered):
-            return self.follow(domain.catch_all, depth + 1)
-        return replies.UNKNOWN_USER(address=address)
+            without = f"{user}@{domain.name}"
+            account = accounts.account(self._tx, without)
+            if account is not None:
+                return self._account(account, written)
+            addresses = accounts.targets(self._tx, without)
+            if addresses:
+                return self._alias(addresses, written)
+        for other in (self._postmaster if local == "postmaster" else "", domain.catch_all):
+            if other not in ("", key):
+                return self._instead(other, written)
+        return replies.UNKNOWN_USER(address=written)
 
-    def _named(
-        self, name: str, account: Account | None, written: str, depth: int
-    ) -> Target | Reply | None:
-        if account is not None:
-            if account.disabled:
-                return replies.USER_DISABLED(address=written)
-            return ToAccount(account, written)
-        addresses = accounts.targets(self._tx, name)
-        if not addresses:
+    def _instead(self, other: str, written: str) -> Target | Reply | None:
+        found = self.follow(other, written)
+        # Elsewhere nobody knows the address that was written.
+        return ToAlias((other,), (found,)) if isinstance(found, ToRemote) else found
+
+    @staticmethod
+    def _account(account: Account, written: str) -> Target | Reply:
+        if account.disabled:
+            return replies.USER_DISABLED(address=written)
+        return ToAccount(account, written)
+
+    def _alias(self, addresses: list[str], written: str) -> Target | Reply | None:
+        found = [(address, self.follow(address, address)) for address in addresses]
+        kept = [(address, target) for address, target in found if target is not None]
+        if not kept:
             return None
-        found = [self.follow(address, depth + 1) for address in addresses]
-        if all(isinstance(target, Reply) for target in found):
+        # What is refused with no thought of the way here is refused when looked up again, too.
+        anywhere = len(kept) == len(found) or len(self._way) == 1
+        if anywhere and all(isinstance(target, Reply) for _, target in kept):
             return replies.UNKNOWN_USER(address=written)
         # A target that leads nowhere is not forgotten: it is queued, refused there and returned.
-        targets = tuple(
-            ToRemote(split(address)[1]) if isinstance(target, Reply) else target
-            for address, target in zip(addresses, found, strict=True)
+        return ToAlias(
+            tuple(address for address, _ in kept),
+            tuple(_nobody(a) if isinstance(target, Reply) else target for a, target in kept),
         )
-        return ToAlias(tuple(addresses), targets)
+
+
+def _nobody(address: str) -> ToRemote:
+    return ToRemote(split(address)[1], ours=True)

@@ -145,6 +145,7 @@ UNKNOWN_USER = Template(550, "5.1.1", "<{address}>: there is no such mailbox her
 UNKNOWN_DOMAIN = Template(550, "5.1.2", "Recipient domain {domain} does not exist")
 RECIPIENT_NULL_MX = Template(556, "5.1.10", "Recipient domain {domain} takes no mail (null MX)")
 RELAY_DENIED = Template(550, "5.7.1", "<{address}>: we do not relay for you")
+ALIAS_TOO_FAR = Template(550, "5.4.6", "<{address}>: leads through too many aliases")
 USER_DISABLED = Template(550, "5.2.1", "<{address}>: mailbox disabled")
 MAILBOX_FULL = Template(452, "4.2.2", "<{address}>: mailbox full, try again later")
 MAILBOX_FULL_FOR_GOOD = Template(552, "5.2.2", "<{address}>: mailbox full")
