@@ -7,11 +7,10 @@ from typing import Literal
 
 from estafeta.intake.limits import RECEIVED_FIELDS_MAX
 from estafeta.intake.role import Client, Transaction
-from estafeta.intake.target import Directory, Target, ToAccount, ToRemote
+from estafeta.intake.target import Directory, Target, ToRemote, is_full
 from estafeta.mail import header as fields
 from estafeta.mail.envelope import Recipient
 from estafeta.mail.outcome import Reply
-from estafeta.store import accounts
 from estafeta.store.engine import Store, Tx
 from estafeta.wire import replies
 from estafeta.wire.smtp_server.events import Mail
@@ -40,7 +39,7 @@ class InboundRole:
             target = self._directory(tx, address)
             if isinstance(target, ToRemote):
                 return replies.RELAY_DENIED(address=address)
-            if isinstance(target, ToAccount) and accounts.is_full(target.account, size):
+            if not isinstance(target, Reply) and is_full(target, size):
                 return replies.MAILBOX_FULL(address=address)
             return target
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import structlog
 
 from estafeta.intake.prepared import Incoming, Jobs, Place, PreparedAcceptance
-from estafeta.intake.target import Directory, Target, ToAccount, accounts_of
+from estafeta.intake.target import Directory, Target, accounts_of
 from estafeta.mail.envelope import Envelope, Recipient
 from estafeta.mail.message import summary
 from estafeta.mail.outcome import Refused, Reply
@@ -84,9 +84,13 @@ class Acceptor:
             jobs=self._jobs,
             meter=self._meter,
         )
-        report = await self._success_report(prepared, incoming)
-        if report is not None:
-            prepared.also(await self.prepare_notice(report))
+        try:
+            report = await self._success_report(prepared)
+            if report is not None:
+                prepared.also(await self.prepare_notice(report))
+        except BaseException:
+            prepared.abandoned()
+            raise
         return prepared
 
     async def prepare_notice(self, notice: Notice) -> Prepared:
@@ -158,19 +162,12 @@ class Acceptor:
 
     # -- parts of a preparation ----------------------------------------------------------------
 
-    async def _success_report(
-        self, prepared: PreparedAcceptance, incoming: Incoming
-    ) -> Notice | None:
+    async def _success_report(self, prepared: PreparedAcceptance) -> Notice | None:
         """For the local recipients whose sender asked to be told (RFC 3461 §5.2.1)."""
-        envelope = incoming.envelope
-        reached = [
-            recipient
-            for recipient, target in zip(envelope.recipients, incoming.targets, strict=True)
-            if isinstance(target, ToAccount) and "SUCCESS" in recipient.notify
-        ]
-        if not reached or not envelope.reverse_path:
+        reached = [r for r in prepared.local if "SUCCESS" in r.notify]
+        if not reached or not prepared.row.reverse_path:
             return None
-        return await self._notices.success(prepared.row, reached, incoming.body)
+        return await self._notices.success(prepared.row, reached, prepared.content)
 
     async def _text(self, body: Body) -> Text:
         """What mailbox lists need, parsed once. Large bodies are parsed off the loop."""

@@ -145,6 +145,22 @@ class PreparedAcceptance:
         return self._entries[0].row
 
     @property
+    def content(self) -> Body:
+        return self._incoming.body
+
+    @property
+    def local(self) -> list[Recipient]:
+        """Those with a mailbox of ours, aliases followed; not those that had the message before."""
+        return [
+            recipient
+            for entry in self._entries
+            for recipient, target, first in zip(
+                entry.recipients, entry.targets, self._duplicates(entry), strict=True
+            )
+            if isinstance(target, ToAccount) and first is None
+        ]
+
+    @property
     def accounts(self) -> Sequence[int]:
         found = accounts_of(self._incoming.targets)
         for other in self._also:
@@ -211,7 +227,9 @@ class PreparedAcceptance:
                 continue
             claim = open_claims.get(target.destination)
             if claim is None or len(claim.numbers) == RECIPIENTS_PER_JOB_MAX:
-                token = self._jobs.claim(target.destination) if self._jobs else None
+                token = None
+                if self._jobs is not None and not target.ours:
+                    token = self._jobs.claim(target.destination)
                 claim = open_claims[target.destination] = Claim(target.destination, token, [])
                 claims.append(claim)
             claim.numbers.append(n)

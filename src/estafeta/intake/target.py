@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from estafeta.mail.outcome import Reply
+from estafeta.store import accounts
 from estafeta.store.engine import Tx
 from estafeta.store.rows import Account
 
@@ -26,15 +27,32 @@ class ToAlias(msgspec.Struct, frozen=True):
 
 
 class ToRemote(msgspec.Struct, frozen=True):
-    """Somebody else's. destination: domain as A-labels, or an address literal."""
+    """Somebody else's. destination: domain as A-labels, or an address literal.
+
+    ours: an alias names it, its domain is ours, and nobody is there: the queue looks once more and
+    returns it.
+    """
 
     destination: str
+    ours: bool = False
 
 
 Target = ToAccount | ToAlias | ToRemote
 
 Directory = Callable[[Tx, str], "Target | Reply"]
 """address -> where it leads, or the reply that says why nowhere. Part of a read or of a unit."""
+
+
+def is_full(target: Target, size: int) -> bool:
+    """Whether nobody whom it leads to has room for a message of `size` octets, 0 for unknown.
+
+    An alias is full when all behind it are: who has room shall not wait for who has not.
+    """
+    if isinstance(target, ToAccount):
+        return accounts.is_full(target.account, size)
+    if isinstance(target, ToAlias):
+        return all(is_full(each, size) for each in target.targets)
+    return False
 
 
 def accounts_of(targets: Sequence[Target | None]) -> set[int]:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from estafeta.intake.role import Client, Transaction
-from estafeta.intake.target import Directory, Target, ToAccount
+from estafeta.intake.target import Directory, Target, is_full
 from estafeta.mail import header as fields
 from estafeta.mail.address import canonical, mailboxes, parse_address_list
 from estafeta.mail.dates import format_date
@@ -72,7 +72,7 @@ class SubmissionRole:
 
         def decide(tx: Tx) -> Target | Reply:
             target = self._directory(tx, address)
-            if isinstance(target, ToAccount) and accounts.is_full(target.account, size):
+            if not isinstance(target, Reply) and is_full(target, size):
                 return replies.MAILBOX_FULL(address=address)
             return target
 
