@@ -29,13 +29,14 @@ class Echo:
 
 def test_a_machine_is_driven_to_the_end() -> None:
     async def main() -> None:
-        client, server = await sim_pair(1).connected()
+        pair = sim_pair(1)
+        client, server = await pair.connected()
         machine = Echo()
 
         async def serve() -> None:
             pump = Pump(server, machine)
             while await pump.feed(60):
-                await pump.flush()
+                await pump.flush(60)
             pump.close()
             await server.close()
 
@@ -55,7 +56,8 @@ def test_a_machine_is_driven_to_the_end() -> None:
 
 def test_silence_ends_in_time() -> None:
     async def main() -> None:
-        _, server = await sim_pair(1).connected()
+        pair = sim_pair(1)  # kept: its sessions live as long
+        _client, server = await pair.connected()
         pump = Pump(server, Echo())
         start = asyncio.get_running_loop().time()
         with pytest.raises(TimeoutError):
@@ -70,7 +72,8 @@ def test_each_wait_has_its_own_end(waits: tuple[int, int]) -> None:
     """One timer stands for all waits: neither a longer nor a shorter one before may count."""
 
     async def main() -> None:
-        client, server = await sim_pair(1).connected()
+        pair = sim_pair(1)
+        client, server = await pair.connected()
         pump = Pump(server, Echo())
         loop = asyncio.get_running_loop()
         for said in (b"a", b"b", b"c"):
@@ -90,7 +93,8 @@ def test_each_wait_has_its_own_end(waits: tuple[int, int]) -> None:
 
 def test_a_task_that_is_cancelled_is_not_taken_for_silence() -> None:
     async def main() -> None:
-        _, server = await sim_pair(1).connected()
+        pair = sim_pair(1)  # kept: its sessions live as long
+        _client, server = await pair.connected()
 
         async def wait() -> None:
             await Pump(server, Echo()).feed(300)
@@ -100,5 +104,21 @@ def test_a_task_that_is_cancelled_is_not_taken_for_silence() -> None:
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
+
+    run(main())
+
+
+def test_a_peer_that_does_not_read_is_not_waited_for_without_end() -> None:
+    async def main() -> None:
+        pair = sim_pair(1)
+        _client, server = await pair.connected()
+        machine = Echo()
+        pump = Pump(server, machine)
+        start = asyncio.get_running_loop().time()
+        machine.out = b"x" * 1_000_000
+        with pytest.raises(TimeoutError):
+            await pump.flush(300)
+        assert 300 <= asyncio.get_running_loop().time() - start < 301
+        pump.close()
 
     run(main())

@@ -9,6 +9,12 @@ COMMAND_TIMEOUT_SECONDS = 300.0
 DATA_TIMEOUT_SECONDS = 600.0
 """Within a message: RFC 5321 §4.5.3.2.7 asks for 5 minutes at least."""
 
+SEND_TIMEOUT_SECONDS = 300.0
+"""A client that does not read our replies is waited for so long."""
+
+GOODBYE_TIMEOUT_SECONDS = 5.0
+"""And so long where we end the session ourselves."""
+
 GREETING_TIMEOUT_SECONDS = 60.0
 """For a TLS handshake, implicit or by STARTTLS."""
 

@@ -18,7 +18,9 @@ from estafeta.intake.gate import Gate
 from estafeta.intake.limits import (
     COMMAND_TIMEOUT_SECONDS,
     DATA_TIMEOUT_SECONDS,
+    GOODBYE_TIMEOUT_SECONDS,
     GREETING_TIMEOUT_SECONDS,
+    SEND_TIMEOUT_SECONDS,
 )
 from estafeta.intake.login import Login
 from estafeta.intake.prepared import Incoming
@@ -80,7 +82,7 @@ class Session:
         self._writer: BodyWriter | None = None
         self._gate: Gate | None = None
         self._login: Login | None = None
-        self._unconfirmed = 0
+        self._unconfirmed: list[int] = []  # of one pipelined burst: no more than were read at once
         self._stopping = False
         self._waiting: asyncio.Task[None] | None = None
         self._log = log.bind(role=desk.role.name, client=str(client.peer))
@@ -108,8 +110,10 @@ class Session:
                 return
             await self._converse()
             await self._stream.close()
-        except ConnectionError as error:
-            self._log.info("connection lost", error=str(error), state=self._machine.state.name)
+        except (ConnectionError, TimeoutError) as error:
+            # TimeoutError: the peer does not read what we say.
+            reason = str(error) or "nothing is read"
+            self._log.info("connection lost", error=reason, state=self._machine.state.name)
         except asyncio.CancelledError:
             if not self._stopping:
                 raise
@@ -133,6 +137,10 @@ class Session:
     async def _converse(self) -> None:
         machine, pump, handlers = self._machine, self._pump, self._handlers
         while True:
+            if self._stopping and self._transaction is None and not machine.closing:
+                # Also where more commands wait already: no further transaction is begun.
+                await self._say_goodbye(replies.SHUTTING_DOWN(host=self._desk.profile.host_name))
+                return
             event = machine.next_event()
             if event is not None:
                 if type(event) is events.Chunk:
@@ -140,14 +148,13 @@ class Session:
                 else:
                     await handlers[type(event)](event)
                 continue
-            await pump.flush()
+            await pump.flush(SEND_TIMEOUT_SECONDS)
             if machine.closing:
                 if machine.parting is not None and not machine.parting.positive:
                     self._log.info("sent away", reply=str(machine.parting))
                 return
             if self._stopping and self._transaction is None:
-                await self._say_goodbye(replies.SHUTTING_DOWN(host=self._desk.profile.host_name))
-                return
+                continue  # asked to stop while that was sent
             self._waiting = asyncio.current_task()
             try:
                 alive = await pump.feed(
@@ -161,15 +168,16 @@ class Session:
                 self._waiting = None
             if self._unconfirmed and alive:
                 # The client went on: it knows of our 250.
-                self._desk.acceptor.confirm(self._unconfirmed)
-                self._unconfirmed = 0
+                for acceptance in self._unconfirmed:
+                    self._desk.acceptor.confirm(acceptance)
+                self._unconfirmed.clear()
 
     async def _say_goodbye(self, reply: Reply) -> None:
         self._machine.hang_up(reply)
         try:
-            await self._pump.flush()
+            await self._pump.flush(GOODBYE_TIMEOUT_SECONDS)
             await self._stream.close()
-        except ConnectionError:
+        except (ConnectionError, TimeoutError):
             self._stream.abort()
 
     async def _handshake(self) -> bool:
@@ -214,7 +222,7 @@ class Session:
             # machine takes its 220 back, says 501 and closes.
             self._machine.receive(await self._stream.read())
             return
-        await self._pump.flush()
+        await self._pump.flush(SEND_TIMEOUT_SECONDS)
         if not await self._handshake():
             raise ConnectionError("no TLS after STARTTLS")
         self._drop_message()
@@ -383,9 +391,14 @@ class Session:
             digest=digest,
             duplicates=tuple(duplicates),
         )
-        await desk.acceptor.accept(incoming)
+        try:
+            await desk.acceptor.accept(incoming)
+        except (StoreError, OSError):
+            # Nothing refers to it: on a full disk it would fill what little is left.
+            desk.bodies.discard(body)
+            raise
         if digest is not None:
-            self._unconfirmed = transaction.id
+            self._unconfirmed.append(transaction.id)
         self._log.info(
             "accepted",
             queue_id=queue_id(transaction.id),

@@ -154,8 +154,18 @@ class Bodies:
         if len(data) <= INLINE_MAX:
             return Body(self._ids.next(), data)
         writer = self.writer()
-        writer.write(data)
-        return await writer.finish()
+        try:
+            writer.write(data)
+            return await writer.finish()
+        except OSError:
+            writer.discard()
+            raise
+
+    def discard(self, body: Body) -> None:
+        """The file of a body that no unit has put, and none will."""
+        if not body.stored and body.data is None:
+            with contextlib.suppress(OSError):  # else it is garbage, and found as such
+                self._disk.remove(path_of(body.id))
 
     @property
     def disk(self) -> Disk:

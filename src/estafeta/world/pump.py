@@ -9,10 +9,14 @@ session and is moved only when it fires too early.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 from estafeta.mail.protocols import Machine
 
 from .seams import Stream
+
+T = TypeVar("T")
 
 
 class Pump:
@@ -41,15 +45,15 @@ class Pump:
         self._waiting = False
         self._expired = False
 
-    async def flush(self) -> None:
-        """Sends what the machine has to say; waits only where the peer reads too slowly.
+    async def flush(self, seconds: float) -> None:
+        """Sends what the machine has to say; waits, at most so long, where the peer does not read.
 
-        Raises ConnectionError.
+        Raises TimeoutError, ConnectionError.
         """
         output = self._machine.take_output()
         if output:
             self._stream.write(output)
-            await self._stream.drain()
+            await self._bounded(self._stream.drain(), seconds)
 
     async def feed(self, seconds: float) -> bool:
         """Waits at most `seconds` for the peer's next bytes and gives them to the machine.
@@ -57,7 +61,10 @@ class Pump:
         False at the end of the peer's stream. Raises TimeoutError, ConnectionError.
         """
         stream = self._stream
-        data = await (stream.read() if stream.buffered() else self._read(seconds))
+        if stream.buffered():
+            data = await stream.read()
+        else:
+            data = await self._bounded(stream.read(), seconds)
         self._machine.receive(data)
         return bool(data)
 
@@ -67,13 +74,13 @@ class Pump:
             self._timer.cancel()
             self._timer = None
 
-    async def _read(self, seconds: float) -> bytes:
+    async def _bounded(self, waiting: Coroutine[Any, Any, T], seconds: float) -> T:
         self._deadline = deadline = self._loop.time() + seconds
         if self._timer is None or self._timer.when() > deadline:
             self._arm(deadline)
         self._waiting = True
         try:
-            return await self._stream.read()
+            return await waiting
         except asyncio.CancelledError:
             if not self._expired:
                 raise
