@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from typing import TypeVar
 
 import msgspec
 import structlog
@@ -25,11 +26,13 @@ from estafeta.queue.notices import Notices
 from estafeta.queue.plan import RetryPlan
 from estafeta.queue.settle import Attempted, record_late, settle
 from estafeta.store import ledger
-from estafeta.store.bodies import Bodies
-from estafeta.store.engine import Listening, Store, StoreError, Tx
+from estafeta.store.bodies import Bodies, BodyMissing
+from estafeta.store.engine import Listening, Store, StoreClosed, StoreConflict, StoreError, Tx
 from estafeta.store.ids import Ids, queue_id
 from estafeta.store.rows import Acceptance
 from estafeta.world.seams import World
+
+T = TypeVar("T")
 
 LEASE_SECONDS = 900.0
 RENEW_SECONDS = LEASE_SECONDS / 3
@@ -66,6 +69,13 @@ class Job(msgspec.Struct):
     fresh: bool = False
 
 
+class Unloadable(msgspec.Struct):
+    """Leased rows whose message is not there. why: for the log."""
+
+    acceptance: int
+    why: str
+
+
 class Queue:
     """The queue of one worker. See intake.prepared.Jobs for the part that acceptances use."""
 
@@ -92,6 +102,7 @@ class Queue:
         self._active: Counter[str] = Counter()
         self._jobs: dict[asyncio.Task[None], Job] = {}
         self._wake = asyncio.Event()
+        self._begun = False
         self._stopping = False
 
     def use(self, settings: QueueSettings) -> None:
@@ -101,7 +112,7 @@ class Queue:
     # -- work that begins with its acceptance --------------------------------------------------
 
     def claim(self, destination: str) -> int | None:
-        if self._stopping or not self._room(destination):
+        if not self._begun or self._stopping or not self._room(destination):
             return None
         self._active[destination] += 1
         return self._ids.next()
@@ -128,7 +139,13 @@ class Queue:
 
     async def run(self) -> None:
         """Until `stop`. Alone on its store: leases that a former run left are given back first."""
-        await self._store.run(lambda tx: rows.give_back(tx, self._now()))
+        while not self._begun and not self._stopping:
+            try:
+                await self._store.run(lambda tx: rows.give_back(tx, self._now()))
+                self._begun = True  # from now on a lease is one of ours
+            except StoreError as error:
+                log.warning("queue cannot begin", error=str(error))
+                await self._rest(STORE_RETRY_SECONDS)
         listening = self._store.listen(rows.HINT)
         beside = [
             asyncio.create_task(self._hear(listening)),
@@ -143,13 +160,17 @@ class Queue:
                     log.warning("queue cannot lease", error=str(error))
                     wait = STORE_RETRY_SECONDS
                 if wait:
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(wait):
-                            await self._wake.wait()
+                    await self._rest(wait)
         finally:
             for task in beside:
                 task.cancel()
             listening.close()
+
+    async def _rest(self, seconds: float) -> None:
+        """At most so long; something to do ends it."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
 
     def drain(self) -> None:
         """Takes nothing new."""
@@ -159,15 +180,15 @@ class Queue:
     async def stop(self) -> None:
         """Returns when what has begun has ended; cancelled, it cuts it and gives the rows back."""
         self.drain()
-        jobs = list(self._jobs)
-        if not jobs:
-            return
         try:
-            await asyncio.wait(jobs)
+            # What ends may have begun something: a bounce that was claimed before the drain.
+            while self._jobs:
+                await asyncio.wait(list(self._jobs))
         except asyncio.CancelledError:
-            for job in jobs:
-                job.cancel()
-            await asyncio.wait(jobs)
+            while self._jobs:
+                for job in list(self._jobs):
+                    job.cancel()
+                await asyncio.wait(list(self._jobs))
             await self._store.run(lambda tx: rows.give_back(tx, self._now()))
             raise
 
@@ -203,9 +224,9 @@ class Queue:
             return min((due - now) / 1000, POLL_SECONDS)
         spare = [self._ids.next() for _ in range(room)]
 
-        def unit(tx: Tx) -> list[Job]:
+        def unit(tx: Tx) -> list[Job | Unloadable]:
             tokens = iter(spare)
-            jobs: list[Job] = []
+            jobs: list[Job | Unloadable] = []
             for name in rows.due_destinations(tx, now, LEASE_DESTINATIONS_MAX, full):
                 places = self._settings.per_destination - self._active[name]
                 mine = [t for _, t in zip(range(places), tokens, strict=False)]
@@ -221,14 +242,23 @@ class Queue:
             return jobs
 
         for job in await self._store.run(unit):
+            if isinstance(job, Unloadable):
+                # A matter for `audit`. It keeps its lease, and is looked at again when that ends.
+                log.error("job cannot be loaded", queue_id=queue_id(job.acceptance), why=job.why)
+                continue
             self._active[job.leased.destination] += 1
             self._begin(job)
         return 0
 
-    def _load(self, tx: Tx, leased: rows.Leased) -> Job:
-        acceptance = ledger.acceptance(tx, leased.acceptance)
-        recipients = [ledger.recipient(tx, leased.acceptance, n) for n in leased.numbers]
-        return Job(leased, acceptance, recipients, self._bodies.content(tx, acceptance.body))
+    def _load(self, tx: Tx, leased: rows.Leased) -> Job | Unloadable:
+        """One message whose body or record is lost does not keep the others."""
+        try:
+            acceptance = ledger.acceptance(tx, leased.acceptance)
+            recipients = [ledger.recipient(tx, leased.acceptance, n) for n in leased.numbers]
+            content = self._bodies.content(tx, acceptance.body)
+        except (BodyMissing, KeyError) as error:
+            return Unloadable(leased.acceptance, str(error))
+        return Job(leased, acceptance, recipients, content)
 
     # -- one job -------------------------------------------------------------------------------
 
@@ -261,10 +291,10 @@ class Queue:
         child: Prepared | None = None
         in_child: frozenset[int] = frozenset()
         notes: Sequence[Note] = ()
-        if not job.fresh and await self._acceptor.is_ours(destination):
+        if not job.fresh and await self._insistently(partial(self._acceptor.is_ours, destination)):
             # Its domain became ours, or its mailbox could not be reached when it was accepted.
-            child, unknown = await self._acceptor.prepare_again(
-                acceptance, job.recipients, job.content
+            child, unknown = await self._insistently(
+                partial(self._acceptor.prepare_again, acceptance, job.recipients, job.content)
             )
             in_child = frozenset(range(len(job.recipients))) - unknown.keys()
             outcomes: Sequence[Outcome] = [unknown.get(n, OURS) for n in range(len(job.recipients))]
@@ -329,38 +359,48 @@ class Queue:
         return found
 
     async def _settle(self, done: Attempted, content: Content) -> None:
-        """Commits what came of the attempt. While the store cannot write, waits and tries again."""
+        """Commits what came of the attempt. While the store cannot, waits and tries again: what
+        the other side has taken must not be sent once more."""
         event = self._ids.next()
-        notices = [
-            await self._acceptor.prepare_notice(notice)
-            for notice in await self._notices_about(done, content)
-        ]
-        accounts = {a for notice in notices for a in notice.accounts}
-        if done.child is not None:
-            accounts.update(done.child.accounts)
+        notices: list[Prepared] = []
+        applied: list[Prepared] = [] if done.child is None else [done.child]
+        try:
+            for notice in await self._insistently(partial(self._notices_about, done, content)):
+                made = await self._insistently(partial(self._acceptor.prepare_notice, notice))
+                notices.append(made)
+                applied.append(made)
+            accounts = sorted({a for each in applied for a in each.accounts})
+            await self._insistently(
+                lambda: self._store.run(
+                    lambda tx: settle(tx, done, event, notices), accounts=accounts
+                )
+            )
+        except rows.LateOutcome as late:
+            for each in applied:
+                each.abandoned()
+            log.warning("outcome came after its lease", error=str(late))
+            await self._insistently(
+                lambda: self._store.run(lambda tx: record_late(tx, done, event))
+            )
+            return
+        except BaseException:
+            for each in applied:
+                each.abandoned()
+            raise
+        for each in applied:
+            each.committed()
+        self._tell(done)
+
+    async def _insistently(self, work: Callable[[], Awaitable[T]]) -> T:
+        """`work`, again and again while the store or its disk cannot do it."""
         while True:
             try:
-                await self._store.run(
-                    lambda tx: settle(tx, done, event, notices), accounts=sorted(accounts)
-                )
-            except rows.LateOutcome as late:
-                for notice in notices:
-                    notice.abandoned()
-                if done.child is not None:
-                    done.child.abandoned()
-                log.warning("outcome came after its lease", error=str(late))
-                await self._store.run(lambda tx: record_late(tx, done, event))
-                return
-            except StoreError as error:
+                return await work()
+            except (StoreConflict, StoreClosed, BodyMissing, FileNotFoundError):
+                raise  # it will not be otherwise the next time
+            except (StoreError, OSError) as error:
                 log.warning("outcome cannot be recorded yet", error=str(error))
                 await asyncio.sleep(STORE_RETRY_SECONDS)
-            else:
-                break
-        for notice in notices:
-            notice.committed()
-        if done.child is not None:
-            done.child.committed()
-        self._tell(done)
 
     def _tell(self, done: Attempted) -> None:
         for recipient, outcome, due in zip(
