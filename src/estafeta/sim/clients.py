@@ -22,6 +22,7 @@ from estafeta.wire.smtp_client import (
     Finished,
     Ready,
     SmtpClient,
+    State,
     TlsProceed,
 )
 from estafeta.world.seams import Endpoint, Stream, TlsError
@@ -115,7 +116,7 @@ class _Hand:
             self._note(letter, asked, client.replies)
             raise ConnectionError("no answer")
         self._note(letter, asked, event.replies)
-        if self._dice.random() < 0.7:
+        if client.state is State.READY and self._dice.random() < 0.7:
             client.quit()
             await self._event()
 

@@ -12,11 +12,20 @@ import asyncio
 import hashlib
 import re
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Literal
 
 from estafeta.world.seams import Endpoint
 
 from .letters import number_of
+
+Moment = Literal[
+    "taking",  # a message has reached it whole
+    "refused",  # it was told so
+    "answered",  # what it handed on was
+]
+"""What a machine is about to write down: the moments at which a death is worst."""
 
 SMTP_PORTS = frozenset((25, 587))
 _PATH = re.compile(rb"<([^>]*)>")
@@ -74,6 +83,7 @@ class Observer:
         self.asked: list[Asked] = []
         self.handovers: list[Handover] = []
         self.pieces = 0
+        self._awaited: list[tuple[Moment, frozenset[str], asyncio.Future[None]]] = []
         self._digest = hashlib.blake2b(digest_size=16)
         self._open: dict[tuple[Endpoint, Endpoint], _Conversation] = {}
 
@@ -87,6 +97,19 @@ class Observer:
         elif source.port in SMTP_PORTS:
             self._conversation(to, source).from_server += data
             self._hear_server(self._conversation(to, source), at)
+
+    async def next(self, moment: Moment, addresses: Iterable[str]) -> None:
+        """Returns at the next such moment of the machine with these addresses."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._awaited.append((moment, frozenset(addresses), future))
+        await future
+
+    def _now_is(self, moment: Moment, address: str) -> None:
+        for entry in list(self._awaited):
+            if entry[0] == moment and address in entry[1]:
+                self._awaited.remove(entry)
+                if not entry[2].done():
+                    entry[2].set_result(None)
 
     def note(self, what: bytes) -> None:
         """Makes something else part of what two runs of a seed must have in common."""
@@ -151,6 +174,7 @@ class Observer:
         number = number_of(message.replace(b"\r\n.", b"\r\n"))
         handover = Handover(at, on.client, on.server, on.port, on.sender, number, taken)
         self.handovers.append(handover)
+        self._now_is("taking", on.server)
         on.expected.append(handover)
 
     # -- the server's side -----------------------------------------------------------------------
@@ -170,10 +194,13 @@ class Observer:
             if line[3:4] != b"-" and line[:3].isdigit() and on.expected:
                 self._reply(on, on.expected.popleft(), int(line[:3]), at)
 
-    @staticmethod
-    def _reply(on: _Conversation, to: object, code: int, at: float) -> None:
+    def _reply(self, on: _Conversation, to: object, code: int, at: float) -> None:
         if isinstance(to, Asked | Handover):
             to.code, to.replied_at = code, at
+            if code >= 500:
+                self._now_is("refused", on.client)
+            elif isinstance(to, Handover):
+                self._now_is("answered", on.client)
         elif to == "data" and code == 354:
             on.content = bytearray(b"\r\n")
             on.searched = 0

@@ -167,7 +167,13 @@ class _Rehearsal:
         ]
         watching = [asyncio.ensure_future(self._watch(x)) for x in self.installations.values()]
         trouble = Trouble(
-            internet, dns, self.installations, _fork(dice), self.tell, self.plan.deaths
+            internet,
+            dns,
+            self.installations,
+            self.observer,
+            _fork(dice),
+            self.tell,
+            self.plan.deaths,
         )
         trouble.begin(self.plan.seconds)
         await self._while_healthy(self.plan.seconds, lives, writing)
@@ -413,9 +419,9 @@ def _recipient(number: int, n: int, machine: str, dice: random.Random) -> str:
     kind = dice.random()
     if kind < 0.25:
         return _local(number, dice.choice(list(INSTALLATIONS)), dice)
-    if kind < 0.8:
+    if kind < 0.68:
         domain = dice.choice(list(MANNERS))
-    elif kind < 0.9:
+    elif kind < 0.8:
         domain = dice.choice(BY_ACCEPT)
     else:
         domain = dice.choice(NOWHERE)

@@ -7,15 +7,19 @@ a write or not, torn or not, and come back; disks are full for one write. `heal`
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from .dns import DnsFault, DnsServer, Wrong
 from .faults import Fault
 from .installation import SimInstallation
 from .names import ADDRESSES, INSTALLATIONS, MANNERS
 from .net import Internet
+from .observer import Moment, Observer
+from .world import SimMachine
 
 NET_FAULTS = (
     Fault("refuse"),
@@ -43,9 +47,18 @@ WRONG: tuple[Wrong, ...] = (
     "garbage",
     "NODATA",
 )
-DOWN_SECONDS = (2.0, 240.0)
-OPERATIONS_MAX = 400
-"""A power loss that is to fall into a write falls into one of so many from now."""
+DEATHS = (0, 1, 2, 3, 5, 8)
+"""Of one machine, at most."""
+
+DOWN_SECONDS = ((1.0, 10.0), (10.0, 240.0))
+MOMENTS: tuple[Moment | None, ...] = (None, None, "taking", "refused", "refused", "answered")
+OPERATIONS: dict[Moment | None, tuple[int, int]] = {
+    None: (1, 400),
+    "taking": (1, 60),
+    "refused": (1, 60),
+    "answered": (1, 60),
+}
+"""A power loss that is to fall into a write falls into one of so many from the moment on."""
 
 
 class Trouble:
@@ -56,6 +69,7 @@ class Trouble:
         internet: Internet,
         dns: DnsServer,
         installations: dict[str, SimInstallation],
+        observer: Observer,
         dice: random.Random,
         tell: Callable[[str], None],
         deaths: tuple[str, ...] = ("crash", "power", "torn"),
@@ -63,6 +77,7 @@ class Trouble:
         self._internet = internet
         self._dns = dns
         self._installations = installations
+        self._observer = observer
         self._dice = dice
         self._tell = tell
         self._kinds = deaths
@@ -130,22 +145,34 @@ class Trouble:
         power = installation.machine.power
         power.fail("write", self._dice.randint(1, 60), self._dice.choice(("full", "io")))
 
+    @staticmethod
+    def _kill(machine: SimMachine, kind: str) -> None:
+        if kind == "crash":
+            machine.crash()
+        else:
+            machine.power_loss(torn=kind == "torn")
+
     # -- deaths ----------------------------------------------------------------------------------
 
     async def _mortal(self, installation: SimInstallation, seconds: float) -> None:
         """The lives and deaths of one machine."""
         dice, machine = self._dice, installation.machine
-        for _ in range(dice.randint(0, 4)):
-            await asyncio.sleep(dice.uniform(0, seconds / 2))
+        count = dice.choice(DEATHS)
+        for _ in range(count):
+            await asyncio.sleep(dice.uniform(0, 1.5 * seconds / count))
             kind = dice.choice(self._kinds)
-            if kind == "crash":
-                machine.crash()
-            elif dice.random() < 0.25:
-                machine.power_loss(torn=kind == "torn")
+            moment = dice.choice(MOMENTS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds / count):
+                    if moment is not None:
+                        await self._observer.next(moment, installation.addresses)
+            if dice.random() < 0.2:
+                self._kill(machine, kind)
             else:
-                machine.power_loss_at(dice.randint(1, OPERATIONS_MAX), torn=kind == "torn")
+                operations = dice.randint(*OPERATIONS[moment])
+                machine.power.cut_power_at(operations, partial(self._kill, machine, kind))
                 await machine.died()
             self._tell(f"{machine.name}: {kind}")
-            await asyncio.sleep(dice.uniform(*DOWN_SECONDS))
+            await asyncio.sleep(dice.uniform(*dice.choice(DOWN_SECONDS)))
             machine.restart()
             await installation.serving.wait()
