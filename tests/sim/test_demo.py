@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import signal
 import socket
 import subprocess
 import sys
-from collections import deque
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from estafeta.sim.demo import clients, places, run
+from estafeta.sim.demo.evidence import Evidence, forged_sender
 from estafeta.sim.demo.internet import settings
 from estafeta.sim.demo.letters import LETTERS, Letter, body_of, compose, parse
 from estafeta.sim.demo.places import CORREO, PLACES, SUDOMINIO, NoPlace, Ports, free_ports
-from estafeta.sim.demo.tour import Row, Scene, Sent, Tour
+from estafeta.sim.demo.scene import Row, Scene
+from estafeta.sim.demo.tour import Tour
 from estafeta.sim.dns import Asked
 from estafeta.world.clock import SystemClock
 from estafeta.world.seams import Endpoint
@@ -100,28 +100,23 @@ def asked(name: str, kind: str, answer: str) -> Asked:
     return Asked(0.0, Endpoint("127.0.0.1", 1), "udp", name, kind, answer)
 
 
-def a_tour(letter: Letter, log: list[Asked]) -> tuple[Tour, Sent]:
-    internet: Any = SimpleNamespace(
-        ports=PORTS,
-        dns=SimpleNamespace(log=deque(log)),
-        world=SimpleNamespace(clock=SystemClock()),
-    )
-    tour = Tour(internet, "en")
+def evidence(letter: Letter, log: list[Asked]) -> Evidence:
+    """Of a letter that was handed over as it should be."""
     transcript = clients.Transcript(SystemClock(), tls="TLSv1.3 X")
-    other = CORREO if letter.origin is SUDOMINIO else SUDOMINIO
     for side, line in (
         ("C", "AUTH PLAIN"),
         ("S", "235 2.7.0 Welcome"),
-        ("C", f"MAIL FROM:<{other.people[0].address}>"),
+        ("C", f"MAIL FROM:<{forged_sender(letter.origin)}>"),
         ("S", "553 5.7.1 not yours"),
         ("C", "."),
         ("S", f"250 2.0.0 Message accepted, queue id {OWN_ID}"),
     ):
         transcript.add(side, line)
     raw = compose(letter, "<m@laptop.example>")
-    sent = Sent(letter, raw, "<m@laptop.example>", transcript, OWN_ID, NOW, 0)
-    tour.sent.append(sent)
-    return tour, sent
+    seen = Evidence(letter, "en", PORTS, raw, clients.Transcript(SystemClock()), log)
+    assert seen.written(NOW).row.ok
+    assert seen.submitted(transcript).row.ok
+    return seen
 
 
 def hop(host: str, by: str, queue_id: str) -> str:
@@ -139,7 +134,7 @@ DNS_OF_A = [
 ]
 
 
-def failed(scenes: list[Scene]) -> list[int]:
+def failed(scenes: Iterable[Scene]) -> list[int]:
     return [scene.number for scene in scenes if not scene.row.ok]
 
 
@@ -152,14 +147,11 @@ def arrive(
     waited: bool = True,
     unknown: str = NOBODY,
 ) -> list[int]:
-    async def main() -> list[int]:
-        tour, sent = a_tour(letter, log)
-        raw = f"Return-Path: <x>\r\nDelivered-To: {letter.to}\r\n{top}".encode() + sent.raw
-        got = clients.Fetched(1, raw.replace(*change), NOW, waited)
-        known = ("250 2.1.5 Recipient OK", unknown.format(letter.stranger))
-        return failed(list(tour._arrived(sent, got, known)))
-
-    return asyncio.run(main())
+    seen = evidence(letter, log)
+    raw = f"Return-Path: <x>\r\nDelivered-To: {letter.to}\r\n{top}".encode() + seen.raw
+    got = clients.Fetched(1, raw.replace(*change), NOW, waited)
+    known = ("250 2.1.5 Recipient OK", unknown.format(letter.stranger))
+    return failed(seen.arrived(got, known))
 
 
 def test_a_letter_that_arrived_as_it_should() -> None:
@@ -197,11 +189,8 @@ def test_a_letter_within_a_domain_asks_nobody_and_is_there_at_once() -> None:
 
 
 def test_a_letter_that_never_came() -> None:
-    async def main() -> list[int]:
-        tour, sent = a_tour(A, DNS_OF_A)
-        return failed(list(tour._arrived(sent, None, ("250 OK", NOBODY))))
-
-    assert asyncio.run(main()) == [3, 5, 6, 7]
+    assert failed(evidence(A, DNS_OF_A).arrived(None, ("250 OK", NOBODY))) == [3, 5, 6, 7]
+    assert failed(evidence(D, DNS_OF_A).came_back(None, (NOBODY, NOBODY))) == [3, 5, 6, 7]
 
 
 REPORT = (
@@ -230,14 +219,30 @@ REPORT = (
     ],
 )
 def test_a_letter_that_came_back(change: tuple[str, str], steps: list[int]) -> None:
-    async def main() -> list[int]:
-        tour, sent = a_tour(D, DNS_OF_A)
-        raw = REPORT + OWN_HOP + sent.raw.decode() + "\r\n--b--\r\n"
-        got = clients.Fetched(1, raw.replace(*change).encode(), NOW, True)
-        reply = NOBODY.format("ema@correo.example")
-        return failed(list(tour._came_back(sent, got, (reply, reply))))
+    seen = evidence(D, DNS_OF_A)
+    raw = REPORT + OWN_HOP + seen.raw.decode() + "\r\n--b--\r\n"
+    got = clients.Fetched(1, raw.replace(*change).encode(), NOW, True)
+    reply = NOBODY.format("ema@correo.example")
+    assert failed(seen.came_back(got, (reply, reply))) == steps
 
-    assert asyncio.run(main()) == steps
+
+@pytest.mark.parametrize(
+    ("command", "reply"),
+    [
+        ("AUTH PLAIN", "535 5.7.8 no"),
+        (".", "451 4.3.0 later"),
+        (".", "250 2.0.0 fine"),
+        ("MAIL FROM:<emma@correo.example>", "250 2.0.0 of course"),
+    ],
+)
+def test_a_handing_over_that_went_wrong(command: str, reply: str) -> None:
+    seen = evidence(A, DNS_OF_A)
+    seen.transcript.add("C", command)
+    seen.transcript.add("S", reply)
+    second = seen.submitted(seen.transcript)
+    top = (OTHER_HOP + OWN_HOP).encode()
+    third = next(seen.arrived(clients.Fetched(1, top + seen.raw, NOW, True), ("", "")))
+    assert failed([second, third])[:1] == [3 if command.startswith("MAIL") else 2]
 
 
 @pytest.mark.parametrize("letter", LETTERS, ids=lambda letter: letter.name)
@@ -309,8 +314,6 @@ def test_an_address_that_is_not_ours_is_told_in_one_sentence(
 
 
 def test_a_folder_with_a_quote_in_its_name_is_a_path_all_the_same() -> None:
-    import tomllib
-
     folder = Path('/tmp/a "b" \\c')
     text = settings(CORREO, PORTS, folder, folder / "c.pem", folder / "k")
     read = tomllib.loads(text)

@@ -17,8 +17,9 @@ from estafeta.office.errors import EXIT_FAILURE, CommandError
 from estafeta.office.signals import Stop, handled
 from estafeta.sim.demo.internet import DemoError, Internet
 from estafeta.sim.demo.places import NoPlace, free_ports
+from estafeta.sim.demo.scene import Row
 from estafeta.sim.demo.show import Show, make_console
-from estafeta.sim.demo.tour import Row, Tour
+from estafeta.sim.demo.tour import Tour
 from estafeta.world.real import real_world
 from estafeta.world.real import run as run_loop
 
@@ -91,7 +92,7 @@ class Demo:
             show.ledger(ledger)
             show.summary(len(steps), failed, asyncio.get_running_loop().time() - began)
             if not self._once:
-                show.closing(internet, tour.sent[-1].queue_id)
+                show.closing(internet, tour.letters[-1].queue_id)
                 await asyncio.Event().wait()
 
     async def _tour(self, tour: Tour) -> list[Row]:
@@ -101,8 +102,9 @@ class Demo:
             rows.append(scene.row)
             if show is not None:
                 show.scene(letter, scene)
-        if show is not None and tour.bounce_text:
-            show.bounce(tour.sent[-1].letter.sender.name, tour.bounce_text)
+        for seen in tour.letters if show is not None else ():
+            if show is not None and seen.report:
+                show.bounce(seen.letter.sender.name, seen.report)
         return rows
 
 

@@ -24,7 +24,7 @@ from estafeta.office.commands.common import clean
 from estafeta.sim.demo.internet import Internet
 from estafeta.sim.demo.letters import Letter
 from estafeta.sim.demo.places import ANA, DNS_ADDRESS, PASSWORD, PLACES, SUDOMINIO, Ports
-from estafeta.sim.demo.tour import Row, Scene
+from estafeta.sim.demo.scene import Row, Scene
 
 WIDTH_MAX = 120
 """Lines longer than that are hard to read."""
