@@ -34,6 +34,7 @@ class Sink:
         self._dice = dice
         self._server: asyncio.Server | None = None
         self._changed = asyncio.Event()
+        self._sessions: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self.port = 0
         self.faults = True
         # Cleared: replies to messages are held back.
@@ -47,8 +48,14 @@ class Sink:
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:
+        """Returns when all sessions have ended."""
         assert self._server is not None
         self._server.close()
+        for writer in self._sessions.values():
+            writer.transport.abort()
+        self.answering.set()
+        if self._sessions:
+            await asyncio.wait(self._sessions)
 
     async def wait_for(self, wanted: set[tuple[str, str]], seconds: float) -> None:
         """Returns once all of `wanted` were taken. Raises AssertionError, naming some."""
@@ -62,9 +69,13 @@ class Sink:
             raise AssertionError(f"{len(missing)} never arrived: {missing[:10]}") from None
 
     async def _session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._sessions[task] = writer
         with suppress(OSError, asyncio.IncompleteReadError):
             await self._converse(reader, writer)
         writer.transport.abort()
+        del self._sessions[task]
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.counts["sessions"] += 1

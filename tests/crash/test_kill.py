@@ -163,12 +163,17 @@ def in_mailbox(client: imaplib.IMAP4) -> Iterator[tuple[str, bytes]]:
                 yield read_mark(part[1]), text_digest(part[1])
 
 
-def unexplained(taken: list[Taken], kills: list[float]) -> bool:
-    """Whether the sink got it again though its first reply was neither withheld nor cut short."""
-    return any(
-        one.told and not any(0 <= kill - one.at <= SETTLE_SECONDS for kill in kills)
-        for one in taken[:-1]
-    )
+def unexplained(taken: list[Taken], kills: list[float]) -> str:
+    """Why the sink should not have got it again; "" where a reply was lost.
+
+    It was withheld, or the server was killed about then: just after, before it had written down
+    what it read; or just before, with the message already on its way.
+    """
+    for one in taken[:-1]:
+        nearest = min(kills, key=lambda kill: abs(kill - one.at))
+        if one.told and abs(nearest - one.at) > SETTLE_SECONDS:
+            return f"was told and not killed for {nearest - one.at:.3f} s"
+    return ""
 
 
 def judge_mailboxes(trial: Trial) -> None:
@@ -198,7 +203,8 @@ def judge_sink(trial: Trial) -> None:
                 taken = trial.sink.taken[letter.mark, recipient]
                 assert taken or not letter.answer, f"{letter.mark} is lost to {recipient}"
                 assert all(one.digest == letter.digest for one in taken)
-                assert not unexplained(taken, trial.kills), f"{letter.mark} came again: {taken}"
+                why = unexplained(taken, trial.kills)
+                assert not why, f"{letter.mark} came again to {recipient}, though it {why}: {taken}"
 
 
 def summary(trial: Trial) -> str:
