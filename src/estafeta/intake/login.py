@@ -39,17 +39,19 @@ class Login:
                 case sasl.Challenge():
                     return answer.data
                 case sasl.CheckPassword():
-                    name = _address(answer.authcid)
+                    name = account_name(answer.authcid)
                     self._found = await self._authenticator.check(name, answer.password)
                     answer = self._machine.password_checked(self._found is not None)
                 case sasl.LookUpKeys():
-                    self._found, keys = await self._authenticator.scram(_address(answer.authcid))
+                    name = account_name(answer.authcid)
+                    self._found, keys = await self._authenticator.scram(name)
                     answer = self._machine.keys(keys)
                 case sasl.Success():
-                    if answer.authzid and _address(answer.authzid) != _address(answer.authcid):
-                        self.failure = "may not act for another"
+                    acting = account_name(answer.authzid) if answer.authzid else ""
+                    if acting not in ("", account_name(answer.authcid)):
+                        self.failure = "may not act for another account"
                     elif self._found is None:
-                        self.failure = "unknown or disabled account"
+                        self.failure = "no such account, or disabled"
                     else:
                         self.account = self._found
                     return None
@@ -59,7 +61,7 @@ class Login:
                     return None
 
 
-def _address(name: str) -> str:
+def account_name(name: str) -> str:
     """An account's name is its address, in lower case."""
     try:
         return canonical(name).lower()
