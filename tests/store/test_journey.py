@@ -178,7 +178,7 @@ def test_unconfirmed_submissions_are_recognised(tmp_path: Path) -> None:
             } | given
             return await stand.read(lambda tx: ledger.find_unconfirmed(tx, **asked))
 
-        assert await found() == row
+        assert await found() == [row]
         for other in (
             {"account": 5},
             {"reverse_path": "x@y"},
@@ -186,9 +186,18 @@ def test_unconfirmed_submissions_are_recognised(tmp_path: Path) -> None:
             {"digest": b"e"},
             {"since": row.at + 1},
         ):
-            assert await found(**other) is None
-        await stand.run(lambda tx: ledger.confirm(tx, row.id))
-        assert await found() is None
+            assert await found(**other) == []
+        again = await stand.accept(
+            ("bob@b.example", None),
+            ("carl@b.example", None),
+            account=4,
+            message_id="<m@a.example>",
+            digest=b"d",
+            unconfirmed=True,
+        )
+        assert await found() == [row, again]
+        await stand.run(lambda tx: ledger.confirm(tx, again.id))
+        assert await found() == []  # who knows of the second knows what was the first
 
     with_stand(tmp_path, work)
 

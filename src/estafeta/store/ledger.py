@@ -207,21 +207,32 @@ def _entry(row: Row) -> Entry:
 
 
 def confirm(tx: Tx, id: int) -> None:
-    """The client went on after our 250: it knows."""
-    tx.run("UPDATE acceptance SET unconfirmed = 0, digest = NULL WHERE id = ?", (id,))
+    """The client went on after our 250: it knows, also of the times it sent the same before."""
+    row = tx.row(
+        "SELECT account, message_id, reverse_path, digest FROM acceptance"
+        " WHERE id = ? AND unconfirmed = 1",
+        (id,),
+    )
+    if row is not None:
+        tx.run(
+            "UPDATE acceptance SET unconfirmed = 0, digest = NULL WHERE unconfirmed = 1"
+            " AND account = ? AND message_id = ? AND reverse_path = ? AND digest = ?",
+            row,
+        )
 
 
 def find_unconfirmed(
     tx: Tx, account: int, reverse_path: str, message_id: str, digest: bytes, since: int
-) -> Acceptance | None:
-    """The first acceptance of the same message at or after `since`, if its client may not know."""
-    row = tx.row(
+) -> list[Acceptance]:
+    """The acceptances of the same message at or after `since` whose client may not know of them,
+    the first one first."""
+    rows = tx.rows(
         f"SELECT {_COLUMNS} FROM acceptance"
         " WHERE unconfirmed = 1 AND account = ? AND message_id = ? AND reverse_path = ?"
-        " AND digest = ? AND at >= ? ORDER BY id LIMIT 1",
+        " AND digest = ? AND at >= ? ORDER BY id",
         (account, message_id, reverse_path, digest, since),
     )
-    return None if row is None else made_acceptance(row)
+    return [made_acceptance(row) for row in rows]
 
 
 # Fates as columns ------------------------------------------------------------------------------

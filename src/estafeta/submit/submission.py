@@ -12,6 +12,7 @@ import random
 from collections.abc import Sequence
 from typing import Literal
 
+from estafeta.intake.limits import RECEIVED_FIELDS_MAX
 from estafeta.intake.role import Client, Transaction
 from estafeta.intake.target import Directory, Target, is_full
 from estafeta.mail import header as fields
@@ -22,6 +23,7 @@ from estafeta.mail.outcome import Reply
 from estafeta.mail.words import decode_charset
 from estafeta.store import accounts, ledger
 from estafeta.store.engine import Store, Tx
+from estafeta.store.rows import Account
 from estafeta.wire import replies
 from estafeta.wire.smtp_server.events import Mail
 from estafeta.world.seams import Clock
@@ -58,12 +60,16 @@ class SubmissionRole:
         account, address = client.account, mail.reverse_path
         if account is None:
             return replies.SENDER_OK if client.trusted else replies.AUTH_REQUIRED
-        if not address:
-            return replies.SENDER_OK  # a receipt (RFC 8098 §3) has the null reverse-path
-        owned = await self._store.read(lambda tx: accounts.may_write_as(tx, account, address))
-        if not owned:
-            return replies.SENDER_NOT_OWNED(address=address, account=account.address)
-        return replies.SENDER_OK
+
+        def decide(tx: Tx) -> Reply:
+            if not _may_come_in(tx, account):
+                return replies.ACCOUNT_DISABLED
+            # A receipt (RFC 8098 §3) has the null reverse-path.
+            if address and not accounts.may_write_as(tx, account, address):
+                return replies.SENDER_NOT_OWNED(address=address, account=account.address)
+            return replies.SENDER_OK
+
+        return await self._store.read(decide)
 
     async def recipient(
         self, client: Client, transaction: Transaction, recipient: Recipient
@@ -81,6 +87,8 @@ class SubmissionRole:
     def header(
         self, client: Client, transaction: Transaction, header: bytes, received: bytes
     ) -> bytes | Reply:
+        if fields.count(header, "Received") >= RECEIVED_FIELDS_MAX:
+            return replies.LOOP
         for problem in fields.problems(header):
             match problem.code:
                 case "no-from":
@@ -107,15 +115,15 @@ class SubmissionRole:
         if account is None:
             return None
 
-        def first_foreign(tx: Tx) -> str | None:
-            return next(
-                (a for a in transaction.authors if not accounts.may_write_as(tx, account, a)), None
-            )
-
-        foreign = await self._store.read(first_foreign)
-        if foreign is None:
+        def decide(tx: Tx) -> Reply | None:
+            if not _may_come_in(tx, account):
+                return replies.ACCOUNT_DISABLED
+            for author in transaction.authors:
+                if not accounts.may_write_as(tx, account, author):
+                    return replies.FROM_NOT_OWNED(address=author, account=account.address)
             return None
-        return replies.FROM_NOT_OWNED(address=foreign, account=account.address)
+
+        return await self._store.read(decide)
 
     async def duplicates(
         self, client: Client, transaction: Transaction, digest: bytes
@@ -126,17 +134,23 @@ class SubmissionRole:
         since = int(self._clock.now() * 1000) - REMEMBERED_MS
 
         def find(tx: Tx) -> Sequence[int | None]:
-            first = ledger.find_unconfirmed(
+            had: dict[str, int] = {}
+            for earlier in ledger.find_unconfirmed(
                 tx,
                 account.id,
                 transaction.mail.reverse_path,
                 transaction.message_id,
                 digest,
                 since,
-            )
-            if first is None:
-                return ()
-            had = {recipient.address for recipient in ledger.recipients(tx, first.id)}
-            return [first.id if r.address in had else None for r in transaction.recipients]
+            ):
+                for recipient in ledger.recipients(tx, earlier.id):
+                    had.setdefault(recipient.address, earlier.id)
+            return [had.get(r.address) for r in transaction.recipients] if had else ()
 
         return await self._store.read(find)
+
+
+def _may_come_in(tx: Tx, account: Account) -> bool:
+    """Still: a session may be older than what an administrator did."""
+    found = accounts.account_by_id(tx, account.id)
+    return found is not None and not found.disabled
