@@ -78,7 +78,8 @@ def success_text(
     """
     title = say("success.subject", language, address=addresses[0])
     greeting = say("success.greeting-relayed" if relayed else "success.greeting", language)
-    return title, _wrap(greeting, hanging="") + "\n\n" + "\n".join(f"  {a}" for a in addresses) + "\n"
+    reached = "\n".join(f"  {address}" for address in addresses)
+    return title, f"{_wrap(greeting, hanging='')}\n\n{reached}\n"
 
 
 def failure_text(failed: FailedRecipient, language: str) -> str:
