@@ -44,6 +44,8 @@ LEASE_DESTINATIONS_MAX = 20  # looked at in one unit
 # Told of a recipient that is placed by a child acceptance in the unit of outcome.
 OURS = Delivered(Reply(250, "2.1.5", "the recipient is ours"))
 
+OUR_FAULT = Deferred(Reply(451, "4.3.0", "a fault of ours; the log has more"), "other")
+
 log = structlog.get_logger("queue")
 
 
@@ -308,8 +310,13 @@ class Queue:
                 ret=acceptance.ret,
                 envid=acceptance.envid,
             )
-            report = await self._attempt(destination, envelope, job.content)
-            outcomes, notes = report.outcomes, report.notes
+            try:
+                report = await self._attempt(destination, envelope, job.content)
+                outcomes, notes = report.outcomes, report.notes
+            except Exception:
+                # Our own fault; it counts as an attempt, so that it does not come for ever.
+                log.exception("attempt failed", queue_id=queue_id(acceptance.id))
+                outcomes = [OUR_FAULT] * len(job.recipients)
         ended = self._now()
         next_tries = [
             self._settings.plan.next_try(
