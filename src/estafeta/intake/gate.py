@@ -30,7 +30,7 @@ class Gate:
     ) -> None:
         self._writer = writer
         self._on_header = on_header
-        self._held = b""
+        self._held = bytearray()
         self._open = False
         self._digest = hashlib.sha256() if digested else None
         self.problem: Reply | None = None
@@ -44,37 +44,50 @@ class Gate:
         if self._open:
             self._writer.write(data)
             return
-        # The search begins where an end split between two chunks would begin.
-        start = max(0, len(self._held) - 3)
-        self._held = self._held + data if self._held else data
-        if self._held.startswith(b"\r\n"):
-            self._pass(b"", self._held)  # a message without any field
-            return
-        end = self._held.find(_HEADER_END, start)
-        if end >= 0:
-            self._pass(self._held[: end + 2], self._held[end + 2 :])
-        elif len(self._held) > HEADER_OCTETS_MAX:
-            self._refuse(replies.TOO_COMPLEX)
+        if not self._held:
+            self._look(data, 0)  # as a rule the header comes in one piece
+        else:
+            # The search begins where an end split between two pieces would begin.
+            start = max(0, len(self._held) - 3)
+            self._held += data
+            self._look(self._held, start)
 
     def finish(self) -> None:
         """At the end of the data: a message may be header only (RFC 5322 §2.1)."""
         if self.problem is None and not self._open:
-            self._pass(self._held, b"")
+            self._pass(self._held, len(self._held))
 
     @property
     def digest(self) -> bytes | None:
         """SHA-256 of the octets as they came, its first 16, where it was asked for."""
         return self._digest.digest()[:16] if self._digest is not None else None
 
-    def _pass(self, header: bytes, rest: bytes) -> None:
-        kept = self._on_header(header)
-        self._held = b""
+    def _look(self, held: bytes | bytearray, start: int) -> None:
+        """For the end of the header in all that is held, from `start` on."""
+        if held.startswith(b"\r\n"):
+            self._pass(held, 0)  # a message without any field
+            return
+        end = held.find(_HEADER_END, start)
+        if end >= 0:
+            self._pass(held, end + 2)
+        elif len(held) >= HEADER_OCTETS_MAX + 2:
+            self._refuse(replies.TOO_COMPLEX)
+        elif held is not self._held:
+            self._held += held
+
+    def _pass(self, held: bytes | bytearray, size: int) -> None:
+        """The header is the first `size` octets."""
+        if size > HEADER_OCTETS_MAX:
+            self._refuse(replies.TOO_COMPLEX)
+            return
+        kept = self._on_header(bytes(held[:size]))
         if isinstance(kept, Reply):
             self._refuse(kept)
             return
         self._open = True
-        self._writer.write(kept + rest)
+        self._writer.write(kept + held[size:])
+        self._held = bytearray()
 
     def _refuse(self, reply: Reply) -> None:
         self.problem = reply
-        self._held = b""
+        self._held = bytearray()
