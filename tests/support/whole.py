@@ -17,7 +17,8 @@ from typing import Any
 
 import msgspec
 
-from estafeta.mail.envelope import Envelope
+from estafeta.intake.prepared import Incoming
+from estafeta.mail.envelope import Envelope, Recipient
 from estafeta.mail.outcome import Delivered, Outcome, Reply
 from estafeta.mail.protocols import Content, NoMeter
 from estafeta.office.assemble import Installation, Outside
@@ -39,6 +40,7 @@ HERE = "192.0.2.1"
 CLIENT = "198.51.100.7"
 TRUSTED = "198.51.100.200"
 PORTS = {"mx": 25, "lmtp": 24, "submission": 587, "submissions": 465}
+MESSAGE = b"Subject: one\r\nMessage-ID: <one@client.example>\r\n\r\nhello\r\n"
 FULL_QUOTA, SMALL_QUOTA = 100, 2000
 PEOPLE = ("ana", "eva", "luis", "full", "small")
 ALIASES = (
@@ -159,6 +161,31 @@ class Whole:
         stream = await net.connect(Endpoint(HERE, PORTS[listener]), source=source)
         assert isinstance(stream, SimStream)
         return stream
+
+    async def accept(
+        self,
+        *recipients: str | Recipient,
+        sender: str = f"ana@{HOST}",
+        message: bytes = MESSAGE,
+        **given: Any,
+    ) -> int:
+        """As a session would after the end of DATA. given: of Envelope. Returns the id."""
+        known = tuple(r if isinstance(r, Recipient) else Recipient(r) for r in recipients)
+        look_up = self.built._directory
+
+        def unit(tx: Tx) -> tuple[Any, ...]:
+            return tuple(look_up(tx, r.address) for r in known)
+
+        incoming = Incoming(
+            id=self.built.ids.next(),
+            origin="submission",
+            envelope=Envelope(sender, known, **given),
+            targets=await self.store.inner.read(unit),
+            body=await self.built.bodies.from_bytes(message),
+            message_id="<one@client.example>",
+        )
+        await self.acceptor.accept(incoming)
+        return incoming.id
 
     # -- what became of it ---------------------------------------------------------------------
 
