@@ -182,7 +182,8 @@ def test_passwords_that_are_guessed(watch: Watch) -> None:
     async def attack() -> None:
         await asyncio.gather(by_imap(), by_pop3())
 
-    watched(watch, attack(), "login failed")
+    # argon2id takes its 64 MiB, and no more than twice at once.
+    asyncio.run(watch.during(attack(), "login failed", growth=136 * MIB))
 
 
 def test_half_closed_and_reset(watch: Watch) -> None:
@@ -239,6 +240,13 @@ def test_five_hundred_idle_ones(watch: Watch) -> None:
                 s = await Stranger.at(port, 20 + n // 100)
                 assert (await s.line()).startswith((b"* OK", b"+OK"))
                 crowd.append(s)
+            # One address takes no more than its share, and leaves the others theirs.
+            for port, answer in (("imap", b"* BYE [UNAVAILABLE]"), ("pop3", b"-ERR [SYS/TEMP]")):
+                more = [await Stranger.at(watch.server.ports[port], 20) for _ in range(51)]
+                crowd.extend(more)
+                for s in more[:-1]:
+                    assert (await s.line()).startswith((b"* OK", b"+OK"))
+                assert (await more[-1].line()).startswith(answer)
             async with await imap(watch) as s:
                 assert (await command(s, "SELECT INBOX")).startswith(b"a OK")
         finally:

@@ -18,10 +18,11 @@ from estafeta.world.seams import Stream
 
 
 class Census:
-    """Sessions of one protocol over one store, in all and by account."""
+    """Sessions of one protocol over one store: in all, by account, and before login by address."""
 
     def __init__(self) -> None:
         self.sessions = 0
+        self.strangers: Counter[str] = Counter()
         self.accounts: Counter[int] = Counter()
 
 
@@ -42,9 +43,13 @@ class Doors:
         self.closing = asyncio.Event()
 
     def enter(self, stream: Stream) -> Guest | None:
-        """None when the house is full or closing."""
-        if self.closing.is_set() or self._census.sessions >= self._settings.sessions_max:
+        """None when the house is full or closing, or too many from there have not logged in."""
+        census, host = self._census, stream.peer.host
+        if self.closing.is_set() or census.sessions >= self._settings.sessions_max:
             return None
+        if census.strangers[host] >= self._settings.strangers_max_per_address:
+            return None
+        census.strangers[host] += 1
         guest = Guest(self, stream)
         self._here.add(guest)
         self._empty.clear()
@@ -62,7 +67,14 @@ class Doors:
             return False
         accounts[account] += 1
         guest.account = account
+        self._no_stranger(guest)
         return True
+
+    def _no_stranger(self, guest: Guest) -> None:
+        strangers, host = self._census.strangers, guest.stream.peer.host
+        strangers[host] -= 1
+        if not strangers[host]:
+            del strangers[host]
 
     def leave(self, guest: Guest) -> None:
         if guest not in self._here:
@@ -74,6 +86,8 @@ class Doors:
             accounts[guest.account] -= 1
             if not accounts[guest.account]:
                 del accounts[guest.account]
+        else:
+            self._no_stranger(guest)
         if not self._here:
             self._empty.set()
 

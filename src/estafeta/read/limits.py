@@ -34,3 +34,5 @@ VIEWS_KEPT: Final = 64
 # Connections at once, for all accounts and for one.
 SESSIONS_MAX: Final = 10_000
 SESSIONS_MAX_PER_ACCOUNT: Final = 100
+# Connections at once from one IP address whose client has not logged in.
+STRANGERS_MAX_PER_ADDRESS: Final = 100

@@ -38,6 +38,7 @@ class ReadSettings:
     poll_seconds: float = limits.POLL_SECONDS
     sessions_max: int = limits.SESSIONS_MAX
     sessions_max_per_account: int = limits.SESSIONS_MAX_PER_ACCOUNT
+    strangers_max_per_address: int = limits.STRANGERS_MAX_PER_ADDRESS
 
     def may_send_password(self, stream: Stream) -> bool:
         """Whether a password may come over this connection as it is now."""
