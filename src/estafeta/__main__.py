@@ -1,4 +1,4 @@
-"""Main: the `estafeta` command. Everything it can do is in `office/commands` and `sim/demo`."""
+"""Main: the `estafeta` command. Everything it can do is in `office/commands` and `sim`."""
 
 from __future__ import annotations
 
@@ -33,6 +33,25 @@ def demo(
     from estafeta.sim.demo import main as run_demo
 
     raise typer.Exit(run_demo(once=once, json=json, language=language, folder=folder))
+
+
+@app.command()
+def rehearse(
+    seed: Annotated[int, typer.Option(help="Decides everything that happens.")] = 1,
+    runs: Annotated[int, typer.Option(min=1, help="So many seeds, one after another.")] = 1,
+    hours: Annotated[
+        float, typer.Option(min=0, max=24 * 60, help="Of trouble in each run. 0: 25 minutes.")
+    ] = 0.0,
+    letters: Annotated[int, typer.Option(min=0, help="In each run. 0: by its length.")] = 0,
+    trace: Annotated[bool, typer.Option("--trace", help="Tell also what went wrong when.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, a line for each run.")] = False,
+) -> None:
+    """A whole small internet in virtual time: crashes, power losses, bad networks, bad servers."""
+    from estafeta.sim.rehearse import rehearse as run
+
+    raise typer.Exit(
+        run(seed=seed, runs=runs, hours=hours, letters=letters, json=json, trace=trace)
+    )
 
 
 @app.command(hidden=True)

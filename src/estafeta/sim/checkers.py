@@ -15,8 +15,14 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from .installation import GIVE_UP_SECONDS, RETRY
-from .letters import Letter, failed_addresses, number_of, returned_number
-from .names import ADDRESSES, INSTALLATIONS, PEOPLE_ADDRESS
+from .letters import (
+    Letter,
+    failed_addresses,
+    failed_recipients,
+    number_of,
+    returned_number,
+)
+from .names import ADDRESSES, INSTALLATIONS, NOWHERE, PEOPLE_ADDRESS
 from .observer import Handover, Observer
 from .peers import Peer
 
@@ -32,6 +38,12 @@ LATE_SECONDS = 1000.0
 JITTER = 0.89
 _UNIQUE = re.compile(r"^[rxf]\d+\.\d")
 
+_LEADS_NOWHERE = frozenset(
+    alias
+    for domain in INSTALLATIONS.values()
+    for alias, target in domain.aliases
+    if target.rpartition("@")[2] in NOWHERE
+)
 _MACHINE_OF = {address: name for name, many in ADDRESSES.items() for address in many}
 
 
@@ -41,6 +53,7 @@ class Evidence:
 
     boxes: address of an account -> its INBOX. deaths: machine -> moments. double_bounces: letters
     of which some installation's ledger says that a recipient was dropped as a double bounce.
+    reports: bounces that reached their sender.
     """
 
     letters: Sequence[Letter]
@@ -49,6 +62,7 @@ class Evidence:
     boxes: Mapping[str, Sequence[bytes]]
     deaths: Mapping[str, Sequence[float]]
     double_bounces: frozenset[int] = frozenset()
+    reports: list[bytes] = field(default_factory=list)
     _copies: Counter[tuple[str, int]] = field(default_factory=Counter)
     _failed: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
     _lost: dict[int, list[Handover]] = field(default_factory=lambda: defaultdict(list))
@@ -65,6 +79,7 @@ class Evidence:
                 about = returned_number(message)
                 if about is not None and base(senders.get(about, "")) == account:
                     self._failed[about] |= failed_addresses(message)
+                    self.reports.append(message)
         for peer in self.peers:
             for taken in peer.taken:
                 if taken.letter is not None:
@@ -74,6 +89,7 @@ class Evidence:
                 about = returned_number(taken.octets)
                 if about is not None and senders.get(about) in taken.recipients:
                     self._failed[about] |= failed_addresses(taken.octets)
+                    self.reports.append(taken.octets)
         self._weigh_handovers()
 
     def copies(self, place: str, letter: int) -> int:
@@ -143,6 +159,7 @@ def check_all(evidence: Evidence) -> list[str]:
         duplicates_are_excused,
         octets_are_intact,
         failures_are_true,
+        failures_have_a_reason,
         the_plan_is_kept,
         refusals_are_right,
     ):
@@ -234,6 +251,21 @@ def failures_are_true(evidence: Evidence) -> Iterable[str]:
             arrived = evidence.copies(where[0], letter.number)
             if arrived and not evidence.excuses(letter.number, where[0]) and not twice:
                 yield f"letter {letter.number} arrived at {recipient}, and was returned"
+
+
+def failures_have_a_reason(evidence: Evidence) -> Iterable[str]:
+    """Returned is what was refused for good, what leads nowhere, and what became too old."""
+    refused = {asked.address for asked in evidence.observer.asked if asked.code >= 500}
+    for handover in evidence.observer.handovers:
+        if handover.code >= 500:
+            refused.update(handover.recipients)
+    for report in evidence.reports:
+        for address, age in failed_recipients(report):
+            domain = address.rpartition("@")[2]
+            lasting = domain in NOWHERE or address in _LEADS_NOWHERE or address in refused
+            turned_away = domain == "refuser.example"  # 554 in place of its greeting
+            if not lasting and not turned_away and age < GIVE_UP_SECONDS * JITTER:
+                yield f"{address} was returned after {age:.0f} s, and nobody had refused it"
 
 
 def the_plan_is_kept(evidence: Evidence) -> Iterable[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import re
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 
 NUMBER = re.compile(rb"^X-Letter: (\d+)\r$", re.MULTILINE)
 LARGE_OCTETS = (257 * 1024, 330 * 1024)
@@ -101,6 +102,24 @@ def returned_number(message: bytes) -> int | None:
         return None
     found = NUMBER.search(message)
     return int(found[1]) if found else None
+
+
+def failed_recipients(report: bytes) -> list[tuple[str, float]]:
+    """(recipient, seconds from its acceptance to its last attempt) of each group of a report."""
+    begin = report.find(b"\r\nReporting-MTA: ")
+    head, *groups = report[begin : report.find(b"\r\n--", begin)].split(b"\r\n\r\n")
+    found = []
+    for group in groups:
+        address = re.search(rb"^Final-Recipient: rfc822;\s*(\S+)\r?$", group, re.MULTILINE)
+        if address is not None:
+            age = _moment(group, b"Last-Attempt-Date") - _moment(head, b"Arrival-Date")
+            found.append((address[1].decode(), age))
+    return found
+
+
+def _moment(fields: bytes, name: bytes) -> float:
+    found = re.search(rb"^" + name + rb": (.*?)\r?$", fields, re.MULTILINE)
+    return parsedate_to_datetime(found[1].decode()).timestamp() if found else 0.0
 
 
 def failed_addresses(report: bytes) -> set[str]:

@@ -47,7 +47,7 @@ from .net import Internet, SimNet
 from .observer import Observer
 from .peers import Peer
 from .quiet import Errors, quiet
-from .trouble import Trouble
+from .trouble import USUAL_SECONDS, Trouble
 from .world import SimMachine
 
 REST_SECONDS = 15.0
@@ -59,21 +59,20 @@ TRACE_LINES_MAX = 60
 MEMORY = Path("/dev/shm")  # noqa: S108 (files of simulated machines, in a folder of our own)
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """What a run is made of. letters: how many; seconds: how long trouble lasts.
 
     deaths: kinds of death; synchronous: FULL, always, but where a test shows what NORMAL loses.
     """
 
     letters: int = 12
-    seconds: float = 1500.0
+    seconds: float = USUAL_SECONDS
     deaths: tuple[str, ...] = ("crash", "power", "torn")
     synchronous: Literal["FULL", "NORMAL"] = "FULL"
 
 
 class Report(msgspec.Struct, frozen=True):
-    """Counts of one run. virtual_seconds: its length in its own time."""
+    """Counts of one run. virtual_seconds: its length in its own time. trace: what went wrong."""
 
     seed: int
     digest: str
@@ -90,6 +89,7 @@ class Report(msgspec.Struct, frozen=True):
     dns_questions: int
     client_tries: int
     audits: int
+    trace: list[str]
 
 
 class RehearsalFailed(AssertionError):
@@ -117,6 +117,11 @@ def run_seed(seed: int, plan: Plan | None = None) -> Report:
             return virtual.run(rehearsal.play())
     except virtual.Deadlock as stuck:
         raise RehearsalFailed(seed, [str(stuck)], rehearsal.trace) from None
+    except RehearsalFailed:
+        raise
+    except Exception as error:
+        found = [f"it ended by {error!r}", *rehearsal.findings]
+        raise RehearsalFailed(seed, found, rehearsal.trace) from error
     finally:
         rehearsal.close()
         shutil.rmtree(folder, ignore_errors=True)
@@ -368,6 +373,7 @@ class _Rehearsal:
             dns_questions=len(dns.log),
             client_tries=writer.tries,
             audits=self.audits,
+            trace=self.trace,
         )
 
     # -- inside ----------------------------------------------------------------------------------

@@ -47,6 +47,11 @@ WRONG: tuple[Wrong, ...] = (
     "garbage",
     "NODATA",
 )
+USUAL_SECONDS = 1500.0
+"""For so long there are as many faults as said here; for longer, more: up to TIMES_MAX as many."""
+
+TIMES_MAX = 10
+
 DEATHS = (0, 1, 2, 3, 5, 8)
 """Of one machine, at most."""
 
@@ -86,9 +91,10 @@ class Trouble:
     def begin(self, seconds: float) -> None:
         """Lets trouble come over the next `seconds`."""
         dice = self._dice
-        for _ in range(dice.randint(4, 10)):
+        times = _times(seconds)
+        for _ in range(dice.randint(4, 10) * times):
             self._at(dice.uniform(0, seconds), self._net_fault)
-        for _ in range(dice.randint(1, 5)):
+        for _ in range(dice.randint(1, 5) * times):
             self._at(dice.uniform(0, seconds), self._dns_fault)
         for installation in self._installations.values():
             if dice.random() < 0.3:
@@ -122,7 +128,7 @@ class Trouble:
     def _net_fault(self) -> None:
         dice = self._dice
         fault = replace(dice.choice(NET_FAULTS), times=dice.choice((1, 1, 2, 4)))
-        fault.port = dice.choice((25, 25, 25, 587))
+        fault.port = dice.choice((25, 25, 587))
         servers = [each for addresses in ADDRESSES.values() for each in addresses]
         if fault.port == 25 and dice.random() < 0.4:
             servers = [address for address, _, _ in MANNERS.values()]
@@ -157,7 +163,7 @@ class Trouble:
     async def _mortal(self, installation: SimInstallation, seconds: float) -> None:
         """The lives and deaths of one machine."""
         dice, machine = self._dice, installation.machine
-        count = dice.choice(DEATHS)
+        count = dice.choice(DEATHS) * _times(seconds)
         for _ in range(count):
             await asyncio.sleep(dice.uniform(0, 1.5 * seconds / count))
             kind = dice.choice(self._kinds)
@@ -176,3 +182,7 @@ class Trouble:
             await asyncio.sleep(dice.uniform(*dice.choice(DOWN_SECONDS)))
             machine.restart()
             await installation.serving.wait()
+
+
+def _times(seconds: float) -> int:
+    return min(TIMES_MAX, max(1, round(seconds / USUAL_SECONDS)))
