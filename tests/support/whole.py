@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import tempfile
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -142,6 +143,51 @@ class _Rehearsed(Installation):
 
     async def _attempt(self, destination: str, envelope: Envelope, content: Content) -> Any:
         return await self.attempts.attempt(destination, envelope, content)
+
+
+class Talk:
+    """An SMTP client that says what it is told, a command at a time."""
+
+    def __init__(self, stream: SimStream) -> None:
+        self.stream = stream
+        self._data = b""
+
+    async def reply(self) -> str:
+        """The next reply, its last line; "" at the end of the stream. Raises ConnectionError."""
+        while True:
+            line, end, rest = self._data.partition(b"\r\n")
+            if end:
+                self._data = rest
+                if line[3:4] != b"-":
+                    return line.decode()
+                continue
+            more = await self.stream.read()
+            if not more:
+                return ""
+            self._data += more
+
+    async def say(self, line: str) -> str:
+        self.stream.write(line.encode() + b"\r\n")
+        return await self.reply()
+
+    async def begin(self, *, tls: bool = False, login: str = "") -> None:
+        """Greeting, EHLO, and what is asked for. tls: from the first octet."""
+        if tls:
+            await self.stream.start_tls(SimClientTls(verify=False))
+        assert (await self.reply()).startswith("220")
+        assert (await self.say("EHLO client.example")).startswith("250")
+        if login:
+            proof = b64encode(f"\0{login}\0{PASSWORD}".encode()).decode()
+            assert (await self.say(f"AUTH PLAIN {proof}")).startswith("235")
+
+    async def hand(self, sender: str, recipients: Sequence[str], content: bytes) -> str:
+        """One message, CRLF lines; the answer to its end."""
+        for line in (f"MAIL FROM:<{sender}>", *(f"RCPT TO:<{each}>" for each in recipients)):
+            answer = await self.say(line)
+            assert answer.startswith("250"), answer
+        assert (await self.say("DATA")).startswith("354")
+        self.stream.write(content)
+        return await self.say(".")
 
 
 class Whole:
@@ -345,4 +391,15 @@ async def _people(made: Whole) -> None:
     await made.store.run(unit)
 
 
-__all__ = ["CLIENT", "HERE", "HOST", "PASSWORD", "PORTS", "TRUSTED", "Attempts", "Whole", "whole"]
+__all__ = [
+    "CLIENT",
+    "HERE",
+    "HOST",
+    "PASSWORD",
+    "PORTS",
+    "TRUSTED",
+    "Attempts",
+    "Talk",
+    "Whole",
+    "whole",
+]

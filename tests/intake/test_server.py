@@ -1,0 +1,216 @@
+"""Server and session: limits, stops, peers that do not read, faults of our own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from tests.support.whole import TRUSTED, Talk, Whole, whole
+
+from estafeta.intake.limits import SEND_TIMEOUT_SECONDS
+from estafeta.sim.loop import run
+from estafeta.sim.net import SimNet
+from estafeta.sim.quiet import quiet
+from estafeta.store.engine import StoreError, StoreFull
+
+EVA = "eva@mx.example"
+LARGE = b"Subject: x\r\n\r\n" + (b"x" * 998 + b"\r\n") * 400
+
+
+def with_house(
+    work: Callable[[Whole, SimNet], Awaitable[Any]], *, errors: int = 0, **how: Any
+) -> None:
+    async def main() -> None:
+        async with whole(queue=False, **how) as (house, net):
+            await work(house, net)
+            await house.balanced()
+
+    with quiet() as logged:
+        run(main())
+    assert len(logged.lines) == errors, logged.lines
+
+
+async def talk_to(house: Whole, net: SimNet, *source: str) -> Talk:
+    return Talk(await house.connect(net, "mx", *source))
+
+
+def test_one_client_does_not_take_the_places_of_all() -> None:
+    async def work(house: Whole, net: SimNet) -> None:
+        talks = [await talk_to(house, net) for _ in range(3)]
+        answers = [await talk.reply() for talk in talks]
+        assert [answer[:3] for answer in answers] == ["220", "220", "421"]
+        assert await talks[2].reply() == ""
+        assert (await (await talk_to(house, net, TRUSTED)).reply()).startswith("220")
+        talks[0].stream.abort()
+        await asyncio.sleep(1)
+        assert (await (await talk_to(house, net)).reply()).startswith("220")
+
+    with_house(work, connections_per_address_max=2)
+
+
+def test_counts_come_back_to_nothing() -> None:
+    async def work(house: Whole, net: SimNet) -> None:
+        for how in ("quit", "abort", "close"):
+            talk = await talk_to(house, net)
+            await talk.reply()
+            if how == "quit":
+                await talk.say("QUIT")
+                await talk.stream.close()
+            elif how == "abort":
+                talk.stream.abort()
+            else:
+                await talk.stream.close()
+            await asyncio.sleep(10)
+        service = house.built.doors._doors[0].sessions
+        assert (service._sessions, service._clients) == ({}, {})  # type: ignore[attr-defined]
+
+    with_house(work)
+
+
+def test_a_peer_that_reads_nothing_is_sent_away() -> None:
+    async def work(house: Whole, net: SimNet) -> None:
+        talk = await talk_to(house, net)
+        await talk.reply()
+        for _ in range(2000):  # its replies fill every buffer on the way
+            talk.stream.write(b"MAIL FROM:<bob@b.example> X=1\r\n" * 20)
+            talk.stream.write(b"EHLO me\r\n" * 20)
+        await asyncio.sleep(SEND_TIMEOUT_SECONDS + 60)
+        service = house.built.doors._doors[0].sessions
+        assert service._sessions == {}  # type: ignore[attr-defined]
+
+    with_house(work)
+
+
+def test_a_stop_waits_for_the_open_transaction_and_no_longer() -> None:
+    async def work(house: Whole, net: SimNet) -> None:
+        idle, busy = await talk_to(house, net), await talk_to(house, net)
+        await idle.reply()
+        await busy.begin()
+        await busy.say("MAIL FROM:<bob@b.example>")
+        stopping = asyncio.create_task(house.built.doors.stop())
+        assert (await idle.reply()).startswith("421")
+        assert (await busy.say(f"RCPT TO:<{EVA}>")).startswith("250")
+        assert (await busy.say("DATA")).startswith("354")
+        assert not stopping.done()
+        assert (await busy.say("\r\n.")).startswith("250")
+        assert (await busy.reply()).startswith("421")
+        await busy.stream.close()
+        await idle.stream.close()
+        await stopping
+
+    with_house(work)
+
+
+def test_a_stop_that_cannot_wait_says_421_to_all() -> None:
+    async def work(house: Whole, net: SimNet) -> None:
+        busy = await talk_to(house, net)
+        await busy.begin()
+        await busy.say("MAIL FROM:<bob@b.example>")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(5):
+                await house.built.doors.stop()
+        assert (await busy.reply()).startswith("421")
+        assert await house.ledger() == []
+
+    with_house(work)
+
+
+@pytest.mark.parametrize("commands", [5, 500])
+def test_a_stop_begins_nothing_that_was_pipelined(commands: int) -> None:
+    async def work(house: Whole, net: SimNet) -> None:
+        talk = await talk_to(house, net)
+        await talk.begin()
+        await talk.say("MAIL FROM:<bob@b.example>")
+        await house.built.doors.drain()
+        one = f"RCPT TO:<{EVA}>\r\nBDAT 0 LAST\r\nMAIL FROM:<bob@b.example>\r\n".encode()
+        talk.stream.write(one * commands)
+        answers = [await talk.reply() for _ in range(3)]
+        assert [answer[:3] for answer in answers] == ["250", "250", "421"]
+        assert await house.ledger() == [f"smtp <bob@b.example> {EVA} stored"]
+
+    with_house(work)
+
+
+@pytest.mark.parametrize("fault", [StoreFull("no space"), StoreError("busy")])
+def test_no_file_stays_of_a_message_that_was_not_accepted(fault: StoreError) -> None:
+    async def work(house: Whole, net: SimNet) -> None:
+        talk = await talk_to(house, net)
+        await talk.begin()
+        house.store.failing = fault
+        assert (await talk.hand("bob@b.example", [EVA], LARGE)).startswith("45")
+        assert files(house) == []
+        house.store.failing = None
+        assert (await talk.hand("bob@b.example", [EVA], LARGE)).startswith("250")
+        assert len(files(house)) == 1
+        assert (await house.inbox("eva"))[0].endswith(LARGE)
+
+    with_house(work)
+
+
+@pytest.mark.parametrize("end", ["RSET", "abort", "wait"])
+def test_no_file_stays_of_a_message_that_was_not_finished(end: str) -> None:
+    async def work(house: Whole, net: SimNet) -> None:
+        talk = await talk_to(house, net)
+        await talk.begin()
+        await talk.say("MAIL FROM:<bob@b.example>")
+        await talk.say(f"RCPT TO:<{EVA}>")
+        talk.stream.write(f"BDAT {len(LARGE)}\r\n".encode() + LARGE)
+        assert (await talk.reply()).startswith("250")
+        assert len(files(house)) == 1
+        if end == "RSET":
+            await talk.say("RSET")
+        elif end == "abort":
+            talk.stream.abort()
+        await asyncio.sleep(1 if end != "wait" else 700)
+        assert files(house) == []
+        assert await house.ledger() == []
+
+    with_house(work)
+
+
+def files(house: Whole) -> list[str]:
+    disk = house.world.disk
+    try:
+        return [
+            f"{name}/{each}" for name in disk.list("bodies") for each in disk.list(f"bodies/{name}")
+        ]
+    except FileNotFoundError:
+        return []
+
+
+def test_a_fault_of_ours_is_answered_and_ends_one_session() -> None:
+    async def work(house: Whole, net: SimNet) -> None:
+        talk, other = await talk_to(house, net), await talk_to(house, net)
+        await talk.begin()
+        await other.begin()
+        read = house.store.read
+
+        async def broken(unit: Any) -> Any:
+            raise ZeroDivisionError
+
+        await talk.say("MAIL FROM:<bob@b.example>")
+        house.store.read = broken  # type: ignore[method-assign]
+        assert (await talk.say(f"RCPT TO:<{EVA}>")).startswith("421 4.3.0")
+        assert await talk.reply() == ""
+        house.store.read = read  # type: ignore[method-assign]
+        assert (await other.hand("bob@b.example", [EVA], b"")).startswith("250")
+
+    with_house(work, errors=1)
+
+
+def test_a_fault_of_ours_at_the_end_of_a_message() -> None:
+    async def work(house: Whole, net: SimNet) -> None:
+        talk = await talk_to(house, net)
+        await talk.begin()
+
+        def broken() -> None:
+            raise ZeroDivisionError
+
+        house.store.before = broken
+        assert (await talk.hand("bob@b.example", [EVA], b"")).startswith("451 4.3.0")
+        house.store.before = None
+        assert (await talk.hand("bob@b.example", [EVA], b"")).startswith("250")
+
+    with_house(work, errors=1)
