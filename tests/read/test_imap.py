@@ -553,9 +553,9 @@ def test_search_decodes(tmp_path: Path, key: str, found: str) -> None:
 
 def test_logging_in_takes_no_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who is never silent and never logs in has to leave as well."""
-    from estafeta.read import doors
+    from estafeta.read import guests
 
-    monkeypatch.setattr(doors, "LOGIN_SECONDS_TOTAL", 0.1)
+    monkeypatch.setattr(guests, "LOGIN_SECONDS_TOTAL", 0.1)
 
     async def work(h: House) -> None:
         client = await h.imap_client(login=False)

@@ -43,7 +43,7 @@ class ImapServer:
 
     async def serve(self, stream: Stream, *, implicit_tls: TlsConfig | None = None) -> None:
         """One connection, to its end. implicit_tls: TLS comes first (port 993)."""
-        guest = self._house.doors.enter(stream)
+        guest = self._house.guests.enter(stream)
         if guest is None:
             if implicit_tls is None:
                 stream.write(b"* BYE [UNAVAILABLE] no connections are taken now\r\n")
@@ -61,11 +61,11 @@ class ImapServer:
 
     def drain(self) -> None:
         """Takes nobody in, and says BYE to every session as soon as it is not in a command."""
-        self._house.doors.drain()
+        self._house.guests.drain()
 
     async def stop(self) -> None:
         """Returns when all sessions have ended; cancelled, it cuts those that have not."""
-        await self._house.doors.stop()
+        await self._house.guests.stop()
 
 
 __all__ = ["ImapServer"]

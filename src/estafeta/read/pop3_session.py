@@ -15,7 +15,7 @@ import structlog
 
 from estafeta.mail.protocols import Meter, NoMeter
 from estafeta.read import limits, maildrop
-from estafeta.read.doors import Doors, Guest
+from estafeta.read.guests import Guest, Guests
 from estafeta.read.login import MECHANISMS, LoginFailed, Logins
 from estafeta.read.settings import Log, ReadSettings
 from estafeta.store.bodies import Bodies
@@ -50,11 +50,11 @@ class Pop3Server:
         self.settings = settings
         self.meter = meter or NoMeter()
         self.log: Log = log or structlog.get_logger("pop3")
-        self.doors = Doors("pop3", store, settings, self.meter)
+        self.guests = Guests("pop3", store, settings, self.meter)
 
     async def serve(self, stream: Stream, *, implicit_tls: TlsConfig | None = None) -> None:
         """One connection, to its end. implicit_tls: TLS comes first (port 995)."""
-        guest = self.doors.enter(stream)
+        guest = self.guests.enter(stream)
         if guest is None:
             if implicit_tls is None:
                 stream.write(b"-ERR [SYS/TEMP] no connections are taken now\r\n")
@@ -72,11 +72,11 @@ class Pop3Server:
 
     def drain(self) -> None:
         """Takes nobody in, and ends every session as soon as it is not in a command."""
-        self.doors.drain()
+        self.guests.drain()
 
     async def stop(self) -> None:
         """Returns when all sessions have ended; cancelled, it cuts those that have not."""
-        await self.doors.stop()
+        await self.guests.stop()
 
 
 class _Session:
@@ -148,7 +148,7 @@ class _Session:
                 data = await self.guest.read(seconds)
             except TimeoutError:
                 # RFC 1939 §3: without UPDATE, nothing is deleted.
-                closing = self.server.doors.closing.is_set()
+                closing = self.server.guests.closing.is_set()
                 reason = "the server is going down" if closing else "silent for too long"
                 self.machine.err(reason, "SYS/TEMP")
                 raise _Goodbye(reason) from None

@@ -21,7 +21,7 @@ async def idle(s: Session, c: a.Idle) -> None:
     s.machine.begin_idle()
     listening = s.store.listen(("account", s.owner))
     net = watch(s.store)
-    closing = asyncio.ensure_future(s.house.doors.closing.wait())
+    closing = asyncio.ensure_future(s.house.guests.closing.wait())
     reading: asyncio.Future[bytes] | None = None
     hint: asyncio.Future[None] | None = None
     poked = net.join(s.owner, settings.poll_seconds)

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from estafeta.mail.protocols import Meter
 from estafeta.read import limits
-from estafeta.read.doors import Doors, Guest
+from estafeta.read.guests import Guest, Guests
 from estafeta.read.imap import fetch
 from estafeta.read.imap.view import View, registry
 from estafeta.read.login import Logins
@@ -70,7 +70,7 @@ class House:
         self.settings = settings
         self.meter = meter
         self.log = log
-        self.doors = Doors("imap", store, settings, meter)
+        self.guests = Guests("imap", store, settings, meter)
         self.registry = registry(store)
 
 
@@ -191,7 +191,7 @@ class Session:
         return event
 
     def raise_timeout(self) -> None:
-        if self.house.doors.closing.is_set():
+        if self.house.guests.closing.is_set():
             raise Goodbye("the server is going down, come back soon", "UNAVAILABLE") from None
         raise Goodbye("you have been silent for too long") from None
 

@@ -1,4 +1,4 @@
-"""doors: who is in: counts by protocol and account, so that none takes the place of all, and the
+"""guests: who is in: counts by protocol and account, so that none takes the place of all, and the
 asking to leave when a server closes.
 
 Servers of several ports over one store count together.
@@ -29,7 +29,7 @@ class Census:
 _CENSUSES: WeakKeyDictionary[Store, dict[str, Census]] = WeakKeyDictionary()
 
 
-class Doors:
+class Guests:
     """The sessions of one server. protocol: "imap" or "pop3"."""
 
     def __init__(self, protocol: str, store: Store, settings: ReadSettings, meter: Meter) -> None:
@@ -111,10 +111,10 @@ class Doors:
 class Guest:
     """One session. While it waits for its client, `disturb` ends the waiting by TimeoutError."""
 
-    __slots__ = ("_doors", "_login_until", "_waiting", "account", "stream")
+    __slots__ = ("_guests", "_login_until", "_waiting", "account", "stream")
 
-    def __init__(self, doors: Doors, stream: Stream) -> None:
-        self._doors = doors
+    def __init__(self, guests: Guests, stream: Stream) -> None:
+        self._guests = guests
         self._waiting: asyncio.Timeout | None = None
         self._login_until = asyncio.get_running_loop().time() + LOGIN_SECONDS_TOTAL
         self.stream = stream
@@ -122,10 +122,10 @@ class Guest:
 
     def admit(self, account: int) -> bool:
         """Counts it for its account; False where that has too many."""
-        return self._doors.admit(self, account)
+        return self._guests.admit(self, account)
 
     def leave(self) -> None:
-        self._doors.leave(self)
+        self._guests.leave(self)
 
     async def read(self, seconds: float) -> bytes:
         """What the client sends next. Raises TimeoutError after `seconds`, when disturbed, and
@@ -137,7 +137,7 @@ class Guest:
             seconds = min(seconds, left)
         if self.stream.buffered():
             return await self.stream.read()
-        if self._doors.closing.is_set():
+        if self._guests.closing.is_set():
             raise TimeoutError
         try:
             async with asyncio.timeout(seconds) as self._waiting:
