@@ -1,0 +1,273 @@
+"""Notices: reports as their receiver reads them, parsed by the standard library's email."""
+
+from __future__ import annotations
+
+import asyncio
+import email
+import email.policy
+from collections.abc import Awaitable, Callable
+from email.message import EmailMessage, Message
+from typing import Any, cast
+
+import pytest
+from tests.support.whole import MESSAGE, Attempts, Whole, whole
+
+from estafeta.mail.envelope import Recipient
+from estafeta.mail.outcome import Deferred, Delivered, Looped, Outcome, Refused, Reply
+from estafeta.sim.loop import run
+from estafeta.sim.quiet import quiet
+from estafeta.store import accounts
+
+BOB, CARL, DORA = "bob@remote.example", "carl@remote.example", "dora@remote.example"
+REMOTE = "mx.remote.example"
+BUSY = Deferred(Reply(450, "4.2.0", "busy"), "busy", REMOTE)
+NO = Refused(Reply(550, "5.1.1", "no such user"), "unknown-user", REMOTE)
+NEVER = frozenset({"NEVER"})
+
+
+def with_house(work: Callable[[Whole], Awaitable[Any]], **plan: list[Outcome]) -> None:
+    """plan: names as keyword, of remote.example."""
+    attempts = Attempts(plan={f"{name}@remote.example": each for name, each in plan.items()})
+
+    async def main() -> None:
+        async with whole(attempts=attempts) as (house, _):
+            await asyncio.sleep(0.1)
+            await work(house)
+            await house.balanced()
+
+    with quiet() as logged:
+        run(main())
+    assert not logged.lines
+
+
+class Bounce:
+    """A report, taken apart."""
+
+    def __init__(self, octets: bytes) -> None:
+        self.octets = octets
+        parsed = email.message_from_bytes(octets, policy=email.policy.default)
+        self.whole = cast(EmailMessage, parsed)
+        assert self.whole.get_content_type() == "multipart/report"
+        assert self.whole.get_param("report-type") == "delivery-status"
+        text, status, self.returned = self.whole.iter_parts()
+        self.text = text.get_content()
+        self.message, *self.recipients = cast(list[Message], status.get_payload())
+
+
+async def bounced(house: Whole, *recipients: str | Recipient, **given: Any) -> Bounce:
+    """Accepts, waits until all has ended, and reads ana's only message."""
+    await house.accept(*recipients, **given)
+    await house.settled(1000)
+    (found,) = await house.inbox("ana")
+    return Bounce(found)
+
+
+def test_one_recipient() -> None:
+    async def work(house: Whole) -> None:
+        b = await bounced(house, BOB)
+        assert b.octets.startswith(b"Return-Path: <>\r\nDelivered-To: ana@mx.example\r\n")
+        assert b.whole["To"] == "ana@mx.example"
+        assert b.whole["From"] == "MAILER-DAEMON <eva@mx.example>"
+        assert b.whole["Auto-Submitted"] == "auto-replied"
+        assert b.whole["In-Reply-To"] == "<one@client.example>"
+        assert BOB in b.whole["Subject"]
+        assert BOB in b.text
+        assert "550 5.1.1 no such user" in b.text
+        assert "“one”" in b.text or '"one"' in b.text
+        assert b.message["Reporting-MTA"] == "dns; mx.example"
+        assert b.message["Original-Envelope-Id"] is None
+        assert b.message["Arrival-Date"] == "Sun, 15 Jun 2025 15:06:40 +0000"
+        (r,) = b.recipients
+        assert r["Final-Recipient"] == f"rfc822; {BOB}"
+        assert r["Original-Recipient"] is None
+        assert (r["Action"], r["Status"]) == ("failed", "5.1.1")
+        assert r["Remote-MTA"] == f"dns; {REMOTE}"
+        assert r["Diagnostic-Code"] == "smtp; 550 5.1.1 no such user"
+        assert r["X-Estafeta-Cause"] == "unknown-user"
+        assert b.returned.get_content_type() == "message/rfc822"
+        assert MESSAGE in b.octets
+
+    with_house(work, bob=[NO])
+
+
+def test_all_that_failed_together_are_in_one() -> None:
+    async def work(house: Whole) -> None:
+        b = await bounced(house, BOB, CARL, DORA)
+        assert [r["Final-Recipient"] for r in b.recipients] == [f"rfc822; {BOB}", f"rfc822; {DORA}"]
+        assert [r["Status"] for r in b.recipients] == ["5.1.1", "5.4.6"]
+        assert CARL not in b.text
+        fates = [line.split()[2:] for line in await house.ledger()]
+        assert fates[:3] == [[BOB, "returned"], [CARL, "relayed"], [DORA, "returned"]]
+
+    with_house(work, bob=[NO], dora=[Looped(Reply(554, "5.4.6", "it comes back"))])
+
+
+def test_those_that_fail_later_are_in_another() -> None:
+    async def work(house: Whole) -> None:
+        await house.accept(BOB, CARL)
+        await house.settled(1000)
+        first, second = (Bounce(each) for each in await house.inbox("ana"))
+        assert BOB in first.text
+        assert CARL not in first.text
+        assert CARL in second.text
+        assert BOB not in second.text
+
+    with_house(work, bob=[NO], carl=[BUSY, NO])
+
+
+def test_given_up() -> None:
+    async def work(house: Whole) -> None:
+        b = await bounced(house, BOB)
+        (r,) = b.recipients
+        assert (r["Action"], r["Status"]) == ("failed", "5.2.0")
+        assert r["Diagnostic-Code"] == "smtp; 450 4.2.0 busy"
+        assert r["X-Estafeta-Cause"] == "expired"
+        assert "3" in b.text  # how often it was tried
+
+    with_house(work, bob=[BUSY])
+
+
+@pytest.mark.parametrize(
+    ("status", "final"), [("", "5.4.7"), ("4.0.0", "5.4.7"), ("4.4.1", "5.4.1"), ("4.7.1", "5.7.1")]
+)
+def test_a_status_that_is_final(status: str, final: str) -> None:
+    """RFC 3464 §2.3.4: what has failed for good does not bear 4.x.x."""
+
+    async def work(house: Whole) -> None:
+        b = await bounced(house, BOB)
+        assert b.recipients[0]["Status"] == final
+
+    with_house(work, bob=[Deferred(Reply(451, status, "later"), "busy", REMOTE)])
+
+
+def test_ret_envid_and_orcpt() -> None:
+    async def work(house: Whole) -> None:
+        wish = Recipient(BOB, frozenset({"FAILURE"}), "rfc822;bobby@shop.example")
+        b = await bounced(house, wish, ret="HDRS", envid="QQ314159")
+        assert b.message["Original-Envelope-Id"] == "QQ314159"
+        (r,) = b.recipients
+        assert r["Original-Recipient"] == "rfc822; bobby@shop.example"
+        assert "bobby@shop.example" in b.text
+        assert b.returned.get_content_type() == "text/rfc822-headers"
+        assert b"Subject: one" in b.octets
+        assert b"hello" not in b.octets
+
+    with_house(work, bob=[NO])
+
+
+def test_who_is_behind_an_alias_is_not_told() -> None:
+    async def work(house: Whole) -> None:
+        b = await bounced(house, "out@mx.example")
+        assert "out@mx.example" in b.text
+        assert b.recipients[0]["Final-Recipient"] == "rfc822; out@mx.example"
+        assert b"bob@remote" not in b.octets.lower()
+
+    attempts = {"Bob": [Refused(Reply(550, "5.1.1", "no"), "unknown-user", REMOTE)]}
+    with_house(work, **attempts)
+
+
+def test_a_null_reverse_path_is_never_returned_to() -> None:
+    async def work(house: Whole) -> None:
+        await house.accept(BOB, sender="")
+        await house.settled(10)
+        assert await house.ledger() == [f"submission <> {BOB} dropped double-bounce"]
+
+    with_house(work, bob=[NO])
+
+
+@pytest.mark.parametrize("notify", [NEVER, frozenset({"SUCCESS"}), frozenset({"DELAY"})])
+def test_who_did_not_ask_for_failures_is_not_told(notify: frozenset[str]) -> None:
+    async def work(house: Whole) -> None:
+        await house.accept(Recipient(BOB, notify), CARL)
+        await house.settled(10)
+        (found,) = await house.inbox("ana")
+        assert [r["Final-Recipient"] for r in Bounce(found).recipients] == [f"rfc822; {CARL}"]
+        assert (await house.ledger())[0].endswith("dropped notify-never")
+
+    with_house(work, bob=[NO], carl=[NO])
+
+
+def test_a_bounce_that_bounces_ends() -> None:
+    async def work(house: Whole) -> None:
+        await house.accept(BOB, sender=DORA)
+        await house.settled(10)
+        assert await house.ledger() == [
+            f"submission <{DORA}> {BOB} returned",
+            f"bounce <> {DORA} dropped double-bounce",
+        ]
+        _, envelope, _ = house.attempts.made[1]
+        assert envelope.reverse_path == ""
+        assert envelope.recipients[0].notify == NEVER
+
+    with_house(work, bob=[NO], dora=[NO])
+
+
+def test_a_bounce_to_nobody_here_ends() -> None:
+    async def work(house: Whole) -> None:
+        await house.accept(BOB, sender="gone@mx.example")
+        await house.settled(10)
+        assert await house.ledger() == [
+            f"submission <gone@mx.example> {BOB} returned",
+            "bounce <> gone@mx.example dropped double-bounce",
+        ]
+
+    with_house(work, bob=[NO])
+
+
+def test_a_sender_with_an_address_in_utf8() -> None:
+    async def work(house: Whole) -> None:
+        await house.accept(BOB, sender="josé@remote.example", smtputf8=True)
+        await house.settled(10)
+        _, envelope, content = house.attempts.made[1]
+        assert envelope.smtputf8
+        assert b"Content-Type: message/global-delivery-status" in content
+        assert "To: josé@remote.example".encode() in content
+
+    with_house(work, bob=[NO])
+
+
+def test_in_the_language_of_the_sender() -> None:
+    async def work(house: Whole) -> None:
+        ana = house.accounts["ana"].id
+        await house.store.run(lambda tx: accounts.set_account(tx, ana, language="es"))
+        b = await bounced(house, BOB)
+        text = next(iter(b.whole.iter_parts()))
+        assert text["Content-Language"] == "es"
+        assert "mensaje" in b.text
+
+    with_house(work, bob=[NO])
+
+
+@pytest.mark.parametrize(("reports", "told"), [(False, True), (True, False)])
+def test_success_where_the_next_server_does_not_report(reports: bool, told: bool) -> None:
+    """RFC 3461 §5.2.2."""
+
+    async def work(house: Whole) -> None:
+        await house.accept(Recipient(BOB, frozenset({"SUCCESS"})), CARL)
+        await house.settled(10)
+        found = [Bounce(each) for each in await house.inbox("ana")]
+        assert len(found) == told
+        if found:
+            (r,) = found[0].recipients
+            assert (r["Action"], r["Status"]) == ("relayed", "2.0.0")
+            assert r["Final-Recipient"] == f"rfc822; {BOB}"
+            assert found[0].returned.get_content_type() == "text/rfc822-headers"
+        assert (await house.ledger())[0].endswith("relayed")
+
+    with_house(work, bob=[Delivered(Reply(250, "2.0.0", "taken"), REMOTE, reports=reports)])
+
+
+def test_success_here() -> None:
+    async def work(house: Whole) -> None:
+        wish = frozenset({"SUCCESS"})
+        await house.accept(Recipient("eva@mx.example", wish), Recipient("sales@mx.example", wish))
+        await house.settled(10)
+        found = [each for each in await house.inbox("ana") if b"delivery-status" in each]
+        (report,) = (Bounce(each) for each in found)
+        assert [r["Final-Recipient"] for r in report.recipients] == [
+            "rfc822; eva@mx.example",
+            "rfc822; sales@mx.example",
+        ]
+        assert {r["Action"] for r in report.recipients} == {"delivered"}
+
+    with_house(work)
