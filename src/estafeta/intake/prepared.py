@@ -202,10 +202,14 @@ class PreparedAcceptance:
             digest=incoming.digest if parent is None else None,
             unconfirmed=incoming.digest is not None and parent is None,
         )
-        children = tuple(self._ids.next() if isinstance(t, ToAlias) else 0 for t in targets)
+        # An alias that had the message before stands for nobody now.
+        children = tuple(
+            self._ids.next() if isinstance(target, ToAlias) and first is None else 0
+            for target, first in zip(targets, self._had_before(id, len(targets)), strict=True)
+        )
         self._entries.append(Entry(row, envelope.recipients, targets, children))
         for recipient, target, child in zip(envelope.recipients, targets, children, strict=True):
-            if isinstance(target, ToAlias):
+            if isinstance(target, ToAlias) and child:
                 named = recipient.orcpt or f"rfc822;{recipient.address}"
                 expanded = Envelope(
                     envelope.reverse_path,
@@ -236,9 +240,13 @@ class PreparedAcceptance:
         return claims
 
     def _duplicates(self, entry: Entry) -> Sequence[int | None]:
-        if entry.row.id == self._incoming.id and self._incoming.duplicates:
+        return self._had_before(entry.row.id, len(entry.targets))
+
+    def _had_before(self, id: int, count: int) -> Sequence[int | None]:
+        """By recipient of acceptance `id`: the acceptance that has it already, or None."""
+        if id == self._incoming.id and self._incoming.duplicates:
             return self._incoming.duplicates
-        return (None,) * len(entry.targets)
+        return (None,) * count
 
     # -- in the unit ---------------------------------------------------------------------------
 
