@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -321,6 +323,37 @@ def test_a_cut_append_leaves_nothing(tmp_path: Path) -> None:
         assert (await d.ok("STATUS INBOX (MESSAGES)"))[0] == b"* STATUS INBOX (MESSAGES 0)"
         assert not list((tmp_path / "bodies").rglob("*.*"))
         assert [p for p in (tmp_path / "bodies").rglob("*") if p.is_file()] == []
+
+    play(tmp_path, work)
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (errno.ENOSPC, b"[OVERQUOTA]"),
+        (errno.EDQUOT, b"[OVERQUOTA]"),
+        (errno.EROFS, b"[READ-ONLY]"),
+        (errno.EIO, b"[UNAVAILABLE]"),
+    ],
+)
+def test_an_append_that_the_disk_does_not_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: bytes
+) -> None:
+    """The session goes on: reading still works, and so does a message that needs no file."""
+    large = message(1, b"x" * 600_000)
+
+    def refuse(path: str) -> None:
+        raise OSError(number, os.strerror(number))
+
+    async def work(h: House) -> None:
+        c = await h.imap_client()
+        monkeypatch.setattr(h.world.disk, "create", refuse)
+        assert code in await c.no("APPEND INBOX", large)
+        two = b"{%d+}\r\n%b {%d+}\r\n%b" % (len(large), large, 5, b"a: b\n")
+        c.send(b"m APPEND INBOX " + two + b"\r\n")
+        assert (await c.until(b"m"))[-1].startswith(b"NO")
+        await c.ok("APPEND INBOX", message(2))
+        assert (await c.ok("STATUS INBOX (MESSAGES)"))[0] == b"* STATUS INBOX (MESSAGES 1)"
 
     play(tmp_path, work)
 
