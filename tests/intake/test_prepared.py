@@ -58,8 +58,31 @@ def test_a_mailbox_reached_twice_gets_one_copy() -> None:
         assert len(await house.inbox("ana")) == 1
         fates = [line.split()[2:] for line in await house.ledger()]
         assert sorted(fate for _, fate in fates) == (
-            ["duplicate"] * 3 + ["expanded"] * 3 + ["stored"] * 2
+            ["duplicate"] * 2 + ["expanded"] * 2 + ["stored"] * 2
         )
+
+    with_house(work)
+
+
+def test_a_list_named_a_thousand_times_is_expanded_once() -> None:
+    """Else a stranger multiplies by its length what he sends."""
+
+    async def work(house: Whole) -> None:
+        await house.accept(*["mixed@mx.example"] * 500, *["mixed+x@mx.example"] * 500)
+        await house.settled(5)
+        assert len(house.attempts.made) == 1
+        assert len(await house.ledger()) == 1002
+        assert len(await house.inbox("ana")) == 1
+
+    with_house(work)
+
+
+def test_a_list_named_with_other_wishes_is_another_matter() -> None:
+    async def work(house: Whole) -> None:
+        await house.accept(Recipient("out@mx.example", frozenset({"NEVER"})), "out@mx.example")
+        await house.settled(5)
+        wishes = [set(envelope.recipients[0].notify) for _, envelope, _ in house.attempts.made]
+        assert wishes == [{"NEVER"}, set()]
 
     with_house(work)
 

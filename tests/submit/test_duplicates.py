@@ -75,6 +75,21 @@ def test_each_recipient_gets_it_once() -> None:
     with_sender(work)
 
 
+def test_an_alias_is_not_expanded_again() -> None:
+    async def work(s: Sender) -> None:
+        await s.break_off("team@mx.example", "out@mx.example")
+        await s.break_off("team@mx.example", "out@mx.example", EVA)
+        assert (await s.fates())[-3:] == [
+            "team@mx.example duplicate",
+            "out@mx.example duplicate",
+            f"{EVA} stored",
+        ]
+        assert len(await s.house.inbox("ana")) == 1
+        assert len(await s.house.rows()) == 1
+
+    with_sender(work)
+
+
 @pytest.mark.parametrize(("late", "again"), [(-30, "duplicate"), (30, "stored")])
 def test_for_a_quarter_of_an_hour(late: float, again: str) -> None:
     async def work(s: Sender) -> None:

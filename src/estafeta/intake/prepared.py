@@ -129,6 +129,7 @@ class PreparedAcceptance:
         self._jobs = jobs
         self._meter = meter
         self._entries: list[Entry] = []
+        self._expanded: set[tuple[tuple[str, ...], frozenset[str]]] = set()
         self._also: list[Prepared] = []
         self._plan(
             incoming.id, incoming.origin, incoming.envelope, incoming.targets, incoming.parent
@@ -204,8 +205,10 @@ class PreparedAcceptance:
         )
         # An alias that had the message before stands for nobody now.
         children = tuple(
-            self._ids.next() if isinstance(target, ToAlias) and first is None else 0
-            for target, first in zip(targets, self._had_before(id, len(targets)), strict=True)
+            self._child(recipient, target) if first is None else 0
+            for recipient, target, first in zip(
+                envelope.recipients, targets, self._had_before(id, len(targets)), strict=True
+            )
         )
         self._entries.append(Entry(row, envelope.recipients, targets, children))
         for recipient, target, child in zip(envelope.recipients, targets, children, strict=True):
@@ -220,6 +223,19 @@ class PreparedAcceptance:
                     envid=envelope.envid,
                 )
                 self._plan(child, "alias", expanded, target.targets, id)
+
+    def _child(self, recipient: Recipient, target: Target | None) -> int:
+        """The id of the acceptance that an alias becomes; 0 for what is none, or was named before.
+
+        A list that is named a thousand times would multiply the message by a thousand.
+        """
+        if not isinstance(target, ToAlias):
+            return 0
+        key = (target.addresses, recipient.notify)
+        if key in self._expanded:
+            return 0
+        self._expanded.add(key)
+        return self._ids.next()
 
     def _claim(self, entry: Entry) -> list[Claim]:
         """Groups the remote recipients by destination and takes on what there is room for."""
@@ -264,7 +280,7 @@ class PreparedAcceptance:
                 elif target is None:
                     fates.append(Dropped("double-bounce"))
                 elif isinstance(target, ToAlias):
-                    fates.append(Expanded(child))
+                    fates.append(Expanded(child) if child else Duplicate(self._incoming.id))
                 elif isinstance(target, ToRemote):
                     fates.append(None)
                 elif target.account.id in reached:
