@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import email
 import email.policy
+import random
 from collections.abc import Awaitable, Callable
 from email.message import EmailMessage, Message
 from typing import Any, cast
 
 import pytest
+from tests.support.strange import strange
 from tests.support.whole import MESSAGE, Attempts, Whole, whole
 
 from estafeta.mail.envelope import Recipient
@@ -271,3 +273,21 @@ def test_success_here() -> None:
         assert {r["Action"] for r in report.recipients} == {"delivered"}
 
     with_house(work)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_the_message_holds_its_report_is_made(seed: int) -> None:
+    dice = random.Random(seed)
+
+    async def work(house: Whole) -> None:
+        for n in range(40):
+            wish = frozenset({"SUCCESS", "FAILURE"})
+            orcpt = dice.choice(("", "rfc822;ä@b", "utf-8;josé@b", "x-odd;\x7f", ";", "rfc822;"))
+            recipients = [Recipient(a, wish, orcpt) for a in (BOB, "eva@mx.example", "ñ@c.example")]
+            sender = dice.choice(("ana@mx.example", "josé@c.example", '"o d d"@c.example'))
+            await house.accept(*recipients, sender=sender, message=strange(dice), envid="é\x01"[:n])
+        await house.settled(1000)
+        fates = {line.split()[-1] for line in await house.ledger()}
+        assert fates == {"relayed", "returned", "stored"}
+
+    with_house(work, bob=[NO])

@@ -269,6 +269,23 @@ def test_a_lost_body_does_not_keep_the_others() -> None:
     with_house(work, errors=True)
 
 
+def test_a_fault_of_ours_does_not_end_the_queue() -> None:
+    async def work(house: Whole) -> None:
+        house.attempts.plan[BOB] = [BUSY, TAKEN]
+        await house.accept(BOB)
+        await asyncio.sleep(40)
+
+        def broken() -> None:
+            raise ZeroDivisionError
+
+        house.store.before = broken
+        await asyncio.sleep(60)
+        house.store.before = None
+        await house.settled(20)
+
+    with_house(work, errors=True)
+
+
 def test_a_domain_that_became_ours() -> None:
     async def work(house: Whole) -> None:
         await house.accept(BOB, CARL)

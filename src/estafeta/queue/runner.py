@@ -161,6 +161,10 @@ class Queue:
                 except StoreError as error:
                     log.warning("queue cannot lease", error=str(error))
                     wait = STORE_RETRY_SECONDS
+                except Exception:
+                    # Our own fault; a queue that stood still for it would be a greater one.
+                    log.exception("queue cannot lease")
+                    wait = POLL_SECONDS
                 if wait:
                     await self._rest(wait)
         finally:
