@@ -215,3 +215,25 @@ def test_a_fault_of_ours_at_the_end_of_a_message() -> None:
         assert (await talk.hand("bob@b.example", [EVA], b"")).startswith("250")
 
     with_house(work, errors=1)
+
+
+@pytest.mark.parametrize(("piece", "ends"), [(b"x", True), (b"NOOP\r\n", False)])
+def test_a_command_that_drips_in_does_not_keep_its_place(piece: bytes, ends: bool) -> None:
+    """One octet every four minutes is within the time-out of each read, not of the command."""
+
+    async def work(house: Whole, net: SimNet) -> None:
+        talk = await talk_to(house, net)
+        await talk.reply()
+        began = asyncio.get_running_loop().time()
+        for _ in range(3):
+            await asyncio.sleep(240)
+            talk.stream.write(piece)
+        answer = await talk.reply()
+        if ends:
+            assert answer.startswith("421 4.4.2")
+            assert asyncio.get_running_loop().time() - began < 1000
+        else:
+            assert answer == "250 2.0.0 OK"
+            talk.stream.abort()
+
+    with_house(work)

@@ -136,6 +136,8 @@ class Session:
 
     async def _converse(self) -> None:
         machine, pump, handlers = self._machine, self._pump, self._handlers
+        clock = asyncio.get_running_loop().time
+        heard = clock()
         while True:
             if self._stopping and self._transaction is None and not machine.closing:
                 # Also where more commands wait already: no further transaction is begun.
@@ -147,8 +149,10 @@ class Session:
                     self._chunk(event)
                 else:
                     await handlers[type(event)](event)
+                heard = clock()
                 continue
-            await pump.flush(SEND_TIMEOUT_SECONDS)
+            if await pump.flush(SEND_TIMEOUT_SECONDS):
+                heard = clock()  # what the machine answered by itself was a command too
             if machine.closing:
                 if machine.parting is not None and not machine.parting.positive:
                     self._log.info("sent away", reply=str(machine.parting))
@@ -156,10 +160,10 @@ class Session:
             if self._stopping and self._transaction is None:
                 continue  # asked to stop while that was sent
             self._waiting = asyncio.current_task()
+            patience = COMMAND_TIMEOUT_SECONDS if self._gate is None else DATA_TIMEOUT_SECONDS
             try:
-                alive = await pump.feed(
-                    COMMAND_TIMEOUT_SECONDS if self._gate is None else DATA_TIMEOUT_SECONDS
-                )
+                # Counted from the last whole command: one that drips in does not get it anew.
+                alive = await pump.feed(heard + patience - clock())
             except TimeoutError:
                 self._log.info("timed out", state=machine.state.name)
                 await self._say_goodbye(replies.TIMED_OUT(host=self._desk.profile.host_name))

@@ -45,15 +45,16 @@ class Pump:
         self._waiting = False
         self._expired = False
 
-    async def flush(self, seconds: float) -> None:
+    async def flush(self, seconds: float) -> bool:
         """Sends what the machine has to say; waits, at most so long, where the peer does not read.
 
-        Raises TimeoutError, ConnectionError.
+        False where it had nothing. Raises TimeoutError, ConnectionError.
         """
         output = self._machine.take_output()
         if output:
             self._stream.write(output)
             await self._bounded(self._stream.drain(), seconds)
+        return bool(output)
 
     async def feed(self, seconds: float) -> bool:
         """Waits at most `seconds` for the peer's next bytes and gives them to the machine.
