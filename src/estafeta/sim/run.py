@@ -47,7 +47,7 @@ from .net import Internet, SimNet
 from .observer import Observer
 from .peers import Peer
 from .quiet import Errors, quiet
-from .trouble import USUAL_SECONDS, Trouble
+from .trouble import DEATH_KINDS, USUAL_SECONDS, Trouble
 from .world import SimMachine
 
 REST_SECONDS = 15.0
@@ -67,7 +67,7 @@ class Plan(msgspec.Struct, frozen=True):
 
     letters: int = 12
     seconds: float = USUAL_SECONDS
-    deaths: tuple[str, ...] = ("crash", "power", "torn")
+    deaths: tuple[str, ...] = DEATH_KINDS
     synchronous: Literal["FULL", "NORMAL"] = "FULL"
 
 

@@ -52,6 +52,9 @@ USUAL_SECONDS = 1500.0
 
 TIMES_MAX = 10
 
+DEATH_KINDS = ("crash", "power", "torn", "stop")
+"""The process is killed; the power goes, what was not synced is lost; or some of it; SIGTERM."""
+
 DEATHS = (0, 1, 2, 3, 5, 8)
 """Of one machine, at most."""
 
@@ -67,7 +70,7 @@ OPERATIONS: dict[Moment | None, tuple[int, int]] = {
 
 
 class Trouble:
-    """kinds of death: "crash", "power", "torn"; all of them where nothing is said."""
+    """deaths: those of DEATH_KINDS that may come."""
 
     def __init__(
         self,
@@ -77,7 +80,7 @@ class Trouble:
         observer: Observer,
         dice: random.Random,
         tell: Callable[[str], None],
-        deaths: tuple[str, ...] = ("crash", "power", "torn"),
+        deaths: tuple[str, ...] = DEATH_KINDS,
     ) -> None:
         self._internet = internet
         self._dns = dns
@@ -99,7 +102,7 @@ class Trouble:
         for installation in self._installations.values():
             if dice.random() < 0.3:
                 when = dice.uniform(0, seconds)
-                self._at(when, lambda it=installation: self._disk_full(it))  # type: ignore[misc]
+                self._at(when, partial(self._disk_full, installation, dice.uniform(60, 300)))
             self._tasks.append(asyncio.ensure_future(self._mortal(installation, seconds)))
 
     async def heal(self) -> None:
@@ -111,7 +114,8 @@ class Trouble:
         self._dns.heal()
         for installation in self._installations.values():
             machine = installation.machine
-            machine.power.cut_power_at(1 << 60)
+            machine.power.heal()
+            machine.disk.capacity = None
             if not machine.up:
                 machine.restart()
             await installation.serving.wait()
@@ -146,10 +150,19 @@ class Trouble:
         self._tell(f"DNS {fault.wrong} for {fault.name or 'all'} x{fault.times}")
         self._dns.inject(fault)
 
-    def _disk_full(self, installation: SimInstallation) -> None:
-        self._tell(f"{installation.machine.name}: disk full")
-        power = installation.machine.power
-        power.fail("write", self._dice.randint(1, 60), self._dice.choice(("full", "io")))
+    def _disk_full(self, installation: SimInstallation, seconds: float) -> None:
+        """Once for what SQLite writes, for a while for the bodies beside it."""
+        machine = installation.machine
+        self._tell(f"{machine.name}: disk full")
+        operation = self._dice.randint(1, 60)
+        machine.power.fail("write", operation, self._dice.choice(("full", "io")))
+        disk = machine.disk
+        disk.capacity = disk.used()
+
+        def space() -> None:
+            machine.disk.capacity = None
+
+        self._at(seconds, space)
 
     @staticmethod
     def _kill(machine: SimMachine, kind: str) -> None:
@@ -167,6 +180,11 @@ class Trouble:
         for _ in range(count):
             await asyncio.sleep(dice.uniform(0, 1.5 * seconds / count))
             kind = dice.choice(self._kinds)
+            if kind == "stop":
+                self._tell(f"{machine.name}: stop")
+                installation.stop()
+                await installation.serving.wait()
+                continue
             moment = dice.choice(MOMENTS)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds / count):

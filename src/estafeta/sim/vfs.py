@@ -120,6 +120,11 @@ class PowerDomain:
         self._cut_at = self.operations + operations
         self.on_cut = on_cut
 
+    def heal(self) -> None:
+        """No fault that waits will come any more."""
+        self._failures.clear()
+        self._cut_at = None
+
     def move(self, to: Path, *, power_lost: bool, torn: random.Random | None = None) -> PowerDomain:
         """Ends this domain and starts the next one at `to`, with the files that survive.
 

@@ -7,6 +7,7 @@ without pause it never does; once the WAL is past its bound, the writer pauses f
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 import apsw
@@ -98,7 +99,8 @@ class Checkpointer:
 
     def forget(self) -> None:
         """Closing will write nothing."""
-        self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        with contextlib.suppress(apsw.ConnectionClosedError):
+            self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
 
     def close(self) -> None:
         """Worker stopped, nothing running."""

@@ -130,7 +130,7 @@ class SqliteStore:
         self._stop_watching()
         self._writer.abandon()
         for connection in (self._writer.connection, self._reader):
-            with contextlib.suppress(apsw.ConnectionClosedError):  # the crash came in a COMMIT
+            with contextlib.suppress(apsw.ConnectionClosedError):  # in a COMMIT, or while closing
                 connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         self._checkpointer.forget()
         self._close()
