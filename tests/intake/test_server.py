@@ -237,3 +237,18 @@ def test_a_command_that_drips_in_does_not_keep_its_place(piece: bytes, ends: boo
             talk.stream.abort()
 
     with_house(work)
+
+
+def test_a_reload_gives_nobody_a_second_place() -> None:
+    async def work(house: Whole, net: SimNet) -> None:
+        first = await talk_to(house, net)
+        assert (await first.reply()).startswith("220")
+        house.built.reconfigure(house.built.config, house.built.outside)
+        assert (await (await talk_to(house, net)).reply()).startswith("421 4.7.0")
+        # Who was in goes on, and its place is free when it has gone.
+        assert await first.say("NOOP") == "250 2.0.0 OK"
+        first.stream.abort()
+        await asyncio.sleep(1)
+        assert (await (await talk_to(house, net)).reply()).startswith("220")
+
+    with_house(work, connections_per_address_max=1)

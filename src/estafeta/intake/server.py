@@ -21,6 +21,24 @@ from estafeta.world.seams import Stream
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
+class Places:
+    """Who is in at one listener, over all its services: a reload gives nobody a second place."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+        self.by_client: Counter[str] = Counter()
+
+    def take(self, host: str) -> None:
+        self.taken += 1
+        self.by_client[host] += 1
+
+    def leave(self, host: str) -> None:
+        self.taken -= 1
+        self.by_client[host] -= 1
+        if not self.by_client[host]:
+            del self.by_client[host]
+
+
 class SmtpService:
     """Handles the streams of a listener. Networks: see the settings of the same names."""
 
@@ -28,6 +46,7 @@ class SmtpService:
         self,
         desk: Desk,
         *,
+        places: Places | None = None,
         relay_networks: Sequence[Network] = (),
         plaintext_auth_networks: Sequence[Network] = (),
         sessions_max: int = SESSIONS_MAX,
@@ -39,7 +58,7 @@ class SmtpService:
         self._sessions_max = sessions_max
         self._per_client_max = per_client_max
         self._sessions: dict[Session, asyncio.Task[None]] = {}
-        self._clients: Counter[str] = Counter()
+        self._places = places or Places()
         self._stopping = False
 
     async def serve(self, stream: Stream) -> None:
@@ -62,7 +81,7 @@ class SmtpService:
         task = asyncio.current_task()
         assert task is not None
         self._sessions[session] = task
-        self._clients[host] += 1
+        self._places.take(host)
         self._desk.meter.count(
             "estafeta_smtp_sessions_total", role=self._desk.role.name, result="served"
         )
@@ -70,9 +89,11 @@ class SmtpService:
             await session.run()
         finally:
             del self._sessions[session]
-            self._clients[host] -= 1
-            if not self._clients[host]:
-                del self._clients[host]
+            self._places.leave(host)
+
+    @property
+    def empty(self) -> bool:
+        return not self._sessions
 
     def drain(self) -> None:
         """No further transaction: 421 to who comes and to who is idle."""
@@ -98,9 +119,9 @@ class SmtpService:
         name = self._desk.profile.host_name
         if self._stopping:
             return replies.SHUTTING_DOWN(host=name)
-        if len(self._sessions) >= self._sessions_max:
+        if self._places.taken >= self._sessions_max:
             return replies.TOO_BUSY(host=name)
-        if self._clients[host] >= self._per_client_max:
+        if self._places.by_client[host] >= self._per_client_max:
             return replies.TOO_MANY_CONNECTIONS(client=host)
         return None
 

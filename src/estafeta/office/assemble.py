@@ -17,7 +17,7 @@ from estafeta.deliver.place import place
 from estafeta.explain.words import pick_language
 from estafeta.intake.accept import Acceptor
 from estafeta.intake.role import Role
-from estafeta.intake.server import Network, SmtpService
+from estafeta.intake.server import Network, Places, SmtpService
 from estafeta.intake.session import Desk
 from estafeta.mail.envelope import Envelope
 from estafeta.mail.protocols import Content, Meter
@@ -83,7 +83,7 @@ class Installation:
         self.world = world
         self.store = store
         self.meter = meter
-        self._outside = outside
+        self.outside = outside
         server = config.server
         self.ids = Ids(world.clock, world.dice)
         self.bodies = Bodies(world.disk, self.ids)
@@ -120,6 +120,7 @@ class Installation:
             settings=_queue_settings(config),
         )
         self.acceptor.use(self.queue)
+        self._places: dict[Listener, Places] = {}
         self.sender = Sender(self.queue, self.relay, self.resolver)
         self.doors = Doors(world.net, [self._door(x) for x in config.listener if x.role != "http"])
 
@@ -140,7 +141,7 @@ class Installation:
         self.config = msgspec.structs.replace(
             config, server=self.config.server, listener=self.config.listener
         )
-        self._outside = outside
+        self.outside = outside
         self.relay.use(self._router(), self._relay_settings())
         self.queue.use(_queue_settings(self.config))
         self.doors.use([self._door(x) for x in self.config.listener if x.role != "http"])
@@ -187,20 +188,21 @@ class Installation:
             source_v4=relay.source_ipv4,
             source_v6=relay.source_ipv6,
             tls=TLS_MODES[relay.tls],
-            tls_client=self._outside.tls_client,
-            tls_verifying=self._outside.tls_verifying,
+            tls_client=self.outside.tls_client,
+            tls_verifying=self.outside.tls_verifying,
         )
 
     # -- listeners -----------------------------------------------------------------------------
 
     def _door(self, listener: Listener) -> Door:
-        tls = self._outside.tls_server if listener.tls != "none" else None
+        tls = self.outside.tls_server if listener.tls != "none" else None
         implicit = tls if listener.tls == "implicit" else None
         if listener.role in ("mx", "submission", "lmtp"):
             smtp = self.config.smtp
             submission = listener.role == "submission"
             service = SmtpService(
                 self._desk(listener),
+                places=self._places.setdefault(listener, Places()),
                 relay_networks=networks(smtp.relay_networks) if submission else (),
                 plaintext_auth_networks=networks(smtp.plaintext_auth_networks),
                 sessions_max=smtp.connections_max,
@@ -228,7 +230,7 @@ class Installation:
 
     def _desk(self, listener: Listener) -> Desk:
         config = self.config
-        tls = self._outside.tls_server if listener.tls != "none" else None
+        tls = self.outside.tls_server if listener.tls != "none" else None
         submission = listener.role == "submission"
         role: Role
         if submission:

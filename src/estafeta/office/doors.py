@@ -22,6 +22,11 @@ log = structlog.get_logger("doors")
 class Sessions(Protocol):
     """What stands behind a door."""
 
+    @property
+    def empty(self) -> bool:
+        """Nobody is in."""
+        ...
+
     def drain(self) -> None:
         """Begins nothing new, tells who is idle."""
         ...
@@ -109,7 +114,7 @@ class Doors:
         doors: for the same listeners, in the same order.
         """
         for door, fresh in zip(self._doors, doors, strict=True):
-            door.former.append(door.sessions)
+            door.former = [x for x in (*door.former, door.sessions) if not x.empty]
             door.handler, door.sessions = fresh.handler, fresh.sessions
 
     async def _close(self) -> None:

@@ -91,6 +91,10 @@ class Guests:
         if not self._here:
             self._empty.set()
 
+    @property
+    def empty(self) -> bool:
+        return not self._here
+
     def drain(self) -> None:
         """Takes nobody in and asks every session to say goodbye; what it does, it does first."""
         self.closing.set()

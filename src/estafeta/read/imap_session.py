@@ -59,6 +59,10 @@ class ImapServer:
         finally:
             guest.leave()
 
+    @property
+    def empty(self) -> bool:
+        return self._house.guests.empty
+
     def drain(self) -> None:
         """Takes nobody in, and says BYE to every session as soon as it is not in a command."""
         self._house.guests.drain()

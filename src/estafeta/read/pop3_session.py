@@ -70,6 +70,10 @@ class Pop3Server:
         finally:
             guest.leave()
 
+    @property
+    def empty(self) -> bool:
+        return self.guests.empty
+
     def drain(self) -> None:
         """Takes nobody in, and ends every session as soon as it is not in a command."""
         self.guests.drain()
