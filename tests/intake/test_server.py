@@ -10,6 +10,7 @@ import pytest
 from tests.support.whole import TRUSTED, Talk, Whole, whole
 
 from estafeta.intake.limits import SEND_TIMEOUT_SECONDS
+from estafeta.sim.faults import Fault
 from estafeta.sim.loop import run
 from estafeta.sim.net import SimNet
 from estafeta.sim.quiet import quiet
@@ -169,6 +170,27 @@ def test_no_file_stays_of_a_message_that_was_not_finished(end: str) -> None:
         await asyncio.sleep(1 if end != "wait" else 700)
         assert files(house) == []
         assert await house.ledger() == []
+
+    with_house(work)
+
+
+@pytest.mark.parametrize("end", ["reset", "fin"])
+@pytest.mark.parametrize("listener", ["mx", "submissions"])
+def test_cut_before_the_last_octet_is_no_message(end: Any, listener: str) -> None:
+    """Under TLS an end without close_notify is a cut, whatever came before it."""
+
+    async def work(house: Whole, net: SimNet) -> None:
+        cut = Fault("cut", direction="to", match=b"\r\n.\r\n", before=True, end=end)
+        net.internet.inject(cut)
+        talk = Talk(await house.connect(net, listener))
+        login = "ana@mx.example" if listener == "submissions" else ""
+        await talk.begin(tls=bool(login), login=login)
+        with pytest.raises(ConnectionError):
+            await talk.hand("ana@mx.example", [EVA], b"From: ana@mx.example\r\n" + LARGE)
+        await asyncio.sleep(1)
+        assert cut.hits == 1
+        assert await house.ledger() == []
+        assert files(house) == []
 
     with_house(work)
 

@@ -286,6 +286,25 @@ def test_a_fault_of_ours_does_not_end_the_queue() -> None:
     with_house(work, errors=True)
 
 
+def test_an_attempt_that_fails_by_a_fault_of_ours_counts() -> None:
+    """Else it would come again for ever, and nobody would hear of it."""
+
+    async def work(house: Whole) -> None:
+        calls: list[str] = []
+
+        async def broken(destination: str, *rest: Any) -> Any:
+            calls.append(destination)
+            raise ZeroDivisionError
+
+        house.attempts.attempt = broken  # type: ignore[method-assign]
+        await house.accept(BOB)
+        await house.settled(400)
+        assert len(calls) == 3
+        assert [line.split()[-1] for line in await house.ledger()] == ["returned", "stored"]
+
+    with_house(work, errors=True)
+
+
 def test_a_domain_that_became_ours() -> None:
     async def work(house: Whole) -> None:
         await house.accept(BOB, CARL)
