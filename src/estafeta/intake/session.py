@@ -355,11 +355,12 @@ class Session:
         if problem is not None:
             self._log.info("message refused", reply=str(problem))
             self._desk.meter.count("estafeta_messages_refused_total", code=str(problem.code))
-            answers = [problem] * len(transaction.recipients)
+            answers = [problem]
         self._drop_message()
-        if self._desk.role.name == "lmtp":
+        if problem is None and self._desk.role.name == "lmtp":
             self._machine.reply_each(answers)
         else:
+            # One for all: the machine knows how often LMTP wants it (RFC 2033 §4.2, §4.3).
             self._machine.reply(answers[0])
 
     async def _accept(self, transaction: Transaction, gate: Gate) -> list[Reply]:
