@@ -14,6 +14,7 @@ from tests.support.whole import Whole, whole
 from estafeta.sim.loop import run
 from estafeta.sim.net import SimNet
 from estafeta.sim.quiet import quiet
+from estafeta.store.engine import StoreFull
 
 SESSIONS = 25
 MESSAGE = b"From: ana@mx.example\r\n\r\nhello\r\n"
@@ -72,6 +73,11 @@ async def session(
     return heard.count(words), cut
 
 
+def no_space_now_and_then(dice: random.Random) -> None:
+    if dice.random() < 0.2:
+        raise StoreFull("no space")
+
+
 @pytest.mark.parametrize("listener", ["mx", "lmtp"])
 @pytest.mark.parametrize("seed", range(6))
 def test_each_250_is_in_the_ledger(listener: str, seed: int) -> None:
@@ -79,6 +85,8 @@ def test_each_250_is_in_the_ledger(listener: str, seed: int) -> None:
 
     async def main() -> None:
         async with whole(queue=False, seed=seed) as (house, net):
+            if seed % 2:
+                house.store.before = lambda: no_space_now_and_then(dice)
             taken = cuts = 0
             stopped = dice.randrange(SESSIONS)
             for n in range(SESSIONS):
