@@ -286,7 +286,10 @@ def the_plan_is_kept(evidence: Evidence) -> Iterable[str]:
     accepted = {letter.number: letter.acknowledged_at for letter in evidence.letters}
     for (machine, address), all_of_it in tries.items():
         deaths = evidence.deaths[machine]
-        begun = accepted[int(re.findall(r"\d+", address)[0])]
+        number = int(re.findall(r"\d+", address)[0])
+        if evidence.client_excuses(number):
+            continue  # handed in anew, it begins anew
+        begun = accepted[number]
         for asked in all_of_it:
             if begun and asked.at > begun + GIVE_UP_SECONDS + LATE_SECONDS:
                 yield f"{address} was tried at {asked.at:.0f}, accepted at {begun:.0f}"
