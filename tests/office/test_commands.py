@@ -94,16 +94,11 @@ def test_aliases_and_identities(estafeta: Run) -> None:
     ("words", "sentence"),
     [
         (("account", "add", "a@nowhere.example", "--generate"), "nowhere.example is not one of"),
-        (("account", "add", "a b@x", "--generate"), "is not an address"),
-        (("account", "add", "postmaster", "--generate"), "a domain after @"),
-        (("account", "set", "a@x.example", "--quota", "much"), "is not a quota"),
-        (("account", "set", "a@x.example"), "nothing to change"),
-        (("account", "set", "a@x.example", "--language", "fr"), "en or es was expected"),
         (("account", "add", "a@x.example", "--password-stdin"), "a password was expected"),
-        (("domain", "add", "a..b"), "is not a domain"),
+        (("account", "list", "--domain", "x.example"), "no domain x.example"),
+        (("alias", "list", "--domain", "x.example"), "no domain x.example"),
         (("domain", "remove", "x.example"), "no domain x.example"),
         (("alias", "add", "a@x.example", "b@x.example"), "not one of ours"),
-        (("queue", "show", "xyz"), "not a queue id"),
         (("queue", "show", "0123456789ABC"), "is not in the queue"),
     ],
 )
@@ -115,6 +110,64 @@ def test_a_mistake_is_one_sentence_and_exit_1(
     assert sentence in done.err
     assert done.err.count("\n") == 1
     assert done.out == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("account", "add", "a b@x", "--generate"), "is not an address"),
+        (("account", "add", "postmaster", "--generate"), "a domain after @"),
+        (("account", "set", "a@x.example", "--quota", "much"), "is not a quota"),
+        (("account", "set", "a@x.example"), "nothing to change"),
+        (("account", "set", "a@x.example", "--language", "fr"), "en or es was expected"),
+        (("account", "password", "a@x.example", "--password-stdin", "--generate"), "not both"),
+        (("alias", "add", "a@x.example", "b@x.example", "A@x.example"), "cannot lead to itself"),
+        (("domain", "add", "a..b"), "is not a domain"),
+        (("domain", "set", "x.example"), "nothing to change"),
+        (("queue", "show", "xyz"), "not a queue id"),
+        (("trace", "a@x.example", "--lang", "fr"), "en or es was expected"),
+    ],
+)
+def test_words_of_a_wrong_form_are_one_sentence_and_exit_2(
+    estafeta: Run, words: tuple[str, ...], sentence: str
+) -> None:
+    done = estafeta(*words)
+    assert done.code == 2
+    assert sentence in done.err
+    assert done.err.count("\n") == 1
+    assert done.out == ""
+
+
+@pytest.mark.parametrize("password", ["a\udcff\n", "tab\there\n", "nul\x00\n"])
+def test_a_password_that_no_client_could_send_is_refused(estafeta: Run, password: str) -> None:
+    ok(estafeta("domain", "add", "x.example"))
+    done = estafeta("account", "add", "a@x.example", "--password-stdin", given=password)
+    assert done.code == 1
+    assert "a password in UTF-8" in done.err
+    assert ok(estafeta("account", "list", "--json")) == []
+
+
+def test_the_accounts_of_a_domain_in_other_letters(estafeta: Run) -> None:
+    ok(estafeta("domain", "add", "peña.example"))
+    ok(estafeta("account", "add", "a@peña.example", "--generate"))
+    ok(estafeta("alias", "add", "b@peña.example", "a@peña.example"))
+    for what in ("account", "alias"):
+        assert len(ok(estafeta(what, "list", "--domain", "Peña.example", "--json"))) == 1
+
+
+def test_targets_that_are_nobody_are_named(estafeta: Run) -> None:
+    ok(estafeta("domain", "add", "x.example"))
+    ok(estafeta("account", "add", "a@x.example", "--generate"))
+    done = estafeta(
+        "alias", "add", "s@x.example", "a+list@x.example", "no@x.example", "b@y.example"
+    )
+    assert done.code == 0
+    assert done.err.count("note: ") == 1
+    assert "note: no@x.example is no account or alias yet" in done.err
+    done = estafeta("domain", "set", "x.example", "--catch-all", "gone@x.example")
+    assert "note: gone@x.example" in done.err
+    assert "note" not in estafeta("domain", "set", "x.example", "--catch-all", "s@x.example").err
+    assert "note" not in estafeta("alias", "add", "t@x.example", "anybody@x.example").err
 
 
 def test_twice_is_told(estafeta: Run) -> None:

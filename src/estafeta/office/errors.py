@@ -18,6 +18,10 @@ class CommandError(Exception):
     """A command cannot do what was asked; the text is one clear sentence."""
 
 
+class UsageMistake(CommandError):
+    """What was typed has not the form it must have; nothing was looked up."""
+
+
 class NoConfiguration(CommandError):
     """There is no file to read."""
 

@@ -23,6 +23,7 @@ from estafeta.office.errors import (
     CommandError,
     DoorError,
     NoConfiguration,
+    UsageMistake,
     explain_startup_error,
 )
 from estafeta.office.privileges import PrivilegeError
@@ -65,6 +66,8 @@ def main(application: typer.Typer = app) -> None:
         _end(str(wrong), EXIT_USAGE)
     except NoConfiguration as missing:
         _end(f"estafeta: {missing}", EXIT_USAGE)
+    except UsageMistake as mistake:
+        _end(f"estafeta: {mistake}", EXIT_USAGE)
     except (CommandError, AccountsError, DoorError, PrivilegeError, StoreError, OSError) as problem:
         if isinstance(problem, BrokenPipeError):
             sys.stderr.close()  # the reader of our output has gone: nothing more to say to it

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import sys
+import unicodedata
 from typing import Annotated, Any
 
 import msgspec
@@ -19,12 +20,14 @@ from estafeta.office.commands.common import (
     say_done,
     shown_quota,
     the_address,
+    the_domain,
+    the_domain_of_ours,
     the_language,
     the_quota,
 )
 from estafeta.office.config import Config
 from estafeta.office.config_types import format_size
-from estafeta.office.errors import CommandError
+from estafeta.office.errors import CommandError, UsageMistake
 from estafeta.store import accounts, credentials, mailboxes
 from estafeta.store.engine import Store, Tx
 from estafeta.store.rows import Account
@@ -94,9 +97,15 @@ def list_(
     config: ConfigOption = None,
 ) -> None:
     """All accounts."""
+    only = the_domain(domain) if domain else None
+
+    def unit(tx: Tx) -> list[Account]:
+        if only is not None:
+            the_domain_of_ours(tx, only)
+        return accounts.accounts(tx, only)
 
     async def work(store: Store, _world: World, _: Config) -> list[Account]:
-        return list(await store.read(lambda tx: accounts.accounts(tx, domain)))
+        return await store.read(unit)
 
     found = in_store(config, work)
     if json:
@@ -184,7 +193,7 @@ def set_(
     if disable is not None:
         given["disabled"] = disable
     if not given:
-        raise CommandError(
+        raise UsageMistake(
             "nothing to change: give --name, --quota, --language, --disable or --enable"
         )
     _change(config, where, given)
@@ -249,7 +258,7 @@ def _existing(tx: Tx, address: str) -> Account:
 def _get_password(from_stdin: bool, generate: bool) -> tuple[str, bool]:
     """(password, whether we made it). Never from the command line: others can read that."""
     if from_stdin and generate:
-        raise CommandError("--password-stdin or --generate was expected, not both")
+        raise UsageMistake("--password-stdin or --generate was expected, not both")
     if generate or not (from_stdin or sys.stdin.isatty()):
         return "".join(secrets.choice(_SIGNS) for _ in range(PASSWORD_CHARACTERS)), True
     if from_stdin:
@@ -258,4 +267,7 @@ def _get_password(from_stdin: bool, generate: bool) -> tuple[str, bool]:
         plain = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
     if not plain:
         raise CommandError("a password was expected, not nothing")
+    if any(unicodedata.category(c) in ("Cc", "Cs") for c in plain):
+        # Surrogates stand for octets that are no UTF-8. No client could send either.
+        raise CommandError("a password in UTF-8 without control characters was expected")
     return plain, False

@@ -15,9 +15,11 @@ from estafeta.office.commands.common import (
     say_done,
     the_address,
     the_domain,
+    the_domain_of_ours,
+    warn_of_nobody,
 )
 from estafeta.office.config import Config
-from estafeta.office.errors import CommandError
+from estafeta.office.errors import CommandError, UsageMistake
 from estafeta.store import accounts
 from estafeta.store.engine import Store, Tx, Unit
 from estafeta.world.seams import World
@@ -36,7 +38,7 @@ def add_alias(
     config: ConfigOption = None,
 ) -> None:
     """Let an address lead to one or more others."""
-    alias, goals = the_address(address), [the_address(t) for t in targets]
+    alias, goals = _alias_and_goals(address, targets)
 
     def unit(tx: Tx) -> None:
         if accounts.domain(tx, alias.rpartition("@")[2]) is None:
@@ -46,6 +48,7 @@ def add_alias(
 
     _run(config, unit)
     say_done(f"{alias} leads to {', '.join(goals)}")
+    warn_of_nobody(config, goals)
 
 
 @alias_app.command("list")
@@ -57,8 +60,13 @@ def list_aliases(
     """All aliases."""
     only = the_domain(domain) if domain else None
 
+    def unit(tx: Tx) -> list[tuple[str, str]]:
+        if only is not None:
+            the_domain_of_ours(tx, only)
+        return list(accounts.aliases(tx, only))
+
     async def work(store: Store, _world: World, _: Config) -> list[tuple[str, str]]:
-        return list(await store.read(lambda tx: accounts.aliases(tx, only)))
+        return await store.read(unit)
 
     found = in_store(config, work)
     if json:
@@ -91,7 +99,7 @@ def set_alias(
     config: ConfigOption = None,
 ) -> None:
     """Let an address lead to exactly these."""
-    alias, goals = the_address(address), [the_address(t) for t in targets]
+    alias, goals = _alias_and_goals(address, targets)
 
     def unit(tx: Tx) -> None:
         before = accounts.targets(tx, alias)
@@ -106,6 +114,7 @@ def set_alias(
 
     _run(config, unit)
     say_done(f"{alias} leads to {', '.join(goals)}")
+    warn_of_nobody(config, goals)
 
 
 @alias_app.command("remove")
@@ -169,6 +178,13 @@ def remove_identity(account: Account, address: Alias, config: ConfigOption = Non
 
     _run(config, unit)
     say_done(f"{who} may no longer write as {further}")
+
+
+def _alias_and_goals(address: str, targets: list[str]) -> tuple[str, list[str]]:
+    alias, goals = the_address(address), [the_address(t) for t in targets]
+    if alias in goals:
+        raise UsageMistake(f"{alias} cannot lead to itself")
+    return alias, goals
 
 
 def _account(tx: Tx, address: str) -> int:

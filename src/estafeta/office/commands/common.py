@@ -14,14 +14,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from estafeta.mail.address import AddressError, canonical, canonical_domain
+from estafeta.mail.address import AddressError, canonical, canonical_domain, subaddress
 from estafeta.office.config import Config
 from estafeta.office.config_read import read_config
 from estafeta.office.config_types import format_size, parse_size
-from estafeta.office.errors import CommandError, NoConfiguration
+from estafeta.office.errors import CommandError, NoConfiguration, UsageMistake
 from estafeta.office.privileges import find_identity, hand_over, prepare_folder
-from estafeta.store.engine import Store
+from estafeta.store import accounts
+from estafeta.store.engine import Store, Tx
 from estafeta.store.open import open_store
+from estafeta.store.rows import Domain
 from estafeta.world.real import real_world, run
 from estafeta.world.seams import World
 
@@ -86,13 +88,13 @@ def in_store(given: Path | None, work: Callable[[Store, World, Config], Awaitabl
 
 def the_address(text: str) -> str:
     """An address as the store keeps it: canonical, the local part in lower case."""
+    if "@" not in text:
+        raise UsageMistake(f'"{text}" is not an address: a domain after @ was expected')
     try:
         address = canonical(text)
     except AddressError as wrong:
-        raise CommandError(f'"{text}" is not an address: {wrong}') from wrong
-    local, at, domain = address.rpartition("@")
-    if not at:
-        raise CommandError(f'"{text}" is not an address: a domain after @ was expected')
+        raise UsageMistake(f'"{text}" is not an address: {wrong}') from wrong
+    local, _, domain = address.rpartition("@")
     return f"{local.lower()}@{domain}"
 
 
@@ -101,7 +103,40 @@ def the_domain(text: str) -> str:
     try:
         return canonical_domain(text)
     except AddressError as wrong:
-        raise CommandError(f'"{text}" is not a domain: {wrong}') from wrong
+        raise UsageMistake(f'"{text}" is not a domain: {wrong}') from wrong
+
+
+def the_domain_of_ours(tx: Tx, name: str) -> Domain:
+    """The row of a domain. Raises CommandError."""
+    found = accounts.domain(tx, name)
+    if found is None:
+        raise CommandError(f"there is no domain {name} here")
+    return found
+
+
+def warn_of_nobody(config: Path | None, targets: Sequence[str]) -> None:
+    """Says which of these addresses, though in our domains, are nobody's yet.
+
+    They may be made later, so this is no mistake; until then mail for them is refused.
+    """
+
+    def unit(tx: Tx) -> list[str]:
+        return [target for target in targets if _is_nobody(tx, target)]
+
+    async def work(store: Store, _world: World, _: Config) -> list[str]:
+        return await store.read(unit)
+
+    for target in in_store(config, work):
+        say_done(f"note: {target} is no account or alias yet: mail for it is refused until it is")
+
+
+def _is_nobody(tx: Tx, target: str) -> bool:
+    local, _, name = target.rpartition("@")
+    domain = accounts.domain(tx, name)
+    if domain is None or domain.catch_all not in ("", target):
+        return False
+    stems = {target, f"{subaddress(local, domain.separator)[0]}@{name}"}
+    return not any(accounts.account(tx, x) or accounts.targets(tx, x) for x in stems)
 
 
 def the_quota(text: str) -> int:
@@ -111,12 +146,12 @@ def the_quota(text: str) -> int:
     try:
         return parse_size(text)
     except ValueError as wrong:
-        raise CommandError(f'"{text}" is not a quota: {wrong}, or none, was expected') from wrong
+        raise UsageMistake(f'"{text}" is not a quota: {wrong}, or none, was expected') from wrong
 
 
 def the_language(text: str) -> str:
     if text not in ("", "en", "es"):
-        raise CommandError(f'"{text}" is not a language we speak: en or es was expected')
+        raise UsageMistake(f'"{text}" is not a language we speak: en or es was expected')
     return text
 
 

@@ -17,10 +17,12 @@ from estafeta.office.commands.common import (
     say_done,
     the_address,
     the_domain,
+    the_domain_of_ours,
     the_language,
+    warn_of_nobody,
 )
 from estafeta.office.config import Config
-from estafeta.office.errors import CommandError
+from estafeta.office.errors import UsageMistake
 from estafeta.store import accounts
 from estafeta.store.engine import Store, Tx
 from estafeta.store.rows import Domain
@@ -59,6 +61,7 @@ def add(
 
     in_store(config, work)
     say_done(f"domain {domain} added")
+    _warn_of_catch_all(config, given)
 
 
 @app.command("list")
@@ -84,7 +87,7 @@ def show(name: Name, json: JsonOption = False, config: ConfigOption = None) -> N
     domain = the_domain(name)
 
     def unit(tx: Tx) -> dict[str, Any]:
-        found = _existing(tx, domain)
+        found = the_domain_of_ours(tx, domain)
         return {
             **msgspec.structs.asdict(found),
             "accounts": [a.address for a in accounts.accounts(tx, domain)],
@@ -123,10 +126,10 @@ def set_(
     domain = the_domain(name)
     given = _given(separator, catch_all, language)
     if not given:
-        raise CommandError("nothing to change: give --separator, --catch-all or --language")
+        raise UsageMistake("nothing to change: give --separator, --catch-all or --language")
 
     def unit(tx: Tx) -> None:
-        _existing(tx, domain)
+        the_domain_of_ours(tx, domain)
         accounts.set_domain(tx, domain, **given)
 
     async def work(store: Store, _world: World, _: Config) -> None:
@@ -134,6 +137,7 @@ def set_(
 
     in_store(config, work)
     say_done(f"domain {domain} changed")
+    _warn_of_catch_all(config, given)
 
 
 @app.command()
@@ -142,7 +146,7 @@ def remove(name: Name, config: ConfigOption = None) -> None:
     domain = the_domain(name)
 
     def unit(tx: Tx) -> None:
-        _existing(tx, domain)
+        the_domain_of_ours(tx, domain)
         accounts.remove_domain(tx, domain)
 
     async def work(store: Store, _world: World, _: Config) -> None:
@@ -152,11 +156,9 @@ def remove(name: Name, config: ConfigOption = None) -> None:
     say_done(f"domain {domain} removed")
 
 
-def _existing(tx: Tx, name: str) -> Domain:
-    found = accounts.domain(tx, name)
-    if found is None:
-        raise CommandError(f"there is no domain {name} here")
-    return found
+def _warn_of_catch_all(config: ConfigOption, given: dict[str, str]) -> None:
+    if catch_all := given.get("catch_all"):
+        warn_of_nobody(config, [catch_all])
 
 
 def _given(separator: str | None, catch_all: str | None, language: str | None) -> dict[str, str]:

@@ -17,7 +17,7 @@ from estafeta.office.commands.common import (
     print_table,
 )
 from estafeta.office.config import Config
-from estafeta.office.errors import CommandError
+from estafeta.office.errors import CommandError, UsageMistake
 from estafeta.office.times import shown_time
 from estafeta.store.engine import Store, Tx
 from estafeta.store.ids import parse_queue_id, queue_id
@@ -59,7 +59,9 @@ def list_(
     """What waits, the longest waiting first."""
 
     def unit(tx: Tx) -> list[Waiting]:
-        where, values = ("WHERE q.destination = ? ", [destination]) if destination else ("", [])
+        where, values = (
+            ("WHERE q.destination = ? ", [destination.lower()]) if destination else ("", [])
+        )
         sql = f"{_SELECT}{where}ORDER BY q.acceptance, q.n LIMIT ?"
         return [_waiting(row) for row in tx.rows(sql, [*values, limit])]
 
@@ -76,7 +78,7 @@ def show(
     try:
         number = parse_queue_id(message)
     except ValueError as wrong:
-        raise CommandError(str(wrong)) from wrong
+        raise UsageMistake(str(wrong)) from wrong
 
     def unit(tx: Tx) -> list[Waiting]:
         sql = f"{_SELECT}WHERE q.acceptance = ? ORDER BY q.n"

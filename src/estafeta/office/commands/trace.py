@@ -17,6 +17,7 @@ from estafeta.office.commands.common import (
     console,
     in_store,
     print_json,
+    the_language,
 )
 from estafeta.office.config import Config
 from estafeta.office.errors import EXIT_FAILURE
@@ -50,6 +51,7 @@ def trace(
     config: ConfigOption = None,
 ) -> None:
     """Show the journey of a message. Exit 1 where nothing is known of it."""
+    asked = the_language(language)
 
     async def work(store: Store, world: World, loaded: Config) -> tuple[list[Story], str]:
         bodies = Bodies(world.disk, Ids(world.clock, world.dice))
@@ -60,7 +62,7 @@ def trace(
         return await store.read(unit), loaded.server.language
 
     stories, usual = in_store(config, work)
-    spoken = pick_language(language or _of_environment(), usual)
+    spoken = pick_language(asked or _of_environment(), usual)
     journeys = [tell(story, spoken) for story in stories]
     if json:
         print_json(journeys)
