@@ -2,6 +2,12 @@
 
 They judge by what was seen from outside: the letters' clients, the peers' own records, the observer
 on the wire, and the mailboxes. Each returns sentences; none means that it holds.
+
+What each would miss alone: `nothing_vanishes` a message given to the wrong person besides the right
+one, and a bounce for what arrived (`nobody_else_gets_it` and `failures_are_true` see those);
+`duplicates_are_excused` a loss; both of them a wrong order in time, which the audits during the run
+see; `failures_have_a_reason` a refusal repeated for ever, which `the_plan_is_kept` sees. None sees
+what two workers on one store do to each other: there is one in each installation.
 """
 
 from __future__ import annotations
@@ -96,6 +102,10 @@ class Evidence:
         """place: an account's address, or a recipient at a peer."""
         return self._copies[place, letter]
 
+    def arrived(self) -> list[tuple[str, int]]:
+        """(place, letter) of every copy that arrived anywhere."""
+        return sorted(self._copies)
+
     def failed(self, letter: int) -> set[str]:
         """Recipients of which the sender was told that they failed."""
         return self._failed[letter]
@@ -114,17 +124,25 @@ class Evidence:
     def _weigh_handovers(self) -> None:
         by_client: dict[int, list[Handover]] = defaultdict(list)
         for handover in self.observer.handovers:
-            if handover.letter is None or (handover.replied_at and handover.code // 100 != 2):
+            refused = handover.replied_at and handover.code // 100 != 2
+            if handover.letter is None or (refused and not self._may_come_back(handover)):
                 continue
             if handover.client == PEOPLE_ADDRESS:
                 by_client[handover.letter].append(handover)
-            elif self._forgotten(handover):
+            elif refused or self._forgotten(handover):
                 self._lost[handover.letter].append(handover)
         for number, handovers in by_client.items():
             for this, following in pairwise(handovers):
                 late = following.at - this.at > REMEMBERED_SECONDS
-                if this.replied_at is None and (late or this.port == 25):
+                unknown = this.replied_at is None or this.code // 100 != 2
+                if unknown and (late or this.port == 25):
                     self._lost_by_client[number] += 1
+
+    def _may_come_back(self, handover: Handover) -> bool:
+        """Refused because its COMMIT could not be synced. Its frames are in SQLite's log, and if
+        the machine dies before others overwrite them, its next life takes them for committed."""
+        deaths = self.deaths.get(_MACHINE_OF.get(handover.server, ""), ())
+        return handover.code // 100 == 4 and any(death > handover.at for death in deaths)
 
     def _forgotten(self, handover: Handover) -> bool:
         if handover.replied_at is None:
@@ -157,6 +175,7 @@ def check_all(evidence: Evidence) -> list[str]:
     for check in (
         nothing_vanishes,
         duplicates_are_excused,
+        nobody_else_gets_it,
         octets_are_intact,
         failures_are_true,
         failures_have_a_reason,
@@ -190,6 +209,23 @@ def duplicates_are_excused(evidence: Evidence) -> Iterable[str]:
             copies = evidence.copies(place, letter.number)
             if copies > most:
                 yield f"letter {letter.number} is {copies} times at {place}, {most} at most"
+
+
+def nobody_else_gets_it(evidence: Evidence) -> Iterable[str]:
+    """A letter lies only where its recipients lead, a report only with its letter's sender."""
+    meant = {
+        letter.number: {place for each in letter.recipients for place in places(each)}
+        for letter in evidence.letters
+    }
+    senders = {letter.number: base(letter.sender) for letter in evidence.letters}
+    for place, number in evidence.arrived():
+        if place not in meant.get(number, ()):
+            yield f"letter {number} came to {place}, for whom it was not"
+    for account, messages in evidence.boxes.items():
+        for message in messages:
+            about = returned_number(message)
+            if about is not None and number_of(message) is None and senders[about] != account:
+                yield f"{account} got a report about letter {about} of {senders[about]}"
 
 
 def octets_are_intact(evidence: Evidence) -> Iterable[str]:

@@ -51,7 +51,8 @@ class _Timer(asyncio.TimerHandle):
 
     def __lt__(self, other: asyncio.TimerHandle) -> bool:
         assert isinstance(other, _Timer)
-        return (self.when(), self.number) < (other.when(), other.number)
+        mine, others = self.when(), other.when()
+        return mine < others or (mine == others and self.number < other.number)
 
 
 class VirtualLoop(asyncio.BaseEventLoop):

@@ -100,7 +100,7 @@ class Trouble:
         for _ in range(dice.randint(1, 5) * times):
             self._at(dice.uniform(0, seconds), self._dns_fault)
         for installation in self._installations.values():
-            if dice.random() < 0.3:
+            if dice.random() < 0.4:
                 when = dice.uniform(0, seconds)
                 self._at(when, partial(self._disk_full, installation, dice.uniform(60, 300)))
             self._tasks.append(asyncio.ensure_future(self._mortal(installation, seconds)))
@@ -151,11 +151,14 @@ class Trouble:
         self._dns.inject(fault)
 
     def _disk_full(self, installation: SimInstallation, seconds: float) -> None:
-        """Once for what SQLite writes, for a while for the bodies beside it."""
+        """Once for what SQLite writes or syncs, for a while for the bodies beside it."""
         machine = installation.machine
         self._tell(f"{machine.name}: disk full")
-        operation = self._dice.randint(1, 60)
-        machine.power.fail("write", operation, self._dice.choice(("full", "io")))
+        if self._dice.random() < 0.3:
+            machine.power.fail("sync", self._dice.randint(1, 6), "io", "-wal")
+        else:
+            operation = self._dice.randint(1, 60)
+            machine.power.fail("write", operation, self._dice.choice(("full", "io")))
         disk = machine.disk
         disk.capacity = disk.used()
 
