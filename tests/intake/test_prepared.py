@@ -64,6 +64,22 @@ def test_a_mailbox_reached_twice_gets_one_copy() -> None:
     with_house(work)
 
 
+def test_an_address_elsewhere_is_sent_to_once() -> None:
+    """Named twice, or by an alias too. Another wish about reports is another recipient."""
+
+    async def work(house: Whole) -> None:
+        bob = "bob@remote.example"
+        wish = Recipient(bob, frozenset({"NEVER"}))
+        await house.accept(bob, bob, "mixed@mx.example", wish)
+        await house.settled(5)
+        sent = [address for each in house.attempts.addresses for address in each]
+        assert sent == [bob, bob]
+        fates = sorted(line.split()[3] for line in await house.ledger() if bob in line)
+        assert fates == ["duplicate", "duplicate", "relayed", "relayed"]
+
+    with_house(work)
+
+
 def test_a_list_named_a_thousand_times_is_expanded_once() -> None:
     """Else a stranger multiplies by its length what he sends."""
 

@@ -91,12 +91,17 @@ class Jobs(Protocol):
 
 
 class Entry(msgspec.Struct):
-    """One acceptance of the tree that an incoming message becomes. children: parallel, 0 = none."""
+    """One acceptance of the tree that an incoming message becomes.
+
+    Parallel to recipients: targets; children, 0 for none; had, the acceptance that has this
+    recipient already, or None.
+    """
 
     row: Acceptance
     recipients: tuple[Recipient, ...]
     targets: tuple[Target | None, ...]
     children: tuple[int, ...]
+    had: tuple[int | None, ...]
 
 
 class Claim(msgspec.Struct):
@@ -129,6 +134,7 @@ class PreparedAcceptance:
         self._jobs = jobs
         self._meter = meter
         self._entries: list[Entry] = []
+        self._sent_to: dict[tuple[str, frozenset[str]], int] = {}
         self._expanded: set[tuple[tuple[str, ...], frozenset[str]]] = set()
         self._also: list[Prepared] = []
         self._plan(
@@ -156,7 +162,7 @@ class PreparedAcceptance:
             recipient
             for entry in self._entries
             for recipient, target, first in zip(
-                entry.recipients, entry.targets, self._duplicates(entry), strict=True
+                entry.recipients, entry.targets, entry.had, strict=True
             )
             if isinstance(target, ToAccount) and first is None
         ]
@@ -203,14 +209,13 @@ class PreparedAcceptance:
             digest=incoming.digest if parent is None else None,
             unconfirmed=incoming.digest is not None and parent is None,
         )
+        had = self._had(id, envelope.recipients, targets)
         # An alias that had the message before stands for nobody now.
         children = tuple(
             self._child(recipient, target) if first is None else 0
-            for recipient, target, first in zip(
-                envelope.recipients, targets, self._had_before(id, len(targets)), strict=True
-            )
+            for recipient, target, first in zip(envelope.recipients, targets, had, strict=True)
         )
-        self._entries.append(Entry(row, envelope.recipients, targets, children))
+        self._entries.append(Entry(row, envelope.recipients, targets, children, had))
         for recipient, target, child in zip(envelope.recipients, targets, children, strict=True):
             if isinstance(target, ToAlias) and child:
                 named = recipient.orcpt or f"rfc822;{recipient.address}"
@@ -241,9 +246,8 @@ class PreparedAcceptance:
         """Groups the remote recipients by destination and takes on what there is room for."""
         open_claims: dict[str, Claim] = {}
         claims: list[Claim] = []
-        duplicates = self._duplicates(entry)
         for n, target in enumerate(entry.targets):
-            if not isinstance(target, ToRemote) or duplicates[n] is not None:
+            if not isinstance(target, ToRemote) or entry.had[n] is not None:
                 continue
             claim = open_claims.get(target.destination)
             if claim is None or len(claim.numbers) == RECIPIENTS_PER_JOB_MAX:
@@ -255,14 +259,19 @@ class PreparedAcceptance:
             claim.numbers.append(n)
         return claims
 
-    def _duplicates(self, entry: Entry) -> Sequence[int | None]:
-        return self._had_before(entry.row.id, len(entry.targets))
-
-    def _had_before(self, id: int, count: int) -> Sequence[int | None]:
-        """By recipient of acceptance `id`: the acceptance that has it already, or None."""
-        if id == self._incoming.id and self._incoming.duplicates:
-            return self._incoming.duplicates
-        return (None,) * count
+    def _had(
+        self, id: int, recipients: Sequence[Recipient], targets: Sequence[Target | None]
+    ) -> tuple[int | None, ...]:
+        """By recipient: the acceptance that has it already. Besides what was remembered, that is
+        this message itself where it names an address elsewhere again, be it behind an alias."""
+        remembered = self._incoming.duplicates if id == self._incoming.id else ()
+        had: list[int | None] = list(remembered) or [None] * len(recipients)
+        for n, (recipient, target) in enumerate(zip(recipients, targets, strict=True)):
+            if had[n] is None and isinstance(target, ToRemote):
+                key = (recipient.address, recipient.notify)
+                had[n] = self._sent_to.get(key)
+                self._sent_to.setdefault(key, id)
+        return tuple(had)
 
     # -- in the unit ---------------------------------------------------------------------------
 
@@ -272,9 +281,8 @@ class PreparedAcceptance:
         for entry, claims in zip(self._entries, self._claims, strict=True):
             waiting = self._waiting(entry, claims)
             fates: list[Fate | None] = []
-            duplicates = self._duplicates(entry)
             for n, (target, child) in enumerate(zip(entry.targets, entry.children, strict=True)):
-                first = duplicates[n]
+                first = entry.had[n]
                 if first is not None:
                     fates.append(Duplicate(first))
                 elif target is None:
