@@ -29,6 +29,15 @@ from estafeta.mail.outcome import Reply
         (554, "5.7.1", "Message refused as spam", "policy-content"),
         (554, "5.7.1", "<b@b.example>: Relay access denied", "relay-denied"),
         (550, "5.7.1", "Unable to relay", "relay-denied"),
+        (550, "5.7.1", "<spam@relay.example>: not allowed", "policy"),
+        (550, "5.7.1", "spam@relay.example is not welcome", "policy"),
+        (
+            553,
+            "5.7.1",
+            "<a@b.example> does not belong to account relay@c.example",
+            "sender-rejected",
+        ),
+        (553, "5.7.1", "<a@b>: Sender address rejected: not owned by user c", "sender-rejected"),
         (450, "4.2.0", "Recipient address rejected: Greylisted", "greylisted"),
         (451, "4.7.1", "Please try again later", "greylisted"),
         (450, "", "graylisting in action", "greylisted"),
@@ -55,7 +64,7 @@ def test_cause(code: int, status: str, text: str, cause: str) -> None:
 
 def test_every_cause_it_gives_is_in_the_catalogue() -> None:
     subjects = ["", *(f"{a}.{b}" for a in range(8) for b in range(40))]
-    words = ["", "greylisted", "relay", "attachment", "spam"]
+    words = ["", "greylisted", "relay", "attachment", "spam", "not owned by user"]
     for code in range(400, 600):
         for subject in subjects:
             status = f"{code // 100}.{subject}" if subject else ""

@@ -7,6 +7,8 @@ rules: a line is one fact about how servers speak.
 
 from __future__ import annotations
 
+import re
+
 from estafeta.mail.outcome import Reply
 
 OTHER = "other"
@@ -58,10 +60,16 @@ _BY_WORD = (
     ("greylist", "greylisted"),
     ("graylist", "greylisted"),
     ("grey list", "greylisted"),
+    ("sender address rejected", "sender-rejected"),  # Postfix
+    ("not owned by user", "sender-rejected"),
+    ("does not belong to account", "sender-rejected"),  # ours, of submission
     ("relay", "relay-denied"),
     ("attachment", "policy-attachment"),
     ("spam", "policy-content"),
 )
+_ADDRESS = re.compile(r"<[^<>\s]*>|\S+@\S+")
+"""Taken out before words are looked for: an address may hold any of them."""
+
 _VAGUE = frozenset(("", "0.0", "1.0", "2.0", "3.0", "4.0", "5.0", "6.0", "7.0", "7.1"))
 _BY_CODE = {
     421: "server-busy",
@@ -83,7 +91,7 @@ def cause_of(reply: Reply) -> str:
     """The cause code for a negative reply; "other" where it fits none."""
     subject = reply.status.partition(".")[2]
     if subject in _VAGUE:
-        text = reply.text.lower()
+        text = _ADDRESS.sub("", reply.text.lower())
         for word, cause in _BY_WORD:
             if word in text:
                 return cause
