@@ -104,6 +104,15 @@ def test_failed() -> None:
     assert message["Content-Transfer-Encoding"] == "8bit"
 
 
+def test_a_reply_that_no_server_gave_is_not_called_one_of_smtp() -> None:
+    gone = Reply(550, "5.1.2", "domain b.example does not exist")
+    ours = ReportRecipient("a@b.example", "failed", diagnostic=gone)
+    _, status, _ = read(build([ours])).iter_parts()
+    _, of_recipient = status.get_payload()
+    assert of_recipient["Diagnostic-Code"] == f"x-estafeta; {gone}"
+    assert of_recipient["Remote-MTA"] is None
+
+
 @pytest.mark.parametrize(
     "original", [ORIGINAL, b"", b"no header", b"X: y\r\n\r\n", b"\r\n\r\n\r\n"]
 )

@@ -206,7 +206,9 @@ def _recipient_fields(recipient: ReportRecipient, utf8: bool) -> bytes:
     if recipient.remote_mta:
         fields.append(_field("Remote-MTA", f"dns; {recipient.remote_mta}", utf8))
     if reply is not None:
-        fields.append(_field("Diagnostic-Code", f"smtp; {reply}", utf8))
+        # RFC 3464 §2.3.6: "smtp" is for what a server said. Without one the words are our own.
+        kind = "smtp" if recipient.remote_mta else "x-estafeta"
+        fields.append(_field("Diagnostic-Code", f"{kind}; {reply}", utf8))
     if recipient.last_attempt is not None:
         fields.append(_field("Last-Attempt-Date", date_now(recipient.last_attempt), utf8))
     if recipient.will_retry_until is not None:  # RFC 3464 §2.3.9: for "delayed" only
