@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import stat
 import struct
 import time
 from pathlib import Path
@@ -147,6 +148,7 @@ def test_a_unix_socket(factory, tmp_path: Path) -> None:  # type: ignore[no-unty
             await stream.close()
 
         listener = await RealNet().listen_unix(path, handler)
+        assert stat.S_IMODE(Path(path).stat().st_mode) == 0o666  # others' servers may connect
         reader, writer = await asyncio.open_unix_connection(path)
         assert await reader.read() == b"220 127.0.0.1\r\n"
         writer.close()

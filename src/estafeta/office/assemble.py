@@ -132,7 +132,7 @@ class Installation:
             return ""
 
         async def listeners() -> str:
-            return "" if self.doors.endpoints else "none is open"
+            return "" if self.doors.is_open else "none is open"
 
         return {"store": store, "listeners": listeners}
 

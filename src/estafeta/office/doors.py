@@ -87,6 +87,10 @@ class Doors:
             where = setting.path or f"{setting.address} port {setting.port}"
             raise DoorError(f"{setting.role} on {where}", error) from error
 
+    @property
+    def is_open(self) -> bool:
+        return bool(self._open)
+
     async def drain(self) -> None:
         for door in self._doors:
             for sessions in (door.sessions, *door.former):

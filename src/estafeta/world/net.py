@@ -18,6 +18,9 @@ from .limits import KEEPALIVE_IDLE_SECONDS, LISTEN_BACKLOG
 from .seams import Endpoint, Handler
 from .stream import THIS_MACHINE, RealStream
 
+_UNIX_SOCKET_MODE = 0o666
+"""Another server, under a user of its own, connects to it."""
+
 
 class _Accepted:
     """What a listener's streams share: their handler, and the tasks that run it."""
@@ -125,6 +128,8 @@ class RealNet:
             path,
             backlog=LISTEN_BACKLOG,
         )
+        # Connecting needs the right to write; who may is the matter of its folder.
+        os.chmod(path, _UNIX_SOCKET_MODE)
         return RealListener(server, THIS_MACHINE)
 
     async def datagrams(self, at: Endpoint) -> RealDatagrams:
