@@ -80,6 +80,8 @@ def test_written_forms_become_values() -> None:
         ("[dns]\ntimeout = '5 fortnights'", 2, "dns.timeout", "a duration such as", ""),
         ("[relay]\nport = 70000", 2, "relay.port", "<= 65535", ""),
         ("[relay]\nno_mx = 'retry'", 2, "relay.no_mx", '"defer" or "bounce"', ""),
+        ("[relay]\nsource_ipv4 = '::1'", 2, "relay.source_ipv4", "an IPv4 address", ""),
+        ("[relay]\nsource_ipv6 = '192.0.2.1'", 2, "relay.source_ipv6", "an IPv6 address", ""),
         ("[relay]\nsource_ipv4 = 'eth0'", 2, "relay.source_ipv4", "an IP address", ""),
         ("[queue]\nretry = ['5m',\n 'x']", 3, "queue.retry[1]", "a duration", ""),
         ("[queue]\nretry = '5m'", 2, "queue.retry", "[duration, …]", ""),

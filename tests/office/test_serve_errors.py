@@ -75,6 +75,18 @@ def test_a_certificate_that_is_missing_or_none(estafeta: Run, tmp_path: Path) ->
     told(estafeta("serve"), "the key does not belong to the certificate", "c.key")
 
 
+def test_config_check_tells_what_would_keep_it_from_starting(estafeta: Run, tmp_path: Path) -> None:
+    tls = '[tls]\ncertificates = [{certificate = "c.pem", key = "c.key"}]\n'
+    configured(tmp_path, tls)
+    done = estafeta("config", "check")
+    assert done.code == 2
+    assert "c.pem does not exist" in done.err
+    configured(tmp_path, "[tls]\nself_signed = true\n", server='user = "nobody-of-that-name"')
+    done = estafeta("config", "check")
+    assert done.code == 2
+    assert "there is no such user" in done.err
+
+
 def test_a_store_of_a_newer_version(estafeta: Run, tmp_path: Path) -> None:
     configured(tmp_path, mx(0))
     assert estafeta("domain", "list").code == 0

@@ -93,7 +93,13 @@ class Listener(_Section, frozen=True):
     port: Annotated[
         Port, _about("TCP port. 0: a free one, told in the log. Default: the usual one.")
     ] = -1
-    path: Annotated[str, _about("Unix socket in place of address and port (`lmtp` only).")] = ""
+    path: Annotated[
+        str,
+        _about(
+            "Unix socket in place of address and port (`lmtp` only). Who may enter its folder may "
+            "connect."
+        ),
+    ] = ""
     tls: Annotated[
         Literal["none", "starttls", "implicit", ""],
         _about("`none`, `starttls` (offered), or `implicit` (from the first byte). Default: usual"),
@@ -140,7 +146,11 @@ class Smtp(_Section, frozen=True):
         _about("Networks from which passwords may come without TLS (SMTP, IMAP, POP3)."),
     ] = msgspec.field(default_factory=list)
     relay_networks: Annotated[
-        list[Network], _about("Networks that may send to anybody without a password.")
+        list[Network],
+        _about(
+            "Networks that may send to anybody without a password, on submission ports: port 25 "
+            "(`mx`) takes mail for our own domains only."
+        ),
     ] = msgspec.field(default_factory=list)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 from collections.abc import Iterator
 from pathlib import Path as FilePath
@@ -145,6 +146,12 @@ def broken_rules(config: Config) -> Iterator[tuple[Path, str]]:
         yield ("queue", "repeat"), "a wait of at least 1s was expected"
     if config.queue.retries_max < 0:
         yield ("queue", "retries_max"), "0 or more was expected"
+    for setting, address, version in (
+        ("source_ipv4", config.relay.source_ipv4, 4),
+        ("source_ipv6", config.relay.source_ipv6, 6),
+    ):
+        if address and ipaddress.ip_address(address).version != version:
+            yield ("relay", setting), f"an IPv{version} address was expected"
     if "@" not in config.server.postmaster:
         yield ("server", "postmaster"), "a mail address was expected"
 

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import typer
 
+from estafeta.office.certificates import check_certificates
 from estafeta.office.commands.common import (
     ConfigOption,
     JsonOption,
@@ -16,6 +17,8 @@ from estafeta.office.commands.common import (
     print_table,
     say_done,
 )
+from estafeta.office.errors import CommandError, UsageMistake
+from estafeta.office.privileges import PrivilegeError, find_identity
 from estafeta.office.settings_table import shown_settings
 
 app = typer.Typer(no_args_is_help=True, help="The configuration.")
@@ -23,8 +26,13 @@ app = typer.Typer(no_args_is_help=True, help="The configuration.")
 
 @app.command()
 def check(config: ConfigOption = None) -> None:
-    """Read the configuration; say what is wrong with it. Exit 2 where something is."""
-    load_config(config)
+    """Read the configuration and its certificates; say what is wrong. Exit 2 where something is."""
+    loaded = load_config(config)
+    try:
+        find_identity(loaded.server.user, loaded.server.group)
+        check_certificates(loaded.tls.certificates)
+    except (CommandError, PrivilegeError) as wrong:
+        raise UsageMistake(str(wrong)) from wrong
     say_done(f"{find_config(config)} is right")
 
 
