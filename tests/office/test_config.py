@@ -17,6 +17,7 @@ from estafeta.office.config_types import (
     parse_duration,
     parse_size,
 )
+from estafeta.office.serving import waiting_for_restart
 
 GOOD = "[tls]\nself_signed = true\n"
 
@@ -187,3 +188,15 @@ def test_durations_and_sizes_are_read_back_as_written() -> None:
 def test_what_is_shown_can_be_compared() -> None:
     assert parse_config(GOOD) == parse_config(GOOD)
     assert msgspec.convert(msgspec.to_builtins(parse_config(GOOD)), Config) == parse_config(GOOD)
+
+
+def test_what_a_reload_cannot_change_is_named() -> None:
+    before = parse_config(f"{GOOD}[smtp]\nsize_max = '1MiB'\n[dns]\nservers = ['192.0.2.1']\n")
+    assert waiting_for_restart(before, before) == []
+    after = parse_config(
+        f"{GOOD}[smtp]\nsize_max = '2MiB'\n[dns]\nservers = ['192.0.2.2']\n"
+        "[[listener]]\nrole = 'mx'\nport = 2525\n"
+    )
+    named = waiting_for_restart(before, after)
+    assert {"dns.servers", "listener[0].port", "listener[1].role"} <= set(named)
+    assert not any(key.startswith("smtp") for key in named)

@@ -14,6 +14,7 @@ from estafeta.office.http import HttpServer, make_app
 from estafeta.office.metrics import PrometheusMeter
 from estafeta.office.privileges import Identity, drop, find_identity, hand_over, prepare_folder
 from estafeta.office.service import Component, Service
+from estafeta.office.settings_table import shown_settings
 from estafeta.office.upkeep import Upkeep
 from estafeta.office.watch import watch
 from estafeta.resolve import parse_resolv_conf
@@ -25,6 +26,9 @@ from estafeta.world.tls import client_config, server_config
 
 RESOLV_CONF = Path("/etc/resolv.conf")
 COLLECT_AFTER_OBJECTS = 20_000
+
+# Doors, store, resolver and pages are made once; the rest of the settings is read at each use.
+_FIXED_AT_START = ("server.", "log.", "listener[", "dns.", "http.")
 
 log = structlog.get_logger("serve")
 
@@ -53,6 +57,8 @@ async def _serve(
     def reload() -> None:
         fresh = read_config(config_file)
         installation.reconfigure(fresh, outside_of(fresh, world))
+        if waiting := waiting_for_restart(config, fresh):
+            log.warning("these settings change only with a restart", settings=waiting)
 
     components: list[Component] = [
         Upkeep(store, installation.bodies, world.clock),
@@ -72,6 +78,16 @@ async def _serve(
     )
     _calm_collector()
     await service.run()
+
+
+def waiting_for_restart(running: Config, fresh: Config) -> list[str]:
+    """The keys that differ and that a reload leaves as they were at the start."""
+    before, after = dict(shown_settings(running)), dict(shown_settings(fresh))
+    return [
+        key
+        for key in before | after
+        if key.startswith(_FIXED_AT_START) and before.get(key) != after.get(key)
+    ]
 
 
 def _calm_collector() -> None:
