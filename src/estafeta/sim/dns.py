@@ -85,10 +85,7 @@ class DnsFault:
 
 
 class DnsServer:
-    """Authoritative for its zones; NXDOMAIN for whatever lies outside them.
-
-    XX
-    """
+    """Authoritative for its zones; NXDOMAIN for whatever lies outside them."""
 
     def __init__(self, zones: Mapping[str, Records]) -> None:
         self.faults: list[DnsFault] = []
