@@ -157,15 +157,18 @@ def test_backpressure_holds_the_writer_and_lets_it_go(over: Run, secure: bool) -
                 await client.drain()
                 written += len(block)
 
+        assert not client.congested()
         writing = asyncio.ensure_future(write_all())
         await asyncio.sleep(0.3)
         assert not writing.done(), "26 MB fit into nobody's buffers"
+        assert client.congested()
         assert server.buffered() <= 256 * 1024 + 2 * 65536
         received = 0
         while received < 400 * 65536:
             received += len(await server.read())
         await writing
         assert received == written
+        assert not client.congested()
 
     over(scenario)
 

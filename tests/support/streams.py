@@ -84,6 +84,9 @@ class MemoryStream:
         self.other._chunks.append(data)
         self.other._wake()
 
+    def congested(self) -> bool:
+        return self._cut is not None or self.other.buffered() >= HIGH_WATER
+
     async def drain(self) -> None:
         while self._cut is None and self.other.buffered() >= HIGH_WATER and not self.other._closed:
             if self._room is None:

@@ -279,6 +279,9 @@ class SimStream:
         if data and self._error is None and not self._closed:
             self._out.send(data)
 
+    def congested(self) -> bool:
+        return self._error is not None or self._closed or self._out.unsent > UNSENT_OCTETS_HIGH
+
     async def drain(self) -> None:
         while self._error is None and self._out.unsent > UNSENT_OCTETS_HIGH:
             await self._change()

@@ -51,10 +51,13 @@ class Pump:
         False where it had nothing. Raises TimeoutError, ConnectionError.
         """
         output = self._machine.take_output()
-        if output:
-            self._stream.write(output)
-            await self._bounded(self._stream.drain(), seconds)
-        return bool(output)
+        if not output:
+            return False
+        stream = self._stream
+        stream.write(output)
+        if stream.congested():
+            await self._bounded(stream.drain(), seconds)
+        return True
 
     async def feed(self, seconds: float) -> bool:
         """Waits at most `seconds` for the peer's next bytes and gives them to the machine.

@@ -81,6 +81,10 @@ class Stream(Protocol):
         """Queues bytes; nothing is copied per call. Ignored once the connection is lost."""
         ...
 
+    def congested(self) -> bool:
+        """`drain` would wait, or raise."""
+        ...
+
     async def drain(self) -> None:
         """Returns when less than the high-water mark (64 KiB) is unsent. Raises ConnectionError."""
         ...

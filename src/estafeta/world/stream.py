@@ -270,6 +270,9 @@ class RealStream(asyncio.BufferedProtocol):
             return False
         return True
 
+    def congested(self) -> bool:
+        return bool(self._paused_writing or self._unencrypted or self._error is not None)
+
     async def drain(self) -> None:
         while (self._paused_writing or self._unencrypted) and self._error is None:
             await self._drained()
