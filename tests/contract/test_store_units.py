@@ -91,9 +91,7 @@ def test_a_failed_statement_ends_its_unit_even_if_swallowed(tmp_path: Path, engi
 
 
 @pytest.mark.parametrize("end", ["COMMIT", "ROLLBACK"])
-def test_a_unit_cannot_end_the_transaction_of_others(
-    tmp_path: Path, engine: str, end: str
-) -> None:
+def test_a_unit_cannot_end_the_transaction_of_others(tmp_path: Path, engine: str, end: str) -> None:
     def unit(tx: Tx) -> None:
         tx.run(end)
 
