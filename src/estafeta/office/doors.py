@@ -67,7 +67,7 @@ class Doors:
             for door in self._doors:
                 await self._open_door(door)
         except BaseException:
-            await self._close()
+            await self.close()
             raise
 
     async def _open_door(self, door: Door) -> None:
@@ -97,17 +97,10 @@ class Doors:
                 sessions.drain()
 
     async def stop(self) -> None:
-        """Waits for the sessions; until then who comes is told to come later."""
-        try:
-            await asyncio.gather(
-                *(
-                    sessions.stop()
-                    for door in self._doors
-                    for sessions in (door.sessions, *door.former)
-                )
-            )
-        finally:
-            await self._close()
+        """Waits for the sessions; who comes is told to come later, until `Latch` closes."""
+        await asyncio.gather(
+            *(sessions.stop() for door in self._doors for sessions in (door.sessions, *door.former))
+        )
 
     async def reload(self) -> None:
         """New answers come by `use`; addresses and ports stay as they are until a restart."""
@@ -121,7 +114,33 @@ class Doors:
             door.former = [x for x in (*door.former, door.sessions) if not x.empty]
             door.handler, door.sessions = fresh.handler, fresh.sessions
 
-    async def _close(self) -> None:
+    async def close(self) -> None:
+        """Nobody can come any more."""
         for listener in self._open:
             await listener.close()
         self._open.clear()
+
+
+class Latch:
+    """A component that starts before all that the doors lead to, and so closes them after it.
+
+    The queue may take long to end what it has begun; a client that comes meanwhile reads 421
+    instead of finding nobody.
+    """
+
+    name = "latch"
+
+    def __init__(self, doors: Doors) -> None:
+        self._doors = doors
+
+    async def start(self) -> None:
+        """The doors open themselves, last of all."""
+
+    async def drain(self) -> None:
+        """Nothing of its own."""
+
+    async def stop(self) -> None:
+        await self._doors.close()
+
+    async def reload(self) -> None:
+        """Nothing of its own."""

@@ -10,6 +10,7 @@ import structlog
 from estafeta.office.assemble import Installation, Outside, http_endpoints, parse_endpoint
 from estafeta.office.config import Config
 from estafeta.office.config_read import read_config
+from estafeta.office.doors import Latch
 from estafeta.office.http import HttpServer, make_app
 from estafeta.office.metrics import PrometheusMeter
 from estafeta.office.privileges import Identity, drop, find_identity, hand_over, prepare_folder
@@ -62,6 +63,7 @@ async def _serve(
 
     components: list[Component] = [
         Upkeep(store, installation.bodies, world.clock),
+        Latch(installation.doors),
         installation.sender,
         installation.doors,
     ]

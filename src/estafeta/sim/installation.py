@@ -20,6 +20,7 @@ from argon2 import PasswordHasher
 from estafeta.mail.protocols import NoMeter
 from estafeta.office.assemble import Installation, Outside
 from estafeta.office.config import Config, Dns, Listener, Queue, Relay, Server, Smtp
+from estafeta.office.doors import Latch
 from estafeta.office.service import Component
 from estafeta.office.upkeep import Upkeep
 from estafeta.store import accounts
@@ -115,7 +116,12 @@ class SimInstallation:
         installation = Installation(self._config(), world, store, self._outside(), NoMeter())
         self.installation = installation
         upkeep = Upkeep(store, installation.bodies, world.clock)
-        components: list[Component] = [upkeep, installation.sender, installation.doors]
+        components: list[Component] = [
+            upkeep,
+            Latch(installation.doors),
+            installation.sender,
+            installation.doors,
+        ]
         for component in components:
             await component.start()
         self.serving.set()
