@@ -71,6 +71,7 @@ def test_whoever_may_not_come_in_sees_the_same_steps(
         login, challenges = await exchanged(house, mechanism, authcid, password)
         assert login.account is None
         assert login.failure
+        assert login.user == authcid
         assert not login.malformed
         _, expected = await exchanged(house, mechanism, ANA, "wrong")
         assert challenges == expected

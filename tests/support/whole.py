@@ -358,6 +358,7 @@ async def whole(
                     await built.doors.stop()
                     if queue:
                         await built.sender.stop()
+                    await built.doors.close()
             finally:
                 await store.close()
                 machine.close()

@@ -120,7 +120,7 @@ def test_without_keys_no_proof_is_right() -> None:
     server.keys(None)
     zeros = base64.b64encode(bytes(32)).decode()
     assert server.step(f"c=biws,r=c{SERVER_NONCE},p={zeros}".encode()) == Failure(
-        "wrong password or no such account"
+        "wrong password, no such account, or disabled"
     )
 
 

@@ -26,3 +26,6 @@ SESSIONS_MAX = 2000
 
 SESSIONS_PER_CLIENT_MAX = 100
 """At once from one address; a setting."""
+
+LOGGED_USER_CHARACTERS_MAX = 254
+"""Of the name in a failed login that is written to the log."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 
+from estafeta.intake.limits import LOGGED_USER_CHARACTERS_MAX
 from estafeta.mail.address import AddressError, canonical
 from estafeta.store.credentials import Authenticator
 from estafeta.store.rows import Account
@@ -17,7 +18,8 @@ from estafeta.wire import sasl
 class Login:
     """Feed it responses until `step` returns None: then `account`, or None and `failure`.
 
-    malformed: the client broke the grammar of the exchange; the password was not the matter.
+    user: who was named, for the log. malformed: the client broke the grammar of the exchange; the
+    password was not the matter.
     """
 
     def __init__(self, mechanism: str, authenticator: Authenticator, dice: random.Random) -> None:
@@ -26,6 +28,7 @@ class Login:
         self._found: Account | None = None
         self.account: Account | None = None
         self.failure = ""
+        self.user = ""
         self.malformed = False
 
     async def step(self, response: bytes | None) -> bytes | None:
@@ -39,11 +42,11 @@ class Login:
                 case sasl.Challenge():
                     return answer.data
                 case sasl.CheckPassword():
-                    name = account_name(answer.authcid)
+                    name = self._named(answer.authcid)
                     self._found = await self._authenticator.check(name, answer.password)
                     answer = self._machine.password_checked(self._found is not None)
                 case sasl.LookUpKeys():
-                    name = account_name(answer.authcid)
+                    name = self._named(answer.authcid)
                     self._found, keys = await self._authenticator.scram(name)
                     answer = self._machine.keys(keys)
                 case sasl.Success():
@@ -59,6 +62,11 @@ class Login:
                     self.failure = answer.reason
                     self.malformed = answer.malformed
                     return None
+
+    def _named(self, authcid: str) -> str:
+        name = account_name(authcid)
+        self.user = name[:LOGGED_USER_CHARACTERS_MAX]
+        return name
 
 
 def account_name(name: str) -> str:

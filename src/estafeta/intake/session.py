@@ -254,13 +254,13 @@ class Session:
             self._machine.challenge(challenge)
             return
         account, failure = self._login.account, self._login.failure
-        malformed = self._login.malformed
+        malformed, user = self._login.malformed, self._login.user
         self._login = None
         self._desk.meter.count(
             "estafeta_logins_total", protocol="smtp", result="ok" if account else "failed"
         )
         if account is None:
-            self._log.info("login failed", reason=failure)
+            self._log.warning("login failed", user=user, reason=failure)
             self._machine.reply(replies.AUTH_MALFORMED if malformed else replies.AUTH_FAILED)
             return
         self._client.account = account

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from estafeta.intake.limits import LOGGED_USER_CHARACTERS_MAX
 from estafeta.intake.login import Login, account_name
 from estafeta.store.credentials import Authenticator
 from estafeta.store.rows import Account
@@ -15,13 +16,16 @@ Ask = Callable[[bytes], Awaitable[bytes | None]]
 
 
 class LoginFailed(Exception):
-    """reason: for the log. malformed: the client broke the grammar of the exchange.
+    """reason, user: for the log. malformed: the client broke the grammar of the exchange.
 
     cancelled: it said so, and has been answered.
     """
 
-    def __init__(self, reason: str, *, malformed: bool = False, cancelled: bool = False) -> None:
+    def __init__(
+        self, reason: str, *, user: str = "", malformed: bool = False, cancelled: bool = False
+    ) -> None:
         super().__init__(reason)
+        self.user = user
         self.malformed = malformed
         self.cancelled = cancelled
 
@@ -35,9 +39,13 @@ class Logins:
 
     async def password(self, user: str, password: str) -> Account:
         """Raises LoginFailed."""
-        account = await self._authenticator.check(account_name(user), password)
+        name = account_name(user)
+        account = await self._authenticator.check(name, password)
         if account is None:
-            raise LoginFailed("wrong password or no such account")
+            raise LoginFailed(
+                "wrong password, no such account, or disabled",
+                user=name[:LOGGED_USER_CHARACTERS_MAX],
+            )
         return account
 
     async def exchange(self, mechanism: str, initial: bytes | None, ask: Ask) -> Account:
@@ -50,7 +58,7 @@ class Logins:
                 raise LoginFailed("cancelled", cancelled=True)
             challenge = await login.step(response)
         if login.account is None:
-            raise LoginFailed(login.failure, malformed=login.malformed)
+            raise LoginFailed(login.failure, user=login.user, malformed=login.malformed)
         return login.account
 
 

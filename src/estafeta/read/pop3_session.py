@@ -287,7 +287,9 @@ class _Session:
         server = self.server
         self.failures += 1
         server.meter.count("estafeta_logins_total", protocol="pop3", result="failed")
-        server.log.warning("login failed", peer=str(self.stream.peer), reason=str(failure))
+        server.log.warning(
+            "login failed", peer=str(self.stream.peer), user=failure.user, reason=str(failure)
+        )
         await asyncio.sleep(server.settings.login_failure_seconds * self.failures)
         # RFC 3206 §4: the credentials are wrong, trying again will not help.
         self.machine.err("name or password is wrong", "AUTH")

@@ -113,7 +113,9 @@ async def _failed(s: Session, c: a.Login | a.Authenticate, failure: LoginFailed)
         return
     s.login_failures += 1
     s.house.meter.count("estafeta_logins_total", protocol="imap", result="failed")
-    s.house.log.warning("login failed", peer=str(s.stream.peer), reason=str(failure))
+    s.house.log.warning(
+        "login failed", peer=str(s.stream.peer), user=failure.user, reason=str(failure)
+    )
     # Guessing is slowed down; nobody else waits.
     await asyncio.sleep(s.house.settings.login_failure_seconds * s.login_failures)
     if failure.malformed:
