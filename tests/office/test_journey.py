@@ -102,6 +102,7 @@ LATER = attempt(
     Deferred(Reply(451, "4.7.1", "Greylisted"), "greylisted", "mx"),
     [MX, ("connect", "connected to mx"), ("reply", "451 4.7.1 Greylisted")],
 )
+GONE = "550 5.1.1 no such user"
 LOST = attempt(Deferred(Reply(451, "4.4.3", "SERVFAIL"), "dns-trouble"), [])
 
 
@@ -152,8 +153,30 @@ def test_a_returned_message_says_why_in_plain_words() -> None:
     way = tell(story(entry(Returned(5)), [attempt(refused, [])]), "es").recipients[0]
     assert [s.state for s in way.steps] == ["failed", "skipped", "failed", "failed"]
     assert way.steps[0].lines == ("550 5.1.2 does not exist",)
+    assert way.steps[1].at is None
     assert way.steps[2].lines[0].startswith("devuelto al remitente como 0000")
     assert way.steps[2].lines[1].startswith("El dominio sudominio.example no existe. Revise")
+
+
+def test_what_we_found_out_ourselves_is_told_too() -> None:
+    refused = Refused(Reply(552, "5.3.4", "they take 1000 octets"), "message-too-large", "mx")
+    found = [MX, ("connect", "connected to mx")]
+    way = tell(story(entry(Returned(5)), [attempt(refused, found)]), "en").recipients[0]
+    assert way.steps[1].lines == ("connected to mx", "552 5.3.4 they take 1000 octets")
+
+
+def test_the_reply_to_another_recipient_is_not_shown() -> None:
+    event = attempt(
+        Refused(Reply(550, "5.1.1", "no such user"), "unknown-user", "mx"),
+        [MX, ("connect", "connected to mx"), ("reply", "250 2.0.0 ok"), ("reply", GONE)],
+    )
+    event.detail["recipients"].append(1)
+    taken = Delivered(Reply(250, "2.0.0", "ok"), "mx")
+    event.detail["outcomes"].append(msgspec.to_builtins(taken))
+    relayed = Relayed("mx", "250 2.0.0 ok")
+    for n, fate, reply in ((0, Returned(5), GONE), (1, relayed, "250 2.0.0 ok")):
+        way = tell(story(entry(fate, n), [event]), "en").recipients[0]
+        assert way.steps[1].lines == ("connected to mx", reply)
 
 
 def test_several_attempts_are_numbered() -> None:

@@ -181,7 +181,7 @@ class _Teller:
         lines: list[str] = []
         at = attempts[-1].at
         for number, event in enumerate(attempts, 1):
-            told = [(when, text) for when, kind, text in _notes(event) if kind in SMTP_NOTES]
+            told = self._smtp_notes(entry, event)
             texts = [text for _, text in told]
             if told and event is attempts[-1]:
                 at = told[-1][0]  # an attempt begins with the DNS; this step, after it
@@ -197,7 +197,20 @@ class _Teller:
             state = "done"
         elif entry.fate is not None:
             state = "failed" if lines else "skipped"
-        return self.step(5, state, at, *lines)
+        return self.step(5, state, None if state == "skipped" else at, *lines)
+
+    def _smtp_notes(self, entry: Entry, event: Event) -> list[tuple[int, str]]:
+        """What was seen by SMTP, the reply to this recipient at the end; not that to others."""
+        told = [note for note in _notes(event) if note[1] in SMTP_NOTES]
+        if not told:
+            return []
+        own = self._reply(entry, event)
+        others = {_said(outcome) for outcome in event.detail.get("outcomes", [])} - {own}
+        kept = [(at, text) for at, kind, text in told if kind != "reply" or text not in others]
+        # What we found out ourselves (too large for them, no SMTPUTF8) nobody has said.
+        if own and all(own not in text for _, text in kept):
+            kept.append((told[-1][0], own))
+        return kept
 
     def _account_step(self, entry: Entry) -> Step:
         fate, ended = entry.fate, entry.ended
@@ -271,9 +284,7 @@ class _Teller:
         return str(outcome.get("cause", ""))
 
     def _reply(self, entry: Entry, event: Event) -> str:
-        reply = _outcome(event, entry.n).get("reply", {})
-        parts = (str(reply.get(key, "")) for key in ("code", "status", "text"))
-        return " ".join(part for part in parts if part)
+        return _said(_outcome(event, entry.n))
 
 
 def fate_name(fate: Fate | None) -> str:
@@ -287,6 +298,13 @@ def _outcome(event: Event, n: int) -> dict[str, Any]:
     if n in numbers and numbers.index(n) < len(outcomes):
         return dict(outcomes[numbers.index(n)])
     return {}
+
+
+def _said(outcome: dict[str, Any]) -> str:
+    """The reply of an outcome, as the notes have it."""
+    reply = outcome.get("reply", {})
+    parts = (str(reply.get(key, "")) for key in ("code", "status", "text"))
+    return " ".join(part for part in parts if part)
 
 
 def _notes(event: Event) -> Iterator[tuple[int, str, str]]:
