@@ -191,6 +191,7 @@ def test_sighup_shows_the_new_certificate_and_keeps_sessions(tmp_path: Path) -> 
             written = len(server.log())
             tell(server, signal.SIGHUP)
             await logged(server, "reload_refused", written)
+            assert "it is not a PEM file" in server.log()[written:]
             async with over_tls(server, authority) as after:
                 assert (await after.reply()).startswith("220")
             certificate.write_bytes(kept)

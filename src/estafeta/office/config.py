@@ -110,7 +110,9 @@ class Certificate(_Section, frozen=True):
     """A certificate and its key, PEM files. The one whose names fit the client's SNI is shown."""
 
     certificate: Annotated[str, _about("File with the certificate, then its intermediates.")]
-    key: Annotated[str, _about("File with the private key.")]
+    key: Annotated[
+        str, _about("File with the private key. The `user` must be able to read it, for reloads.")
+    ]
 
 
 class Tls(_Section, frozen=True):

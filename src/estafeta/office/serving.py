@@ -8,6 +8,7 @@ from pathlib import Path
 import structlog
 
 from estafeta.office.assemble import Installation, Outside, http_endpoints, parse_endpoint
+from estafeta.office.certificates import check_certificates
 from estafeta.office.config import Config
 from estafeta.office.config_read import read_config
 from estafeta.office.doors import Latch
@@ -57,6 +58,7 @@ async def _serve(
 
     def reload() -> None:
         fresh = read_config(config_file)
+        check_certificates(fresh.tls.certificates)  # it names the file at fault
         installation.reconfigure(fresh, outside_of(fresh, world))
         if waiting := waiting_for_restart(config, fresh):
             log.warning("these settings change only with a restart", settings=waiting)
