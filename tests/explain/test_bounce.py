@@ -53,6 +53,15 @@ def test_english_tells_of_long_trying() -> None:
     assert "we try again" not in flat.lower()
 
 
+def test_who_has_other_recipients_is_not_told_that_all_failed() -> None:
+    for language, words in (("en", "to everybody"), ("es", "a todos")):
+        for subject in ("", "Hi"):
+            _, partly = bounce_text([UNKNOWN], language, "p@x", subject=subject, partly=True)
+            _, wholly = bounce_text([UNKNOWN], language, "p@x", subject=subject)
+            assert words in partly
+            assert words not in wholly
+
+
 def test_lines_are_short_but_for_long_words() -> None:
     _, text = bounce_text([UNKNOWN, FULL], "es", "p@x", subject="x " * 200)
     for line in text.split("\n"):

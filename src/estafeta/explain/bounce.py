@@ -56,10 +56,11 @@ def bounce_text(
     else:
         key = "bounce.subject-partly" if partly else "bounce.subject-many"
         title = say(key, language, count=len(recipients))
+    key = "bounce.greeting-partly" if partly else "bounce.greeting"
     if subject:
-        greeting = say("bounce.greeting-subject", language, subject=_cut(subject, 100))
+        greeting = say(f"{key}-subject", language, subject=_cut(subject, 100))
     else:
-        greeting = say("bounce.greeting", language)
+        greeting = say(key, language)
     blocks = [_wrap(greeting, hanging="")]
     blocks += [failure_text(r, language) for r in recipients[:RECIPIENTS_IN_WORDS_MAX]]
     rest = [f"  {r.address}" for r in recipients[RECIPIENTS_IN_WORDS_MAX:]]
