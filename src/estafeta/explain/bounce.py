@@ -56,11 +56,11 @@ def bounce_text(
     else:
         key = "bounce.subject-partly" if partly else "bounce.subject-many"
         title = say(key, language, count=len(recipients))
-    key = "bounce.greeting-partly" if partly else "bounce.greeting"
     if subject:
-        greeting = say(f"{key}-subject", language, subject=_cut(subject, 100))
+        key = "bounce.greeting-partly-subject" if partly else "bounce.greeting-subject"
+        greeting = say(key, language, subject=_cut(subject, 100))
     else:
-        greeting = say(key, language)
+        greeting = say("bounce.greeting-partly" if partly else "bounce.greeting", language)
     blocks = [_wrap(greeting, hanging="")]
     blocks += [failure_text(r, language) for r in recipients[:RECIPIENTS_IN_WORDS_MAX]]
     rest = [f"  {r.address}" for r in recipients[RECIPIENTS_IN_WORDS_MAX:]]
