@@ -84,13 +84,12 @@ class Acceptor:
             jobs=self._jobs,
             meter=self._meter,
         )
-        try:
-            report = await self._success_report(prepared)
-            if report is not None:
-                prepared.also(await self.prepare_notice(report))
-        except BaseException:
-            prepared.abandoned()
-            raise
+        if prepared.wants_success:
+            try:
+                await self._add_success_report(prepared)
+            except BaseException:
+                prepared.abandoned()
+                raise
         return prepared
 
     async def prepare_notice(self, notice: Notice) -> Prepared:
@@ -162,12 +161,12 @@ class Acceptor:
 
     # -- parts of a preparation ----------------------------------------------------------------
 
-    async def _success_report(self, prepared: PreparedAcceptance) -> Notice | None:
+    async def _add_success_report(self, prepared: PreparedAcceptance) -> None:
         """For the local recipients whose sender asked to be told (RFC 3461 §5.2.1)."""
         reached = [r for r in prepared.local if "SUCCESS" in r.notify]
-        if not reached or not prepared.row.reverse_path:
-            return None
-        return await self._notices.success(prepared.row, reached, prepared.content)
+        if reached:
+            report = await self._notices.success(prepared.row, reached, prepared.content)
+            prepared.also(await self.prepare_notice(report))
 
     async def _text(self, body: Body) -> Text:
         """What mailbox lists need, parsed once. Large bodies are parsed off the loop."""

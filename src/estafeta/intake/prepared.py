@@ -168,6 +168,14 @@ class PreparedAcceptance:
         ]
 
     @property
+    def wants_success(self) -> bool:
+        """Somebody asked to be told of arrival, and can be told."""
+        envelope = self._incoming.envelope
+        return envelope.reverse_path != "" and any(
+            recipient.notify and "SUCCESS" in recipient.notify for recipient in envelope.recipients
+        )
+
+    @property
     def accounts(self) -> Sequence[int]:
         found = accounts_of(self._incoming.targets)
         for other in self._also:

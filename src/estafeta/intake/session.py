@@ -273,8 +273,11 @@ class Session:
     # -- the transaction -----------------------------------------------------------------------
 
     async def _mail(self, event: events.Mail) -> None:
-        reply = await self._ask(self._desk.role.sender(self._client, event))
-        if isinstance(reply, Reply) and reply.positive:
+        try:
+            reply = await self._desk.role.sender(self._client, event)
+        except StoreError as error:
+            reply = self._not_available(error)
+        if reply.positive:
             self._transaction = Transaction(self._desk.ids.next(), event)
         self._machine.reply(reply)
 
@@ -282,7 +285,10 @@ class Session:
         transaction = self._transaction
         assert transaction is not None
         recipient = event.recipient
-        answer = await self._ask(self._desk.role.recipient(self._client, transaction, recipient))
+        try:
+            answer = await self._desk.role.recipient(self._client, transaction, recipient)
+        except StoreError as error:
+            answer = self._not_available(error)
         if isinstance(answer, Reply):
             self._log.info("recipient refused", recipient=recipient.address, reply=str(answer))
             self._desk.meter.count("estafeta_recipients_refused_total", code=str(answer.code))
@@ -292,13 +298,10 @@ class Session:
         transaction.targets.append(answer)
         self._machine.reply(replies.RECIPIENT_OK)
 
-    async def _ask(self, decision: Awaitable[Any]) -> Any:
-        """A role's decision; what our own side cannot decide now is a temporary failure."""
-        try:
-            return await decision
-        except StoreError as error:
-            self._log.warning("store not available", error=str(error))
-            return replies.STORE_UNAVAILABLE
+    def _not_available(self, error: StoreError) -> Reply:
+        """What our own side cannot decide now is a temporary failure."""
+        self._log.warning("store not available", error=str(error))
+        return replies.STORE_UNAVAILABLE
 
     async def _data(self, event: events.Data) -> None:
         transaction = self._transaction
@@ -346,8 +349,7 @@ class Session:
                 self._log.warning("message cannot be kept", error=str(error))
                 problem = replies.NO_SPACE
             except StoreError as error:
-                self._log.warning("store not available", error=str(error))
-                problem = replies.STORE_UNAVAILABLE
+                problem = self._not_available(error)
             except Exception:
                 # Our own fault; nothing was committed, so the client keeps the message.
                 self._log.exception("message not accepted")

@@ -16,6 +16,8 @@ from typing import Any, Literal, TextIO
 import msgspec
 import structlog
 
+from estafeta.office.log_lines import Lines
+
 VALUE_CHARACTERS_MAX = 500
 _SECRETS = ("password", "secret", "token", "credential", "authorization", "private_key", "initial")
 _BLOT = "***"
@@ -34,6 +36,7 @@ def set_up_logs(
 ) -> None:
     """Makes `structlog.get_logger()` and the standard library's loggers write to `to` (stderr)."""
     stream = to or sys.stderr
+    lines = Lines(stream)
     pretty = format == "pretty" or (format == "auto" and stream.isatty())
     shared: list[structlog.typing.Processor] = [complete]
     if pretty:
@@ -48,20 +51,20 @@ def set_up_logs(
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(stream),
+        logger_factory=lines.logger,
         cache_logger_on_first_use=False,
     )
-    _take_over_standard_logging(stream, level, shared, last)
+    _take_over_standard_logging(lines, level, shared, last)
 
 
 def _take_over_standard_logging(
-    stream: TextIO,
+    lines: Lines,
     level: Level,
     shared: list[structlog.typing.Processor],
     last: list[structlog.typing.Processor],
 ) -> None:
     """What asyncio and uvicorn say takes the same form."""
-    handler = logging.StreamHandler(stream)
+    handler = logging.StreamHandler(lines)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
