@@ -11,7 +11,7 @@ from tests.support.whole import Attempts, Whole, whole
 
 from estafeta.mail.envelope import Recipient
 from estafeta.mail.outcome import Deferred, Delivered, Outcome, Refused, Reply
-from estafeta.queue.runner import LEASE_SECONDS
+from estafeta.queue.runner import LEASE_SECONDS, STOP_GRACE_SECONDS
 from estafeta.sim.loop import run
 from estafeta.sim.quiet import quiet
 from estafeta.store import accounts
@@ -345,12 +345,13 @@ def test_a_target_of_an_alias_that_is_not_there() -> None:
 def test_a_stop_finishes_what_has_begun_and_takes_nothing_new() -> None:
     async def work(house: Whole) -> None:
         gate = house.attempts.gates["remote.example"] = asyncio.Event()
+        house.attempts.sent_early.add("remote.example")
         await house.accept(BOB)
         await asyncio.sleep(1)
         stopping = asyncio.create_task(house.built.sender.stop())
         await asyncio.sleep(1)
         await house.accept(DORA)
-        await asyncio.sleep(1)
+        await asyncio.sleep(20)
         assert not stopping.done()
         gate.set()
         await stopping
@@ -360,9 +361,34 @@ def test_a_stop_finishes_what_has_begun_and_takes_nothing_new() -> None:
     with_house(work)
 
 
+def test_a_stop_soon_cuts_what_a_cut_costs_nothing() -> None:
+    async def work(house: Whole) -> None:
+        gate = house.attempts.gates["remote.example"] = asyncio.Event()
+        house.attempts.gates["other.example"] = asyncio.Event()
+        house.attempts.sent_early.add("remote.example")
+        await house.accept(BOB, DORA)
+        await asyncio.sleep(1)
+        loop = asyncio.get_running_loop()
+        house.queue.drain()
+        began = loop.time()
+        stopping = asyncio.create_task(house.queue.stop())
+        await asyncio.sleep(STOP_GRACE_SECONDS - 0.1)
+        assert house.attempts.running == {"remote.example": 1, "other.example": 1}
+        await asyncio.sleep(0.2)
+        assert house.attempts.running == {"remote.example": 1, "other.example": 0}
+        gate.set()
+        await stopping
+        assert loop.time() - began < STOP_GRACE_SECONDS + 1
+        assert await house.rows() == [("other.example", 1, 0, 0)]
+        assert await house.events() == ["attempt"]  # the one that was cut is none
+
+    with_house(work)
+
+
 def test_a_stop_that_cannot_wait_gives_the_rows_back() -> None:
     async def work(house: Whole) -> None:
         house.attempts.gates["remote.example"] = asyncio.Event()
+        house.attempts.sent_early.add("remote.example")
         await house.accept(BOB)
         await asyncio.sleep(1)
         with pytest.raises(TimeoutError):

@@ -14,6 +14,7 @@ from estafeta.mail.envelope import Envelope, Recipient
 from estafeta.mail.outcome import Deferred, Delivered, Outcome, Refused, Reply
 from estafeta.mail.protocols import Bytes, NoMeter
 from estafeta.relay import Job, Relay, RelaySettings, Report, Timeouts
+from estafeta.relay.limits import LEAVE_SECONDS
 from estafeta.resolve import Credentials, Host, Route, RouteFailure
 from estafeta.sim.loop import run
 from estafeta.world.seams import Endpoint, TlsError
@@ -127,6 +128,39 @@ def test_a_server_that_takes_over_the_reports() -> None:
         assert isinstance(outcome, Delivered)
         assert outcome.reports
         assert peer.messages[0][0].endswith("RET=HDRS ENVID=x+20y")
+
+    play(act)
+
+
+@pytest.mark.parametrize("size", [100, 200_000])
+def test_the_final_dot_is_told_of_before_it_goes_out(size: int) -> None:
+    async def act(scene: Scene) -> None:
+        peer = scene.peer(dot=["250 2.0.0 taken"])
+        heard: list[int] = []
+        content = MESSAGE + b"x" * size + b"\r\n"
+        job = Job(
+            "b.example",
+            Envelope("a@a.example", (Recipient("b@b.example"),)),
+            Bytes(content),
+            lambda: heard.append(len(peer.messages)),
+        )
+        await scene.relay.attempt(job)
+        assert heard == [0]
+        peer.says["RCPT"] = "550 5.1.1 nobody"
+        await scene.relay.attempt(job)
+        assert heard == [0]
+
+    play(act)
+
+
+def test_a_close_does_not_wait_for_the_answer_to_quit() -> None:
+    async def act(scene: Scene) -> None:
+        peer = scene.peer(quit=SILENCE)
+        await scene.send()
+        began = asyncio.get_running_loop().time()
+        await scene.relay.close()
+        assert asyncio.get_running_loop().time() - began <= LEAVE_SECONDS
+        assert peer.verbs()[-1] == "QUIT"
 
     play(act)
 

@@ -75,19 +75,25 @@ class Report:
 @dataclass
 class Attempts:
     """Stands for the relay. plan: (destination, address) -> outcomes in turn, the last one stays;
-    without one it is taken. gate: an event that an attempt waits for, by destination."""
+    without one it is taken. gate: an event that an attempt waits for, by destination. sent_early:
+    destinations that get the message whole before the gate."""
 
     plan: dict[str, list[Outcome]] = field(default_factory=dict)
     gates: dict[str, asyncio.Event] = field(default_factory=dict)
+    sent_early: set[str] = field(default_factory=set)
     made: list[tuple[str, Envelope, bytes]] = field(default_factory=list)
     running: dict[str, int] = field(default_factory=dict)
     most: dict[str, int] = field(default_factory=dict)
 
-    async def attempt(self, destination: str, envelope: Envelope, content: Content) -> Report:
+    async def attempt(
+        self, destination: str, envelope: Envelope, content: Content, sent: Callable[[], None]
+    ) -> Report:
         self.made.append((destination, envelope, content.read()))
         now = self.running[destination] = self.running.get(destination, 0) + 1
         self.most[destination] = max(now, self.most.get(destination, 0))
         try:
+            if destination in self.sent_early:
+                sent()
             if destination in self.gates:
                 await self.gates[destination].wait()
             else:
@@ -141,8 +147,10 @@ class _Rehearsed(Installation):
         self.attempts = attempts
         super().__init__(*rest)
 
-    async def _attempt(self, destination: str, envelope: Envelope, content: Content) -> Any:
-        return await self.attempts.attempt(destination, envelope, content)
+    async def _attempt(
+        self, destination: str, envelope: Envelope, content: Content, sent: Callable[[], None]
+    ) -> Any:
+        return await self.attempts.attempt(destination, envelope, content, sent)
 
 
 class Talk:

@@ -7,7 +7,7 @@ takes part in the demo, and lives in the simulated world.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -148,8 +148,10 @@ class Installation:
 
     # -- what the rooms are handed -------------------------------------------------------------
 
-    async def _attempt(self, destination: str, envelope: Envelope, content: Content) -> Report:
-        return await self.relay.attempt(Job(destination, envelope, content))
+    async def _attempt(
+        self, destination: str, envelope: Envelope, content: Content, sent: Callable[[], None]
+    ) -> Report:
+        return await self.relay.attempt(Job(destination, envelope, content, sent))
 
     async def _language(self, address: str) -> str:
         """Of the account with that address, of its domain, or the installation's."""

@@ -42,8 +42,12 @@ class Report(Protocol):
     def notes(self) -> Sequence[Note]: ...
 
 
-Attempt = Callable[[str, Envelope, Content], Awaitable[Report]]
-"""destination, envelope, content -> report. Does not raise for anything a peer does."""
+Attempt = Callable[[str, Envelope, Content, Callable[[], None]], Awaitable[Report]]
+"""destination, envelope, content, sent -> report. Does not raise for anything a peer does.
+
+sent: called before a message goes out whole. Until then a cancelled attempt has done nothing; from
+then on the message may be there, and would be there twice.
+"""
 
 
 class Prepared(Protocol):

@@ -37,6 +37,7 @@ T = TypeVar("T")
 LEASE_SECONDS = 900.0
 RENEW_SECONDS = LEASE_SECONDS / 3
 POLL_SECONDS = 5.0  # the net under hints that got lost
+STOP_GRACE_SECONDS = 2.0  # of a stop, for attempts that can be cut without loss
 STORE_RETRY_SECONDS = 1.0  # while the store cannot write (full disk)
 LEASE_DESTINATIONS_MAX = 20  # looked at in one unit
 
@@ -62,6 +63,7 @@ class Job(msgspec.Struct):
     """Leased rows with what an attempt needs. recipients: parallel to leased.numbers.
 
     fresh: accepted a moment ago for somebody else's domain; no need to look whether it is ours.
+    harmless: under way, and cut now it has done nothing that must be known.
     """
 
     leased: rows.Leased
@@ -69,6 +71,11 @@ class Job(msgspec.Struct):
     recipients: Sequence[Recipient]
     content: Content
     fresh: bool = False
+    harmless: bool = False
+
+    def sent(self) -> None:
+        """The message goes out whole: what becomes of it must be heard."""
+        self.harmless = False
 
 
 class Unloadable(msgspec.Struct):
@@ -106,6 +113,7 @@ class Queue:
         self._wake = asyncio.Event()
         self._begun = False
         self._stopping = False
+        self._grace_until = 0.0  # of the loop's time, once stopping
 
     def use(self, settings: QueueSettings) -> None:
         """From now on."""
@@ -180,16 +188,30 @@ class Queue:
 
     def drain(self) -> None:
         """Takes nothing new."""
+        if not self._stopping:
+            self._grace_until = asyncio.get_running_loop().time() + STOP_GRACE_SECONDS
         self._stopping = True
         self._wake.set()
 
     async def stop(self) -> None:
-        """Returns when what has begun has ended; cancelled, it cuts it and gives the rows back."""
+        """Returns when what has begun has ended; cancelled, it cuts it and gives the rows back.
+
+        An attempt that has not sent its message yet gets a short grace: a silent server must not
+        make a stop last, and nothing is lost when it is tried again.
+        """
         self.drain()
+        loop = asyncio.get_running_loop()
+        cut = False
         try:
             # What ends may have begun something: a bounce that was claimed before the drain.
             while self._jobs:
-                await asyncio.wait(list(self._jobs))
+                left = self._grace_until - loop.time()
+                if left <= 0:
+                    cut = self._cut_harmless() or cut
+                    left = STOP_GRACE_SECONDS
+                await asyncio.wait(list(self._jobs), timeout=left)
+            if cut:
+                await self._store.run(lambda tx: rows.give_back(tx, self._now()))
         except asyncio.CancelledError:
             while self._jobs:
                 for job in list(self._jobs):
@@ -197,6 +219,18 @@ class Queue:
                 await asyncio.wait(list(self._jobs))
             await self._store.run(lambda tx: rows.give_back(tx, self._now()))
             raise
+
+    def _cut_harmless(self) -> bool:
+        """Whether there were any."""
+        found = [(task, job) for task, job in self._jobs.items() if job.harmless]
+        for task, job in found:
+            log.info(
+                "attempt cut by a stop",
+                queue_id=queue_id(job.acceptance.id),
+                destination=job.leased.destination,
+            )
+            task.cancel()
+        return bool(found)
 
     async def _hear(self, listening: Listening) -> None:
         while True:
@@ -315,12 +349,15 @@ class Queue:
                 envid=acceptance.envid,
             )
             try:
-                report = await self._attempt(destination, envelope, job.content)
+                job.harmless = True
+                report = await self._attempt(destination, envelope, job.content, job.sent)
                 outcomes, notes = report.outcomes, report.notes
             except Exception:
                 # Our own fault; it counts as an attempt, so that it does not come for ever.
                 log.exception("attempt failed", queue_id=queue_id(acceptance.id))
                 outcomes = [OUR_FAULT] * len(job.recipients)
+            finally:
+                job.harmless = False
         ended = self._now()
         next_tries = [
             self._settings.plan.next_try(

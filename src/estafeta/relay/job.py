@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -26,11 +27,16 @@ Data = dict[str, str | int | float | bool]
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """destination: domain (canonical) or address literal that all recipients share."""
+    """destination: domain (canonical) or address literal that all recipients share.
+
+    sent: called before the final dot goes out; until then the attempt can be cancelled and nothing
+    has happened.
+    """
 
     destination: str
     envelope: Envelope
     content: Content
+    sent: Callable[[], None] = lambda: None
 
 
 class Note(msgspec.Struct, frozen=True):

@@ -41,6 +41,9 @@ FINAL_SECONDS = 600.0
 QUIT_SECONDS = 5.0
 """Nobody waits for this one; the connection is closed without an answer too."""
 
+LEAVE_SECONDS = 0.5
+"""At the end of the program: for the answers to all QUITs together."""
+
 IDLE_SECONDS = 2.0
 """A connection is kept so long for the next message to the same host."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Hashable, Iterable
 
-from estafeta.relay.limits import IDLE_CONNECTIONS_MAX
+from estafeta.relay.limits import IDLE_CONNECTIONS_MAX, LEAVE_SECONDS
 from estafeta.relay.session import Session
 
 
@@ -64,9 +64,16 @@ class Pool:
             self.dismiss(self._oldest())
 
     async def close(self) -> None:
-        """Leaves all sessions; returns when they are closed (each bounded by its timeouts)."""
+        """Leaves all sessions; returns when they are closed. Who does not answer QUIT is not
+        waited for."""
         self.empty()
-        await asyncio.gather(*self._leaving)
+        leaving = list(self._leaving)
+        if not leaving:
+            return
+        _, silent = await asyncio.wait(leaving, timeout=LEAVE_SECONDS)
+        for task in silent:
+            task.cancel()
+        await asyncio.gather(*silent, return_exceptions=True)
 
     def _oldest(self) -> Session:
         session = next(iter(self._idle))

@@ -89,6 +89,7 @@ class _Attempt:
         self._route = route
         self._journey = journey
         self._envelope = job.envelope
+        self._sent = job.sent
         self._message = Message(job.envelope, job.content, world.cpu)
         self._tls: TlsMode = route.tls or settings.tls
         self._sessions = 0
@@ -211,7 +212,11 @@ class _Attempt:
             },
         )
         result = await session.transact(
-            envelope, fitted.content, eight_bit=fitted.eight_bit, smtputf8=fitted.smtputf8
+            envelope,
+            fitted.content,
+            eight_bit=fitted.eight_bit,
+            smtputf8=fitted.smtputf8,
+            sent=self._sent,
         )
         self._keep(session)
         return result, fitted

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 
 import msgspec
 
@@ -130,8 +131,12 @@ class Session:
         *,
         eight_bit: bool,
         smtputf8: bool,
+        sent: Callable[[], None],
     ) -> Result:
-        """One message. Raises only what reading the content raises; the stream is then aborted."""
+        """One message. Raises only what reading the content raises; the stream is then aborted.
+
+        sent: called before the final dot goes out.
+        """
         client, timeouts = self._client, self._settings.timeouts
         self.used += 1
         client.begin(envelope, size=content.size, eight_bit=eight_bit, smtputf8=smtputf8)
@@ -144,7 +149,7 @@ class Session:
             event = await self._event(patience)
             if isinstance(event, ContentWanted):
                 content_begun = True
-                await self._send(content)
+                await self._send(content, sent)
                 event = await self._event(timeouts.final)
         except BaseException:
             self.stream.abort()
@@ -155,12 +160,19 @@ class Session:
         return Result(tuple(client.replies), event, client.dot_sent, content_begun)
 
     async def leave(self) -> None:
-        """QUIT, and the connection closed in order; bounded, never raises."""
+        """QUIT, and the connection closed in order; bounded, raises nothing of its own.
+
+        Cancelled, it is closed at once; QUIT has been said by then.
+        """
         if self._client.state in (State.READY, State.DECLINED):
             self._client.quit()
-            await self._event(self._settings.timeouts.quit)
-            with contextlib.suppress(OSError):
-                await self.stream.close()
+            try:
+                await self._event(self._settings.timeouts.quit)
+                with contextlib.suppress(OSError):
+                    await self.stream.close()
+            except asyncio.CancelledError:
+                self.stream.abort()
+                raise
         else:
             self.stream.abort()
 
@@ -279,9 +291,10 @@ class Session:
         assert event is not None
         return event
 
-    async def _send(self, content: Content) -> None:
+    async def _send(self, content: Content, sent: Callable[[], None]) -> None:
         client, stream = self._client, self.stream
         if content.size <= SMALL_OCTETS_MAX:
+            sent()
             stream.write(client.content(content.read()) + client.end_content())
             return
         try:
@@ -301,6 +314,7 @@ class Session:
             return
         except ConnectionError:
             return  # what the server said before it closed may still be read
+        sent()
         stream.write(client.end_content())
 
 
