@@ -84,7 +84,8 @@ class Session:
         self._login: Login | None = None
         self._unconfirmed: list[int] = []  # of one pipelined burst: no more than were read at once
         self._stopping = False
-        self._waiting: asyncio.Task[None] | None = None
+        self._task = asyncio.current_task()  # the one that runs this session
+        self._waiting = False
         self._log = log.bind(role=desk.role.name, client=str(client.peer))
         self._handlers: dict[type, Callable[[Any], Awaitable[None]]] = {
             events.Connected: self._connected,
@@ -129,8 +130,8 @@ class Session:
     def stop(self) -> None:
         """No further transaction: says 421 now, or after the one that is open (RFC 5321 §3.8)."""
         self._stopping = True
-        if self._waiting is not None and self._transaction is None:
-            self._waiting.cancel()
+        if self._waiting and self._transaction is None and self._task is not None:
+            self._task.cancel()
 
     # -- the conversation ----------------------------------------------------------------------
 
@@ -159,7 +160,7 @@ class Session:
                 return
             if self._stopping and self._transaction is None:
                 continue  # asked to stop while that was sent
-            self._waiting = asyncio.current_task()
+            self._waiting = True
             patience = COMMAND_TIMEOUT_SECONDS if self._gate is None else DATA_TIMEOUT_SECONDS
             try:
                 # Counted from the last whole command: one that drips in does not get it anew.
@@ -169,7 +170,7 @@ class Session:
                 await self._say_goodbye(replies.TIMED_OUT(host=self._desk.profile.host_name))
                 return
             finally:
-                self._waiting = None
+                self._waiting = False
             if self._unconfirmed and alive:
                 # The client went on: it knows of our 250.
                 for acceptance in self._unconfirmed:
