@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +15,7 @@ from typing import Any
 import apsw
 import pytest
 
+from estafeta.office.tenure import StoreInUse, Tenure
 from estafeta.world.certificates import Authority
 
 Run = Callable[..., Any]
@@ -105,6 +109,37 @@ def test_a_data_folder_that_is_none(estafeta: Run, tmp_path: Path) -> None:
 def test_a_user_that_is_none(estafeta: Run, tmp_path: Path) -> None:
     configured(tmp_path, mx(0), server='data_dir = "data"\nuser = "nobody-of-that-name"')
     told(estafeta("serve"), "no such user")
+
+
+def test_a_store_that_another_service_has(estafeta: Run, tmp_path: Path) -> None:
+    configured(tmp_path, mx(0))
+    store = tmp_path / "data" / "estafeta.db"
+    with Tenure(store):
+        told(estafeta("serve"), f"{store} is in use by another estafeta serve, pid {os.getpid()}")
+        assert not store.exists()
+        assert estafeta("domain", "add", "b.example").code == 0  # commands go on beside it
+    with Tenure(store), pytest.raises(StoreInUse):
+        Tenure(store)
+    with Tenure(store):  # neither refusal nor end left anything held
+        pass
+
+
+def test_a_service_that_was_killed_holds_nothing(tmp_path: Path) -> None:
+    store = tmp_path / "estafeta.db"
+    script = (
+        "import os, pathlib, sys; from estafeta.office.tenure import Tenure;"
+        "Tenure(pathlib.Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(store)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        with pytest.raises(StoreInUse, match=f"pid {other.pid}"):
+            Tenure(store)
+        other.kill()
+        other.wait()
+    Tenure(store).end()
 
 
 def test_something_that_is_no_store(estafeta: Run, tmp_path: Path) -> None:

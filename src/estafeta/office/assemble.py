@@ -65,12 +65,14 @@ class Outside(msgspec.Struct, frozen=True):
 
     tls_server: what listeners show; None where nothing speaks TLS. tls_client: takes any
     certificate; tls_verifying: chain and name must hold. dns_servers: recursive resolvers.
+    own_addresses: of this machine, which a listener on `*` answers at.
     """
 
     dns_servers: tuple[Endpoint, ...]
     tls_server: TlsConfig | None = None
     tls_client: TlsConfig | None = None
     tls_verifying: TlsConfig | None = None
+    own_addresses: tuple[str, ...] = ()
 
 
 class Installation:
@@ -168,9 +170,10 @@ class Installation:
     def _router(self) -> Router:
         config = self.config
         own = [
-            Endpoint(listener.address, listener.port)
+            Endpoint(address, listener.port)
             for listener in config.listener
-            if listener.role == "mx" and listener.address != "*"
+            if listener.role == "mx"
+            for address in answered_at(listener.address, self.outside.own_addresses)
         ]
         return Router(
             self.world,
@@ -269,6 +272,15 @@ class Installation:
             implicit_tls=listener.tls == "implicit",
             greeting_delay=config.smtp.greeting_delay if listener.role == "mx" else 0.0,
         )
+
+
+def answered_at(address: str, own: Sequence[str]) -> Sequence[str]:
+    """Addresses at which a listener is found. own: those of this machine."""
+    if address == "*":
+        return own
+    if address in ANY:
+        return [each for each in own if (":" in each) == (":" in address)]
+    return (address,)
 
 
 def networks(texts: Sequence[str]) -> tuple[Network, ...]:

@@ -17,10 +17,12 @@ from estafeta.office.metrics import PrometheusMeter
 from estafeta.office.privileges import Identity, drop, find_identity, hand_over, prepare_folder
 from estafeta.office.service import Component, Service
 from estafeta.office.settings_table import shown_settings
+from estafeta.office.tenure import Tenure
 from estafeta.office.upkeep import Upkeep
 from estafeta.office.watch import watch
 from estafeta.resolve import parse_resolv_conf
-from estafeta.store.open import open_store
+from estafeta.store.open import open_store, store_path
+from estafeta.world.addresses import own_addresses
 from estafeta.world.certificates import Authority
 from estafeta.world.real import real_world, run
 from estafeta.world.seams import World
@@ -40,7 +42,8 @@ def serve(config: Config, *, config_file: Path, ready_fd: int | None = None) -> 
     identity = find_identity(config.server.user, config.server.group)
     data_dir = Path(config.server.data_dir)
     prepare_folder(data_dir, identity)
-    run(_serve(config, config_file, identity, real_world(data_dir), ready_fd))
+    with Tenure(store_path(config.server.store)):
+        run(_serve(config, config_file, identity, real_world(data_dir), ready_fd))
 
 
 async def _serve(
@@ -129,7 +132,17 @@ def outside_of(config: Config, world: World) -> Outside:
         tls_server=server_config(certificates) if certificates else None,
         tls_client=client_config(verify=False),
         tls_verifying=client_config(verify=True),
+        own_addresses=_own_addresses(),
     )
+
+
+def _own_addresses() -> tuple[str, ...]:
+    try:
+        return own_addresses()
+    except OSError as error:
+        # Only mail for a domain that names us as its MX, and is not ours, needs them.
+        log.warning("addresses of this machine are not known", error=str(error))
+        return ()
 
 
 def _self_signed(config: Config, world: World) -> tuple[Path, Path]:
