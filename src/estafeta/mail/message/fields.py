@@ -23,6 +23,9 @@ Buffer = bytes | bytearray | memoryview | mmap.mmap
 _FIELD = re.compile(
     rb"^([!-9;-~]++)[ \t]*+:((?:[^\r\n]++|\r?\n(?=[ \t])|\r(?!\n))*+)", re.MULTILINE
 )
+# As _FIELD, where every CR and every LF belongs to a CRLF: the scan for one octet takes a third of
+# the time of the scan for two.
+_FIELD_CRLF = re.compile(rb"^([!-9;-~]++)[ \t]*+:([^\r]*+(?:\r\n[ \t][^\r]*+)*+)", re.MULTILINE)
 _BLANK = re.compile(rb"\n\r?\n")
 _LINE_END = re.compile(rb"\r?\n")
 _UNIT = re.compile(rb"[^\n]*+\n?(?:[ \t][^\n]*+\n?)*+")
@@ -63,7 +66,16 @@ def headers(data: Buffer, start: int = 0, end: int | None = None) -> list[Field]
 
 def pairs(header: bytes) -> list[tuple[bytes, bytes]]:
     """(name, value as it stands) of every field; the fast form of `headers`."""
-    return _FIELD.findall(header[:HEADER_OCTETS_MAX])
+    header = header[:HEADER_OCTETS_MAX]
+    lines = header.count(b"\r\n")
+    if lines == header.count(b"\n") and lines == header.count(b"\r"):
+        return _FIELD_CRLF.findall(header)
+    return pairs_of_any(header)
+
+
+def pairs_of_any(header: bytes) -> list[tuple[bytes, bytes]]:
+    """As `pairs`, for any line ends."""
+    return _FIELD.findall(header)
 
 
 def field(data: Buffer, name: str) -> bytes | None:

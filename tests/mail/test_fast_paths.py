@@ -1,0 +1,60 @@
+"""Fast paths: whatever comes, they give what the general path gives."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.mail.test_suites_mime import SUITES, files
+
+from estafeta.mail.message import header_end, pairs
+from estafeta.mail.message.fields import pairs_of_any
+
+LINES = st.sampled_from(
+    [
+        b"From: a@b.c", b"From: Ana <a@b.c>", b'from: "Ana, M" <a@b.c>, d@e.f', b"To: ", b"TO:x",
+        b"To: a@b.c,", b"to: one@b.c,\r\n two@b.c", b"Cc: g: a@b.c, d@e.f;", b"Cc: (c) <a@b.c>",
+        b"Sender:\ta@b.c\t", b"Bcc: =?utf-8?q?=C3=B1?= <a@b.c>", b"Reply-To: \xc3\xb1@b.c",
+        b"Subject: s", b"Subject: two\r\n  lines", b'subject: "q\\', b"Message-ID: <1@x>",
+        b"message-id : <2@x>", b"Message-Id:\r\n <3@x>", b"Message-ID: <4 @x>", b"Message-ID:",
+        b"Message-ID: <\xff@x>", b"Message-IDs: <5@x>", b"In-Reply-To: <a@b>\r\n\t<c@d>",
+        b"Received: by x", b"received : by y", b"Received-SPF: pass", b"Date: Tue, 1 Jul 2003",
+        b"Content-Type: text/html; charset=utf-8", b"Content-Type: text/plain; name*0=a; name*1=b",
+        b"Content-Type: multipart/mixed; boundary=b", b"Content-Type: message/rfc822",
+        b"Content-Type: multipart/mixed", b"content-type: image/png", b"Content-ID: <c@x>",
+        b"Content-Disposition: attachment; filename=x", b"Content-Transfer-Encoding: base64",
+        b"Content-Language: en, es", b"no field", b": nothing", b"X: \r y", b"X:\ry\r", b"", b"--b",
+        b"--b--", b" fold", b"\t",
+    ]
+)  # fmt: skip
+ENDS = st.sampled_from([b"\r\n", b"\r\n", b"\r\n", b"\r\n", b"\n", b"\r\r\n", b"\r"])
+UNIFORM = st.lists(LINES, max_size=12).map(b"\r\n".join)
+MIXED = st.lists(st.tuples(LINES, ENDS).map(b"".join), max_size=12).map(b"".join)
+MESSAGES = st.one_of(UNIFORM, MIXED)
+
+
+def collected(name: str) -> Iterator[bytes]:
+    """The messages of a suite with the line ends they have, and with CRLF."""
+    for path in files(name):
+        raw = path.read_bytes()
+        yield raw
+        yield re.sub(rb"\r?\n", b"\r\n", raw)
+
+
+def compare(data: bytes) -> None:
+    head = data[: header_end(data)]
+    assert pairs(head) == pairs_of_any(head)
+
+
+@given(MESSAGES)
+def test_generated(data: bytes) -> None:
+    compare(data)
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_collected(name: str) -> None:
+    for data in collected(name):
+        compare(data)
