@@ -10,7 +10,7 @@ import pytest
 
 import estafeta
 from estafeta.explain.causes import cause, causes
-from estafeta.explain.words import LANGUAGES, pick_language, say, texts
+from estafeta.explain.words import LANGUAGES, pick_language, say, say_note, texts
 
 
 def fields(text: str) -> set[str]:
@@ -40,6 +40,27 @@ def test_every_text_is_said_somewhere() -> None:
     whole = {key for key in said if "{" not in key}
     begun = tuple(key.partition("{")[0] for key in said if "{" in key)
     assert [k for k in texts("en") if k not in whole and not k.startswith(begun)] == []
+
+
+def test_every_note_is_told_somewhere_and_every_one_told_is_there() -> None:
+    root = Path(estafeta.__file__).parent
+    code = "".join(
+        file.read_text("utf-8")
+        for room in ("relay", "resolve")
+        for file in sorted((root / room).rglob("*.py"))
+    )
+    told = set(re.findall(r'\.tell\(\s*"[a-z]+",\s*"([a-z-]+)"', code))
+    told |= set(re.findall(r'\.tell\(\s*"[a-z]+",\s*"[a-z-]+" if .* else "([a-z-]+)"', code))
+    told |= set(re.findall(r'_note\(\s*"([a-z-]+)"', code))
+    told |= set(re.findall(r'_note\("[a-z-]+" if .* else "([a-z-]+)"', code))
+    told |= set(re.findall(r'"what": "([a-z-]+)"', code))
+    assert told == {key[5:] for key in texts("en") if key.startswith("note.")}
+
+
+def test_a_note_without_its_text_or_a_value_is_as_it_was_written() -> None:
+    assert say_note({"what": "no-starttls", "host": "mx"}, "es", "x") == "mx no ofrece STARTTLS"
+    for data in ({}, {"what": "made-up"}, {"what": "no-starttls"}):
+        assert say_note(data, "es", "as it was") == "as it was"
 
 
 def test_every_cause_is_complete_in_every_language() -> None:

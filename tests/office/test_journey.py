@@ -134,6 +134,17 @@ def test_a_relayed_message_shows_every_step() -> None:
     assert way.fate == "relayed"
 
 
+def test_notes_of_ours_are_told_in_the_language_asked_for() -> None:
+    event = attempt(Delivered(Reply(250, "2.0.0", "Accepted"), "mx"), SENT)
+    notes = event.detail["notes"]
+    notes[0]["data"] = {"what": "mx", "domain": "sudominio.example", "hosts": "mx (10)"}
+    notes[1]["data"] = {"what": "connected", "host": "mx", "address": "192.0.2.1:25"}
+    told = story(entry(Relayed("mx", "250 2.0.0 Accepted")), [event])
+    dns, smtp, *_ = tell(told, "es").recipients[0].steps
+    assert dns.lines == ("MX de sudominio.example: mx (10)",)
+    assert smtp.lines == ("conectado a mx 192.0.2.1:25", "TLSv1.3", "250 2.0.0 Accepted")
+
+
 def test_a_waiting_message_says_why_and_when() -> None:
     way = tell(story(entry(None), [LATER], [waits(AT + 300_000)]), "en").recipients[0]
     assert (way.fate, way.cause) == ("open", "greylisted")

@@ -8,6 +8,7 @@ from typing import Any
 
 import dns.rcode
 import pytest
+from structlog.testing import capture_logs
 from tests.support.dns_server import DnsServer
 from tests.support.streams import MemoryNet, memory_world
 
@@ -265,7 +266,12 @@ def test_aliases_are_followed_and_noted() -> None:
         dns.add("b.example", "MX", "10 mx.b.example.")
         dns.add("mx.b.example", "CNAME", "real.b.example.")
         dns.add("real.b.example", "A", "198.51.100.2")
-        route = await router.route("www.example")
+        with capture_logs() as logged:
+            route = await router.route("www.example")
+        assert [(line["name"], line["target"]) for line in logged] == [
+            ("www.example", "b.example"),
+            ("mx.b.example", "real.b.example"),
+        ]
         assert hosts(route) == [("mx.b.example", ["198.51.100.2:25"])]
         assert "www.example is an alias of b.example" in notes(route)
         assert "mx.b.example is an alias of real.b.example" in notes(route)

@@ -6,6 +6,7 @@ A key is "section.name". Values go in by name; what comes from outside is a valu
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from functools import lru_cache
 from importlib.resources import files
 
@@ -25,6 +26,18 @@ def pick_language(*wishes: str) -> str:
 def say(key: str, language: str, **values: object) -> str:
     """The text of `key` with `values` put in. Raises KeyError: an unknown key is a bug."""
     return texts(pick_language(language))[key].format_map(values)
+
+
+def say_note(data: Mapping[str, object], language: str, otherwise: str) -> str:
+    """What an attempt saw on its way: `data["what"]` names the text, the rest are its values.
+
+    otherwise: where there is none, such as another server's own words, or an older note.
+    """
+    what = data.get("what")
+    try:
+        return say(f"note.{what}", language, **data)
+    except KeyError:
+        return otherwise
 
 
 @lru_cache

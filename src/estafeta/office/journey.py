@@ -13,7 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from estafeta.explain.causes import cause
-from estafeta.explain.words import DEFAULT_LANGUAGE, say, texts
+from estafeta.explain.words import DEFAULT_LANGUAGE, say, say_note, texts
 from estafeta.office.times import shown_time
 from estafeta.store.ids import queue_id
 from estafeta.store.journey import Event
@@ -95,6 +95,14 @@ def tell(story: Story, language: str) -> Journey:
     )
 
 
+class _Note(msgspec.Struct, frozen=True):
+    """at: milliseconds since 1970."""
+
+    at: int
+    kind: str
+    text: str
+
+
 class _Teller:
     def __init__(self, story: Story, language: str) -> None:
         self.story = story
@@ -166,8 +174,9 @@ class _Teller:
         if not attempts:
             return self._no_travel(4, entry)
         last = attempts[-1]
-        found = [(at, text) for at, kind, text in _notes(last) if kind in DNS_NOTES]
-        went_on = any(kind in SMTP_NOTES for _, kind, _ in _notes(last))
+        notes = self._notes(last)
+        found = [(note.at, note.text) for note in notes if note.kind in DNS_NOTES]
+        went_on = any(note.kind in SMTP_NOTES for note in notes)
         state: State = "done" if went_on else "failed" if entry.fate else "waiting"
         at = found[0][0] if found else last.at
         lines = [text for _, text in found]
@@ -201,15 +210,17 @@ class _Teller:
 
     def _smtp_notes(self, entry: Entry, event: Event) -> list[tuple[int, str]]:
         """What was seen by SMTP, the reply to this recipient at the end; not that to others."""
-        told = [note for note in _notes(event) if note[1] in SMTP_NOTES]
+        told = [note for note in self._notes(event) if note.kind in SMTP_NOTES]
         if not told:
             return []
         own = self._reply(entry, event)
         others = {_said(outcome) for outcome in event.detail.get("outcomes", [])} - {own}
-        kept = [(at, text) for at, kind, text in told if kind != "reply" or text not in others]
+        kept = [
+            (note.at, note.text) for note in told if note.kind != "reply" or note.text not in others
+        ]
         # What we found out ourselves (too large for them, no SMTPUTF8) nobody has said.
         if own and all(own not in text for _, text in kept):
-            kept.append((told[-1][0], own))
+            kept.append((told[-1].at, own))
         return kept
 
     def _account_step(self, entry: Entry) -> Step:
@@ -283,6 +294,17 @@ class _Teller:
         outcome = _outcome(attempts[-1], entry.n) if attempts else {}
         return str(outcome.get("cause", ""))
 
+    def _notes(self, event: Event) -> list[_Note]:
+        """What an attempt saw on its way; in words of ours or, as they are, of others."""
+        return [
+            _Note(
+                event.at + int(note["at"] * 1000),
+                note["kind"],
+                say_note(note.get("data", {}), self.language, note["text"]),
+            )
+            for note in event.detail.get("notes", [])
+        ]
+
     def _reply(self, entry: Entry, event: Event) -> str:
         return _said(_outcome(event, entry.n))
 
@@ -305,9 +327,3 @@ def _said(outcome: dict[str, Any]) -> str:
     reply = outcome.get("reply", {})
     parts = (str(reply.get(key, "")) for key in ("code", "status", "text"))
     return " ".join(part for part in parts if part)
-
-
-def _notes(event: Event) -> Iterator[tuple[int, str, str]]:
-    """(at in milliseconds since 1970, kind, text) of what an attempt saw on its way."""
-    for note in event.detail.get("notes", []):
-        yield event.at + int(note["at"] * 1000), note["kind"], note["text"]

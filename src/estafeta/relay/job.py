@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from estafeta.explain.words import DEFAULT_LANGUAGE, say_note
 from estafeta.mail.envelope import Envelope
 from estafeta.mail.outcome import Outcome
 from estafeta.mail.protocols import Content
@@ -88,10 +89,16 @@ class Journey:
         self._left_out = 0
 
     def note(self, kind: NoteKind, text: str, data: Data | None = None) -> None:
+        """text: as it is, another server's words among them."""
         if len(self._notes) >= NOTES_MAX:
             self._left_out += 1
             return
         self._notes.append(Note(self.elapsed(), kind, text, data or {}))
+
+    def tell(self, kind: NoteKind, what: str, data: Data) -> None:
+        """A note in our own words, those of the text `note.<what>`."""
+        data = {"what": what, **data}
+        self.note(kind, say_note(data, DEFAULT_LANGUAGE, what), data)
 
     def elapsed(self) -> float:
         """Seconds since the attempt began."""
@@ -99,6 +106,7 @@ class Journey:
 
     def report(self, outcomes: tuple[Outcome, ...]) -> Report:
         if self._left_out:
-            text = f"{self._left_out} further notes"
-            self._notes.append(Note(self.elapsed(), "reply", text, {}))
+            data: Data = {"what": "left-out", "count": self._left_out}
+            text = say_note(data, DEFAULT_LANGUAGE, "")
+            self._notes.append(Note(self.elapsed(), "reply", text, data))
         return Report(outcomes, tuple(self._notes))

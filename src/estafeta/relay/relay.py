@@ -15,7 +15,7 @@ from estafeta.mail.envelope import Envelope
 from estafeta.mail.outcome import Deferred, Delivered, Outcome, Refused, Reply
 from estafeta.mail.protocols import Meter, NoMeter
 from estafeta.relay.connect import Unreachable, connect
-from estafeta.relay.job import Job, Journey, RelaySettings, Report
+from estafeta.relay.job import Data, Job, Journey, RelaySettings, Report
 from estafeta.relay.limits import REPLY_CHARACTERS_MAX, SESSIONS_PER_ATTEMPT_MAX
 from estafeta.relay.message import Fitted, Message
 from estafeta.relay.pool import Pool
@@ -127,7 +127,7 @@ class _Attempt:
             # Nobody has been answered: the session failed, not the message.
             if reused:
                 # It ended while it lay idle. That says nothing about the host: a fresh one.
-                self._journey.note("connect", f"kept session with {session.label} had ended")
+                self._journey.tell("connect", "kept-had-ended", {"host": session.label})
                 continue
             failure = (
                 _negative(end.reply, session.label)
@@ -153,18 +153,24 @@ class _Attempt:
             stream, endpoint, failures = await connect(self._world.net, addresses, self._settings)
         except Unreachable as unreachable:
             addresses.clear()
-            self._journey.note("connect", f"{host.name} cannot be reached: {unreachable}")
+            self._journey.tell(
+                "connect", "unreachable", {"host": host.name, "why": str(unreachable)}
+            )
             reply = Reply(451, "4.4.1", f"{host.name} cannot be reached: {unreachable}")
             self._fail(Deferred(reply, "host-unreachable", host.name))
             return None
         for address, text in failures.items():
             addresses.remove(address)
-            self._journey.note("connect", f"{host.name} {address}: {text}")
+            self._journey.tell(
+                "connect",
+                "address-failed",
+                {"host": host.name, "address": str(address), "why": text},
+            )
         self._sessions += 1
         session = Session(stream, endpoint, host.name, self._settings, lmtp=self._route.lmtp)
-        self._journey.note(
+        self._journey.tell(
             "connect",
-            f"connected to {session.label}",
+            "connected",
             {"host": host.name, "address": str(endpoint), "from": str(stream.local)},
         )
         tls: TlsMode = "none" if endpoint in in_the_clear else self._tls
@@ -178,11 +184,13 @@ class _Attempt:
                 in_the_clear.add(endpoint)
                 addresses.remove(endpoint)
                 addresses.insert(0, endpoint)
-                self._journey.note("tls", f"once more with {session.label}, in the clear")
+                self._journey.tell("tls", "again-in-the-clear", {"host": session.label})
                 self._fail(failure.outcome)
                 return None
             addresses.remove(endpoint)
-            self._journey.note("reply", f"no session with {session.label}: {failure}")
+            self._journey.tell(
+                "reply", "no-session", {"host": session.label, "reply": str(failure)}
+            )
             self._fail(failure.outcome)
             return None
         return session
@@ -198,13 +206,14 @@ class _Attempt:
         if len(fitted.send) < len(envelope.recipients):
             envelope = _only(envelope, fitted.send)
         offer, count = session.offer, len(fitted.send)
-        self._journey.note(
+        if fitted.converted:
+            self._journey.tell("mail", "converted", {"host": session.label})
+        self._journey.tell(
             "mail",
-            f"{count} recipient{'' if count == 1 else 's'}, {fitted.content.size} octets"
-            f" to {session.label}" + (", converted to 7-bit" if fitted.converted else ""),
+            "mail-one" if count == 1 else "mail-many",
             {
                 "host": session.label,
-                "recipients": len(fitted.send),
+                "recipients": count,
                 "size": fitted.content.size,
                 "tls": session.stream.tls is not None,
                 "dsn": offer.dsn,
@@ -249,14 +258,18 @@ class _Attempt:
         """One note for each different reply."""
         counts: dict[str, int] = {}
         for reply in result.replies:
-            text = "no reply" if reply is None else str(_kept(reply))
+            text = "" if reply is None else str(_kept(reply))
             counts[text] = counts.get(text, 0) + 1
         for text, count in counts.items():
-            self._journey.note("reply", text, {"host": session.label, "recipients": count})
+            data: Data = {"host": session.label, "recipients": count}
+            if text:
+                self._journey.note("reply", text, data)
+            else:
+                self._journey.tell("reply", "no-reply", data)
         if result.end is not None:
             end = result.end
             text = str(_kept(end.reply)) if isinstance(end, Closing) else end.text
-            self._journey.note("reply", f"session ended: {text}", {"host": session.label})
+            self._journey.tell("reply", "ended", {"host": session.label, "why": text})
 
 
 def _only(envelope: Envelope, places: list[int]) -> Envelope:

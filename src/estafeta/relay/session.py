@@ -195,13 +195,17 @@ class Session:
         if not self.offer.starttls:
             if required:
                 raise self._no_tls(f"{self.label} does not offer STARTTLS")
-            journey.note("tls", f"{self.label} does not offer STARTTLS", {"tls": False})
+            journey.tell("tls", "no-starttls", {"host": self.label, "tls": False})
             return
         self._client.start_tls()
         event = await self._event(self._settings.timeouts.hello)
         if isinstance(event, TlsDeclined):
             # RFC 3207 §4: the server may be unable for the moment; opportunism goes on without.
-            journey.note("tls", f"{self.label} refuses STARTTLS: {event.reply}", {"tls": False})
+            journey.tell(
+                "tls",
+                "starttls-refused",
+                {"host": self.label, "reply": str(event.reply), "tls": False},
+            )
             if required:
                 raise self._no_tls(f"{self.label} refuses STARTTLS: {event.reply}")
             return
@@ -224,14 +228,21 @@ class Session:
             info = await self.stream.start_tls(config, server_name=name)
         except (TlsError, OSError) as error:
             text = f"TLS handshake with {self.label} failed: {error}"
-            journey.note("tls", text, {"tls": False})
+            journey.tell(
+                "tls", "handshake-failed", {"host": self.label, "why": str(error), "tls": False}
+            )
             outcome = Deferred(Reply(454, "4.7.5", text), "tls-required", self.label)
             raise SessionFailure(outcome, handshake=True) from None
-        journey.note(
+        journey.tell(
             "tls",
-            f"{info.version} {info.cipher} with {self.label}, certificate "
-            + ("verified" if info.verified else "not verified"),
-            {"tls": True, "version": info.version, "verified": info.verified},
+            "verified" if info.verified else "not-verified",
+            {
+                "host": self.label,
+                "tls": True,
+                "version": info.version,
+                "cipher": info.cipher,
+                "verified": info.verified,
+            },
         )
 
     def _no_tls(self, text: str) -> SessionFailure:
@@ -249,11 +260,11 @@ class Session:
         self._client.authenticate(mechanism)
         event = await self._event(self._settings.timeouts.hello)
         if isinstance(event, Authenticated):
-            journey.note("auth", f"logged in at {self.label} by {mechanism.name}")
+            journey.tell("auth", "logged-in", {"host": self.label, "mechanism": mechanism.name})
             return
         if isinstance(event, AuthenticationFailed):
             # Our own set-up is at fault, not the message: it waits, it does not bounce.
-            journey.note("auth", f"{self.label} refuses the login: {event.reply}")
+            journey.tell("auth", "login-refused", {"host": self.label, "reply": str(event.reply)})
             raise SessionFailure(Deferred(event.reply, "login-failed", self.label))
         raise SessionFailure(self._outcome_of(event))
 

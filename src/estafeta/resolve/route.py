@@ -17,7 +17,9 @@ from itertools import pairwise
 from typing import Literal
 
 import msgspec
+import structlog
 
+from estafeta.explain.words import DEFAULT_LANGUAGE, say_note
 from estafeta.mail.outcome import Deferred, Looped, Refused, Reply
 from estafeta.resolve.answer import Found, NameNotFound, Trouble
 from estafeta.resolve.egress import EgressGuard
@@ -40,6 +42,8 @@ from estafeta.resolve.resolver import Resolver
 from estafeta.world.seams import Endpoint, World
 
 SMTP_PORT = 25
+
+log = structlog.get_logger("resolve")
 
 
 class _Addresses(msgspec.Struct):
@@ -143,9 +147,12 @@ class Router:
             for record in answer.records
         )
         notes.append(
-            RouteNote(
-                f"MX of {domain}: " + ", ".join(f"{name} ({level})" for level, name in exchanges),
-                {"server": answer.server, "ttl": round(answer.ttl)},
+            _note(
+                "mx",
+                domain=domain,
+                hosts=", ".join(f"{name} ({level})" for level, name in exchanges),
+                server=answer.server,
+                ttl=round(answer.ttl),
             )
         )
         if all(name in ("", ".", "@") for _, name in exchanges):
@@ -160,9 +167,9 @@ class Router:
         for level, name in exchanges:
             if name in ("", ".", "@"):
                 # RFC 7505 §3: a null MX stands alone; beside others it means nothing.
-                notes.append(RouteNote(f"null MX beside others at {domain}: ignored", {}))
+                notes.append(_note("null-mx-ignored", domain=domain))
             elif _is_address(name):
-                notes.append(RouteNote(f"MX {name} is an address, not a name: ignored", {}))
+                notes.append(_note("mx-is-address", name=name))
             else:
                 usable.append((level, name))
         usable = usable[:MX_HOSTS_MAX]
@@ -177,7 +184,7 @@ class Router:
         limit = min(own, default=None)
         if limit is not None:
             # RFC 5321 §5.1: ourselves and all that are no better than we are dropped.
-            notes.append(RouteNote(f"we are an MX of {domain} at preference {limit}", {}))
+            notes.append(_note("we-are-mx", domain=domain, preference=limit))
             if all(level >= limit for level, _ in usable):
                 return _loop(domain, notes)
         hosts: list[Host] = []
@@ -198,7 +205,7 @@ class Router:
     async def _by_address(self, domain: str) -> Route | RouteFailure:
         """No MX: the domain itself is the host, with preference 0 (the implicit MX)."""
         addresses = await self._addresses(domain)
-        notes = [RouteNote(f"{domain} has no MX; its address records count", {}), *addresses.notes]
+        notes = [_note("no-mx", domain=domain), *addresses.notes]
         if addresses.own or domain in self._own_names:
             return _loop(domain, notes)
         if not addresses.endpoints:
@@ -234,7 +241,7 @@ class Router:
         hosts: list[Host] = []
         considered: list[_Addresses] = []
         names = ", ".join(f"{name}:{port}" for name, port in static.hosts)
-        notes = [RouteNote(f"static route for {domain}: {names}", {})]
+        notes = [_note("static-route", domain=domain, hosts=names)]
         ttl = float(ROUTE_TTL_MAX_SECONDS)
         for place, (name, port) in enumerate(static.hosts):
             if _is_address(name):
@@ -287,7 +294,7 @@ class Router:
                 if objection:
                     found.objected = True
                     found.notes.append(
-                        RouteNote(f"{name} is at {endpoint.host}, {objection}: ignored", {})
+                        _note("objected", name=name, address=endpoint.host, why=objection)
                     )
                 else:
                     family.append(endpoint)
@@ -296,7 +303,7 @@ class Router:
             found.endpoints += six[place : place + 1] + four[place : place + 1]
         del found.endpoints[ADDRESSES_PER_HOST_MAX:]
         if not found.endpoints and not found.objected:
-            found.notes.append(RouteNote(_why_none(name, found), {}))
+            found.notes.append(_why_none(name, found))
         return found
 
     def _no_host(
@@ -309,7 +316,7 @@ class Router:
         text = f"{domain} has no server that takes mail (no MX, no address)"
         if any(addresses.objected for addresses in considered):
             text = f"the mail servers of {domain} are at addresses no mail is sent to"
-        elif notes and notes[0].text.startswith("MX"):
+        elif notes and notes[0].data["what"] == "mx":
             text = f"the mail servers that {domain} names have no address"
         if self._no_mx == "bounce":
             return RouteFailure(Refused(Reply(550, "5.4.4", text), "no-mail-host"), tuple(notes))
@@ -326,14 +333,22 @@ def _loop(domain: str, notes: list[RouteNote]) -> RouteFailure:
     return RouteFailure(Looped(reply), tuple(notes))
 
 
+def _note(what: str, **values: str | float) -> RouteNote:
+    """In the words of the text `note.<what>`."""
+    data = {"what": what, **values}
+    return RouteNote(say_note(data, DEFAULT_LANGUAGE, what), data)
+
+
 def _alias_note(name: str, canonical_name: str) -> RouteNote:
-    return RouteNote(f"{name} is an alias of {canonical_name}: followed", {"alias": name})
+    """It is logged too: whoever runs that domain may want to know (RFC 2181 §10.3)."""
+    log.info("alias followed", name=name, target=canonical_name)
+    return _note("alias", alias=name, target=canonical_name)
 
 
-def _why_none(name: str, addresses: _Addresses) -> str:
+def _why_none(name: str, addresses: _Addresses) -> RouteNote:
     if addresses.trouble is not None:
-        return f"{name} has no known address: {addresses.trouble.text}"
-    return f"{name} does not exist" if addresses.missing else f"{name} has no address"
+        return _note("address-unknown", name=name, why=addresses.trouble.text)
+    return _note("no-such-host" if addresses.missing else "no-address", name=name)
 
 
 def _is_address(name: str) -> bool:
