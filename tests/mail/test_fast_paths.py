@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.mail.test_suites_mime import SUITES, files
 
-from estafeta.mail.message import header_end, pairs
-from estafeta.mail.message.fields import pairs_of_any
+from estafeta.mail.message import LEAF, header_end, index, pairs
+from estafeta.mail.message.fields import by_name, pairs_of_any
+from estafeta.mail.message.imap_form import _addresses, _value, addresses, string
+from estafeta.mail.message.parts import Indexer
+from estafeta.mail.words import unfold
 
 LINES = st.sampled_from(
     [
@@ -47,6 +51,38 @@ def collected(name: str) -> Iterator[bytes]:
 def compare(data: bytes) -> None:
     head = data[: header_end(data)]
     assert pairs(head) == pairs_of_any(head)
+    fields = by_name(pairs(head))
+    for name in (b"from", b"sender", b"reply-to", b"to", b"cc", b"bcc"):
+        if name in fields:
+            assert _addresses(fields[name]) == addresses(fields[name]), fields[name]
+    for value in fields.values():
+        assert _value(value) == string(unfold(value)), value
+    root = index(data)
+    if root.kind == LEAF:
+        walked = msgspec.structs.replace(root, body=-1, end=-1, lines=-1)
+        Indexer(data).run(walked)
+        assert walked == root
+
+
+ADDRESSES = st.text(
+    st.sampled_from('aaaAA1._-  \t",<>@()\\:;[]=?é\r\n\x01'), max_size=30
+) | st.lists(
+    st.sampled_from(
+        ["a@b.c", "<a@b.c>", "Ana <a@b.c>", "Ana  M. <a@b>", '"Ana" <a@b>', '"Ana, " <a@b>',
+         '" "<a@b>',
+         '""<a@b>', "Ana\tM\t<a@b>", '"a b"@c', "<@x:a@b>", "g: a@b;", "(c)", "\r\n ",
+         "a@b.c (Ana)",
+         "Ana", "@", "é <a@b>", '"a\\"" <a@b>', "a@[192.0.2.1]", " ", "Ana M."]
+    ),
+    max_size=4,
+).map(",".join)  # fmt: skip
+
+
+@given(ADDRESSES)
+def test_addresses(text: str) -> None:
+    value = text.encode()
+    assert _addresses(value) == addresses(value)
+    assert _value(value) == string(unfold(value))
 
 
 @given(MESSAGES)

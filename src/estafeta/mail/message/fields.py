@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import mmap
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 import msgspec
 
@@ -28,6 +28,7 @@ _FIELD = re.compile(
 _FIELD_CRLF = re.compile(rb"^([!-9;-~]++)[ \t]*+:([^\r]*+(?:\r\n[ \t][^\r]*+)*+)", re.MULTILINE)
 _BLANK = re.compile(rb"\n\r?\n")
 _LINE_END = re.compile(rb"\r?\n")
+_LISTS = (b"to", b"cc", b"bcc")
 _UNIT = re.compile(rb"[^\n]*+\n?(?:[ \t][^\n]*+\n?)*+")
 
 
@@ -76,6 +77,25 @@ def pairs(header: bytes) -> list[tuple[bytes, bytes]]:
 def pairs_of_any(header: bytes) -> list[tuple[bytes, bytes]]:
     """As `pairs`, for any line ends."""
     return _FIELD.findall(header)
+
+
+def by_name(fields: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """The values of `pairs` by their names in lower case.
+
+    Of fields that may stand once the first counts; To, Cc and Bcc that stand several times are
+    read as one.
+    """
+    found: dict[bytes, bytes] = {}
+    more: dict[bytes, list[bytes]] = {}
+    for name, value in fields:
+        key = name.lower()
+        if key not in found:
+            found[key] = value
+        elif key in _LISTS:
+            more.setdefault(key, [found[key]]).append(value)
+    for key, values in more.items():
+        found[key] = b",".join(values)
+    return found
 
 
 def field(data: Buffer, name: str) -> bytes | None:

@@ -8,11 +8,10 @@ RFC 9051 §7.5.2.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 from estafeta.mail.address.mailboxes import Group, Mailbox, parse_raw
 from estafeta.mail.limits import HEADER_OCTETS_MAX
-from estafeta.mail.message.fields import Buffer, pairs
+from estafeta.mail.message.fields import Buffer, by_name, pairs
 from estafeta.mail.message.params import Params
 from estafeta.mail.message.parts import MESSAGE, MULTIPART, Part
 from estafeta.mail.words import unfold
@@ -21,11 +20,17 @@ NO_ENVELOPE = b"(NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL)"
 
 _PLAIN = re.compile(rb"[ !#-\[\]-~]*+\Z")
 _NEEDS_LITERAL = re.compile(rb"[\r\n\x80-\xff]")
+# One mailbox of plain ASCII and the comma after it: nothing to unquote, no comment, no group.
+_WORD = rb"[!#-'*+\--9=?A-Z^-~]++"
+_MAILBOX = re.compile(
+    rb"""[ \t]*+(?:
+    (?: "([ !#-\[\]-~]*+)" | ([ !#-'*+\--9=?A-Z^-~]*+) ) [ \t]*+ <(%b)@(%b)>
+    | (%b)@(%b)
+    )[ \t]*+(?:,|\Z)"""
+    % (_WORD, _WORD, _WORD, _WORD),
+    re.VERBOSE,
+)
 _SPECIAL = re.compile(rb'(["\\])')
-
-_SINGLE = (b"date", b"subject", b"in-reply-to", b"message-id", b"from", b"sender", b"reply-to")
-_LISTS = (b"to", b"cc", b"bcc")
-_WANTED = frozenset(_SINGLE + _LISTS)
 
 
 def string(value: bytes) -> bytes:
@@ -49,24 +54,13 @@ def nstring(value: bytes | None) -> bytes:
 
 def imap_envelope(data: Buffer, part: Part) -> bytes:
     """ENVELOPE of the message that `part` is."""
-    return envelope(pairs(bytes(data[part.start : min(part.body, part.start + HEADER_OCTETS_MAX)])))
+    head = bytes(data[part.start : min(part.body, part.start + HEADER_OCTETS_MAX)])
+    return envelope(by_name(pairs(head)))
 
 
-def envelope(fields: Sequence[tuple[bytes, bytes]]) -> bytes:
-    """ENVELOPE from (name, value) of a header's fields.
-
-    Of fields that may stand once the first counts; To, Cc and Bcc that stand several times are
-    read as one.
-    """
-    seen: dict[bytes, bytes] = {}
-    for name, value in fields:
-        key = name.lower()
-        if key in _WANTED:
-            if key not in seen:
-                seen[key] = value
-            elif key in _LISTS:
-                seen[key] += b"," + value
-    get = seen.get
+def envelope(fields: dict[bytes, bytes]) -> bytes:
+    """ENVELOPE from the fields of a header. fields: as of `by_name`."""
+    get = fields.get
     sent_from = _addresses(get(b"from"))
     sender = _addresses(get(b"sender"))
     reply_to = _addresses(get(b"reply-to"))
@@ -86,12 +80,42 @@ def envelope(fields: Sequence[tuple[bytes, bytes]]) -> bytes:
 
 
 def _value(value: bytes | None) -> bytes:
-    return b"NIL" if value is None else string(unfold(value))
+    if value is None:
+        return b"NIL"
+    text = value.strip(b" \t\r\n")
+    if _PLAIN.match(text) is not None:  # nothing to unfold, nothing to quote: a third of the time
+        return b'"%b"' % text
+    return string(unfold(value))
 
 
 def _addresses(value: bytes | None) -> bytes:
+    """What nearly every field holds, mailboxes of plain ASCII, goes from octets to octets: a third
+    of the time of `addresses`."""
     if value is None:
         return b"NIL"
+    if b"\n" in value:
+        value = value.replace(b"\r\n", b"").replace(b"\n", b"")
+    out: list[bytes] = []
+    at, end = 0, len(value)
+    while at < end:
+        match = _MAILBOX.match(value, at)
+        if match is None:
+            return addresses(value)
+        quoted, phrase, local, domain, bare, bare_domain = match.groups()
+        if bare is not None:
+            out.append(b'(NIL NIL "%b" "%b")' % (bare, bare_domain))
+        elif not (name := quoted or (phrase or b"").rstrip(b" ")):
+            out.append(b'(NIL NIL "%b" "%b")' % (local, domain))
+        elif b"  " in name:
+            return addresses(value)
+        else:
+            out.append(b'("%b" NIL "%b" "%b")' % (name, local, domain))
+        at = match.end()
+    return b"(%b)" % b"".join(out) if out else b"NIL"
+
+
+def addresses(value: bytes) -> bytes:
+    """The addresses of a field, whatever it holds."""
     out: list[bytes] = []
     for entry in parse_raw(value.decode("utf-8", "surrogateescape")):
         if isinstance(entry, Group):

@@ -25,7 +25,7 @@ from estafeta.mail.limits import (
     HEADER_OCTETS_MAX,
     PARTS_MAX,
 )
-from estafeta.mail.message.fields import Buffer, pairs
+from estafeta.mail.message.fields import Buffer, by_name, header_end, pairs
 from estafeta.mail.message.params import PLAIN, Params, content_type, disposition, parameter
 from estafeta.mail.words import unfold
 
@@ -36,6 +36,16 @@ _MISSES_MAX = 64
 _BLANK = re.compile(rb"\n\r?\n")
 _LINE_END = re.compile(rb"\r?\n")
 _DELIMITER = re.compile(rb"--([^\r\n]{1,%d})(?:\r?\n|\Z)" % (BOUNDARY_OCTETS_MAX + 4))
+_DESCRIBING = frozenset(
+    (
+        b"content-id",
+        b"content-description",
+        b"content-md5",
+        b"content-language",
+        b"content-location",
+        b"content-disposition",
+    )
+)
 _IDENTITY = (b"", b"7bit", b"8bit", b"binary")
 
 
@@ -81,7 +91,22 @@ class Part(msgspec.Struct):
 
 def index(data: Buffer) -> Part:
     """The tree of a whole message."""
-    return Indexer(data).run()
+    return read(data)[0]
+
+
+def read(data: Buffer) -> tuple[Part, dict[bytes, bytes]]:
+    """The tree of a whole message, and its own header `by_name`."""
+    if isinstance(data, memoryview):
+        data = data.tobytes()
+    body = header_end(data)
+    fields = by_name(pairs(bytes(data[: min(body, HEADER_OCTETS_MAX)])))
+    root = Part(start=0, body=body, end=len(data))
+    _describe(root, fields, digest=False)
+    if root.type in (b"multipart", b"message"):
+        Indexer(data).run(root)
+    else:  # most messages are one part, there is nothing to look for in it: saves 4 microseconds
+        root.lines = _count_lines(data, body, root.end)
+    return root, fields
 
 
 class _Open:
@@ -96,10 +121,7 @@ class _Open:
 
 
 class Indexer:
-    """One pass. Positions only grow, so empty lines and line ends are sought once.
-
-    fields: (name, value) of the message's own header, once `run` has returned.
-    """
+    """One pass. Positions only grow, so empty lines and line ends are sought once."""
 
     __slots__ = (
         "_at",
@@ -114,13 +136,10 @@ class Indexer:
         "_size",
         "_stack",
         "_waiting",
-        "fields",
     )
 
-    def __init__(self, data: Buffer) -> None:
-        self._data: bytes | bytearray | mmap.mmap = (
-            data.tobytes() if isinstance(data, memoryview) else data
-        )
+    def __init__(self, data: bytes | bytearray | mmap.mmap) -> None:
+        self._data = data
         self._size = len(data)
         self._count = 0
         self._stack: list[_Open] = []
@@ -133,10 +152,9 @@ class Indexer:
         self._counted_to = self._counted = 0
         self._misses = 0
         self._pattern: re.Pattern[bytes] | None = None
-        self.fields: list[tuple[bytes, bytes]] = []
 
-    def run(self) -> Part:
-        root = Part(start=0)
+    def run(self, root: Part) -> None:
+        """Finds what lies in a message. root: its header has been read already."""
         self._open(root, digest=False)
         while True:
             while self._pending_body >= 0 and not self._waiting:
@@ -158,7 +176,6 @@ class Indexer:
         while self._pending_body >= 0:
             self._finish_header(self._pending_body)
         self._close_above(-1, self._size)
-        return root
 
     def _next_line(self) -> int:
         """Where the next line begins that may be a delimiter, or -1.
@@ -198,10 +215,9 @@ class Indexer:
         part = top.part
         part.body = body
         part.lines = -self._lines_to(body)
-        fields = pairs(bytes(self._data[part.start : min(body, part.start + HEADER_OCTETS_MAX)]))
-        if part.start == 0:
-            self.fields = fields
-        _describe(part, fields, digest=top.digest)
+        if part.start > 0:
+            head = bytes(self._data[part.start : min(body, part.start + HEADER_OCTETS_MAX)])
+            _describe(part, by_name(pairs(head)), digest=top.digest)
         if part.type == b"multipart":
             part.kind = MULTIPART
             if len(self._stack) <= DEPTH_MAX and not cut:
@@ -292,20 +308,20 @@ class Indexer:
     def _lines_to(self, position: int) -> int:
         """Line ends before a position. Positions grow, or fall back by one line end at most."""
         if position >= self._counted_to:
-            self._counted += self._count_lines(self._counted_to, position)
+            self._counted += _count_lines(self._data, self._counted_to, position)
         else:
-            self._counted -= self._count_lines(position, self._counted_to)
+            self._counted -= _count_lines(self._data, position, self._counted_to)
         self._counted_to = position
         return self._counted
 
-    def _count_lines(self, start: int, end: int) -> int:
-        data = self._data
-        if isinstance(data, mmap.mmap):
-            return sum(
-                data[at : min(at + _COUNT_OCTETS, end)].count(b"\n")
-                for at in range(start, end, _COUNT_OCTETS)
-            )
-        return data.count(b"\n", start, end)
+
+def _count_lines(data: bytes | bytearray | mmap.mmap, start: int, end: int) -> int:
+    if isinstance(data, mmap.mmap):
+        return sum(
+            data[at : min(at + _COUNT_OCTETS, end)].count(b"\n")
+            for at in range(start, end, _COUNT_OCTETS)
+        )
+    return data.count(b"\n", start, end)
 
 
 def _boundary(params: Params) -> bytes:
@@ -316,30 +332,23 @@ def _boundary(params: Params) -> bytes:
     return value if len(value) <= BOUNDARY_OCTETS_MAX else b""
 
 
-def _describe(part: Part, fields: list[tuple[bytes, bytes]], *, digest: bool) -> None:
-    """Fills in what the header says about the content; the first field of a name counts."""
-    seen: dict[bytes, bytes] = {}
-    for name, value in fields:
-        key = name.lower()
-        if key.startswith(b"content-") and key not in seen:
-            seen[key] = value
-    kind = seen.get(b"content-type")
+def _describe(part: Part, fields: dict[bytes, bytes], *, digest: bool) -> None:
+    """Fills in what the header says about the content. fields: as of `by_name`."""
+    kind = fields.get(b"content-type")
     if kind is not None:
         part.type, part.subtype, part.params = content_type(kind)
     elif digest:  # RFC 2046 §5.1.5
         part.type, part.subtype, part.params = b"message", b"rfc822", ()
-    if not seen:
-        return
-    if (mechanism := seen.get(b"content-transfer-encoding")) is not None:
+    if (mechanism := fields.get(b"content-transfer-encoding")) is not None:
         part.encoding = _encoding(mechanism)
-    if len(seen) == (kind is not None) + (mechanism is not None):
+    if _DESCRIBING.isdisjoint(fields):
         return
-    part.id = _plain(seen.get(b"content-id"))
-    part.description = _plain(seen.get(b"content-description"))
-    part.md5 = _plain(seen.get(b"content-md5"))
-    part.language = _plain(seen.get(b"content-language"))
-    part.location = _plain(seen.get(b"content-location"))
-    if (placed := seen.get(b"content-disposition")) is not None:
+    part.id = _plain(fields.get(b"content-id"))
+    part.description = _plain(fields.get(b"content-description"))
+    part.md5 = _plain(fields.get(b"content-md5"))
+    part.language = _plain(fields.get(b"content-language"))
+    part.location = _plain(fields.get(b"content-location"))
+    if (placed := fields.get(b"content-disposition")) is not None:
         part.disposition = disposition(placed)
 
 

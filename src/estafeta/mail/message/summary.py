@@ -14,7 +14,7 @@ import msgspec
 from estafeta.mail.limits import PREVIEW_CHARACTERS_MAX, PREVIEW_OCTETS_MAX
 from estafeta.mail.message.fields import Buffer
 from estafeta.mail.message.imap_form import BodyForm, envelope
-from estafeta.mail.message.parts import MULTIPART, Indexer, Part
+from estafeta.mail.message.parts import MULTIPART, Part, read
 from estafeta.mail.message.sections import pack
 from estafeta.mail.words import decode_base64, decode_charset, decode_text, unfold
 
@@ -47,18 +47,12 @@ class Summary(msgspec.Struct):
 
 def summary(data: Buffer) -> Summary:
     """The summary of a whole message."""
-    indexer = Indexer(data)
-    root = indexer.run()
-    message_id = subject = None
-    for name, value in indexer.fields:
-        match name.lower():
-            case b"subject" if subject is None:
-                subject = value
-            case b"message-id" if message_id is None:
-                message_id = value
+    root, fields = read(data)
+    message_id = fields.get(b"message-id")
+    subject = fields.get(b"subject")
     form = BodyForm(data, root)
     return Summary(
-        envelope=envelope(indexer.fields),
+        envelope=envelope(fields),
         bodystructure=form.extensible,
         body=form.basic,
         message_id="" if message_id is None else decode_charset(unfold(message_id)),
