@@ -98,12 +98,14 @@ def parameter(params: Params, name: str) -> str | None:
     (RFC 2231 §3, §4), encoded words too, which RFC 2047 §5 forbids there and many programs send."""
     pieces: dict[int, tuple[bytes, bool]] = {}
     plain: bytes | None = None
+    wanted = name.encode("latin-1")
     for raw, value in params:
-        key = raw.decode("latin-1")
-        if key == name:
+        if raw == wanted:
             plain = value
             continue
-        match = _PIECE.match(key)
+        if b"*" not in raw:
+            continue
+        match = _PIECE.match(raw.decode("latin-1"))
         if match is not None and match[1] == name:
             number = int(match[2]) if match[2] else 0
             pieces.setdefault(number, (value, match[2] is None or match[3] is not None))

@@ -97,6 +97,8 @@ def _one_line(text: str) -> str:
 
 
 def _text_part(root: Part) -> Part | None:
+    if root.type == b"text" and root.subtype == b"plain" and root.disposition is None:
+        return root
     html_part: Part | None = None
     waiting = [root]
     while waiting:
