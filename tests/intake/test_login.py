@@ -10,6 +10,7 @@ import pytest
 from tests.support.whole import PASSWORD, Whole, whole
 
 from estafeta.intake.login import Login
+from estafeta.read.login import LoginFailed, Logins
 from estafeta.sim.loop import run
 from estafeta.store import accounts
 from estafeta.store.engine import StoreError
@@ -56,21 +57,21 @@ def test_the_right_password(mechanism: str) -> None:
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN", "SCRAM-SHA-256"])
 @pytest.mark.parametrize(
-    ("authcid", "password"),
+    ("authcid", "password", "why"),
     [
-        (ANA, "wrong"),
-        ("gone@mx.example", PASSWORD),
-        ("luis@mx.example", PASSWORD),
-        ("ana", PASSWORD),
+        (ANA, "wrong", "wrong password"),
+        ("gone@mx.example", PASSWORD, "no such account"),
+        ("luis@mx.example", PASSWORD, "the account is disabled"),
+        ("ana", PASSWORD, "no such account"),
     ],
 )
 def test_whoever_may_not_come_in_sees_the_same_steps(
-    mechanism: str, authcid: str, password: str
+    mechanism: str, authcid: str, password: str, why: str
 ) -> None:
     async def work(house: Whole) -> None:
         login, challenges = await exchanged(house, mechanism, authcid, password)
         assert login.account is None
-        assert login.failure
+        assert login.failure == why
         assert login.user == authcid
         assert not login.malformed
         _, expected = await exchanged(house, mechanism, ANA, "wrong")
@@ -127,5 +128,17 @@ def test_the_store_is_away() -> None:
         house.store.failing_reads = StoreError("busy")
         with pytest.raises(StoreError):
             await exchanged(house, "PLAIN")
+
+    with_house(work)
+
+
+@pytest.mark.parametrize("name", ["gone@mx.example", "luis@mx.example", ANA])
+def test_imap_and_pop3_log_the_same_reasons(name: str) -> None:
+    async def work(house: Whole) -> None:
+        logins = Logins(house.built.authenticator, house.machine.world)
+        with pytest.raises(LoginFailed) as failed:
+            await logins.password(name, "wrong")
+        login, _ = await exchanged(house, "PLAIN", name, "wrong")
+        assert str(failed.value) == login.failure
 
     with_house(work)

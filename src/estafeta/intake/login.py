@@ -18,14 +18,15 @@ from estafeta.wire import sasl
 class Login:
     """Feed it responses until `step` returns None: then `account`, or None and `failure`.
 
-    user: who was named, for the log. malformed: the client broke the grammar of the exchange; the
-    password was not the matter.
+    failure, user: why, and who was named; for the log, never for the client. malformed: the client
+    broke the grammar of the exchange; the password was not the matter.
     """
 
     def __init__(self, mechanism: str, authenticator: Authenticator, dice: random.Random) -> None:
         self._machine = sasl.server_mechanism(mechanism, nonce=f"{dice.getrandbits(144):036x}")
         self._authenticator = authenticator
         self._found: Account | None = None
+        self._name = ""
         self.account: Account | None = None
         self.failure = ""
         self.user = ""
@@ -54,19 +55,24 @@ class Login:
                     if acting not in ("", account_name(answer.authcid)):
                         self.failure = "may not act for another account"
                     elif self._found is None:
-                        self.failure = "no such account, or disabled"
+                        self.failure = await self._why_refused()
                     else:
                         self.account = self._found
                     return None
                 case sasl.Failure():
-                    self.failure = answer.reason
+                    refused = answer.reason == sasl.REFUSED
+                    self.failure = await self._why_refused() if refused else answer.reason
                     self.malformed = answer.malformed
                     return None
 
     def _named(self, authcid: str) -> str:
         name = account_name(authcid)
+        self._name = name
         self.user = name[:LOGGED_USER_CHARACTERS_MAX]
         return name
+
+    async def _why_refused(self) -> str:
+        return await self._authenticator.why_refused(self._name)
 
 
 def account_name(name: str) -> str:

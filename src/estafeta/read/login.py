@@ -43,7 +43,7 @@ class Logins:
         account = await self._authenticator.check(name, password)
         if account is None:
             raise LoginFailed(
-                "wrong password, no such account, or disabled",
+                await self._authenticator.why_refused(name),
                 user=name[:LOGGED_USER_CHARACTERS_MAX],
             )
         return account

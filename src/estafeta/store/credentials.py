@@ -106,6 +106,15 @@ class Authenticator:
             return None
         return _account(row)
 
+    async def why_refused(self, address: str) -> str:
+        """Why a login by that name failed, for the log alone: a client must not learn it."""
+        row = await self._store.read(lambda tx: tx.row(_ROW, (address.lower(),)))
+        if row is None:
+            return "no such account"
+        if row[7]:
+            return "the account is disabled"
+        return "wrong password" if row[8] else "the account has no password"
+
     async def scram(self, address: str) -> tuple[Account | None, ScramKeys]:
         """The account, None where there is none that may come in, and keys in either case."""
         row = await self._store.read(lambda tx: tx.row(_ROW, (address.lower(),)))

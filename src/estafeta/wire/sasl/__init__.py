@@ -5,6 +5,7 @@ from estafeta.wire.sasl.prep import prepared_password, saslprep
 from estafeta.wire.sasl.scram import ITERATIONS, ScramKeys, scram_keys
 from estafeta.wire.sasl.server import (
     MECHANISMS,
+    REFUSED,
     Challenge,
     CheckPassword,
     Failure,
@@ -18,6 +19,7 @@ from estafeta.wire.sasl.server import (
 __all__ = [
     "ITERATIONS",
     "MECHANISMS",
+    "REFUSED",
     "Challenge",
     "CheckPassword",
     "ClientMechanism",

@@ -23,8 +23,8 @@ MECHANISMS = ("SCRAM-SHA-256", "PLAIN", "LOGIN")
 """All there are, best first."""
 
 
-_REFUSED = "wrong password, no such account, or disabled"
-"""For the log; the client is told no more than that it was refused."""
+REFUSED = "wrong password, no such account, or disabled"
+"""For the log, where the caller does not know better; the client is told that it was refused."""
 
 
 class Challenge(msgspec.Struct, frozen=True):
@@ -100,7 +100,7 @@ class ServerMechanism:
             raise RuntimeError("no password was asked for")
         self._asked = None
         self._over = True
-        return Success(asked.authcid, asked.authzid) if ok else Failure(_REFUSED)
+        return Success(asked.authcid, asked.authzid) if ok else Failure(REFUSED)
 
     def keys(self, keys: ScramKeys | None) -> Challenge | Failure:
         """The answer to LookUpKeys. None: no such account, which the client cannot tell."""
@@ -253,11 +253,11 @@ class _Scram(ServerMechanism):
         message = f"{self._client_bare},{self._server_first},{without_proof}".encode()
         keys = self._keys
         if keys is None or len(proof) != len(keys.stored_key):
-            return Failure(_REFUSED)
+            return Failure(REFUSED)
         signature = scram.mac(keys.stored_key, message)
         client_key = scram.xor(proof, signature)
         if not hmac.compare_digest(hashlib.sha256(client_key).digest(), keys.stored_key):
-            return Failure(_REFUSED)
+            return Failure(REFUSED)
         self._done = Success(self._last.authcid, self._last.authzid)
         return Challenge(b"v=" + scram.to_base64(scram.mac(keys.server_key, message)).encode())
 
