@@ -5,6 +5,9 @@ from __future__ import annotations
 # Units of work
 BATCH_UNITS_MAX = 128  # units in one transaction
 BATCH_SECONDS_MAX = 0.005  # no further unit joins a batch that has held the loop this long
+# Measured with 20 SMTP sessions: 15 units a commit instead of 7, and 50 us CPU less a message.
+GATHER_SECONDS_MAX = 0.004  # a batch is put off no longer while the loop is busy
+QUIET_TURN_SECONDS = 0.00002  # a turn of the loop shorter than this had nothing else to do
 
 # SQLite files
 # At creation. Measured: 4, 8 and 16 KiB deliver 4 KiB messages at the same rate, but write 21, 33

@@ -10,7 +10,8 @@ Units run on the loop; only COMMIT, with its sync, and waiting for another proce
 thread: a writer thread beside a busy loop would starve by the GIL. Without a thread (`worker=None`)
 everything runs inline, and `commit_latency` passes on the loop's clock between COMMIT and answer.
 
-States: idle -> begin -> work -> commit -> answer -> idle. `_busy` is false in idle alone.
+States: idle -> gather -> begin -> work -> commit -> answer -> gather | idle. `_busy` is false in
+idle alone.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from estafeta.store.limits import (
 )
 from estafeta.store.sqlite.checkpoint import Checkpointer
 from estafeta.store.sqlite.errors import translated
+from estafeta.store.sqlite.gather import Gather
 from estafeta.store.sqlite.hints import Hints
 from estafeta.store.sqlite.statistics import Statistics
 from estafeta.store.sqlite.transaction import SqliteTx
@@ -92,6 +94,10 @@ class Writer:
         self._broken = False  # the connection failed, and no other could be opened yet
         # A time of day would make simulated runs differ; there no batch is cut by time.
         self._stopwatch = perf_counter if worker is not None else lambda: 0.0
+        self._crowded = False  # the last batch had more than one unit
+        self._gather = Gather(
+            self._begin, lambda: len(self._queue) >= BATCH_UNITS_MAX, self._stopwatch
+        )
         self._open()
 
     def _open(self) -> None:
@@ -111,7 +117,10 @@ class Writer:
         if not self._busy:
             self._busy = True
             # Not at once: other tasks of this turn of the loop may bring units too.
-            loop.call_soon(self._begin)
+            if self._crowded:
+                self._gather.start(loop)
+            else:
+                loop.call_soon(self._begin)
         return future
 
     def saw_foreign_commit(self) -> bool:
@@ -376,6 +385,7 @@ class Writer:
         if self._abandoned:
             return
         batch, self._batch = self._batch, []
+        self._crowded = len(batch) > 1
         statistics = self.statistics
         for job in batch:
             error = job.error
@@ -390,7 +400,11 @@ class Writer:
                 if not job.future.done():
                     job.future.set_exception(error)
         # Behind those just answered, who may bring their next unit for the next batch.
-        self._begin_soon()
+        assert self._loop is not None
+        if self._crowded or self._queue:
+            self._gather.start(self._loop)
+        else:
+            self._begin_soon()
 
     def close(self) -> None:
         """When drained."""
