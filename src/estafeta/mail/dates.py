@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 from calendar import timegm
+from functools import lru_cache
+from math import floor
 from time import gmtime
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -69,7 +71,12 @@ def parse_date(value: str) -> float | None:
 
 def format_date(seconds: float) -> str:
     """An RFC 5322 date in UTC: `Tue, 01 Jul 2003 08:52:37 +0000`."""
-    t = gmtime(seconds)
+    return _format_second(floor(seconds))
+
+
+@lru_cache(maxsize=16)  # all messages of one second bear the same date
+def _format_second(second: int) -> str:
+    t = gmtime(second)
     return (
         f"{_DAYS[t.tm_wday]}, {t.tm_mday:02} {_MONTHS[t.tm_mon - 1]} {t.tm_year:04} "
         f"{t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02} +0000"

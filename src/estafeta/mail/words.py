@@ -74,7 +74,7 @@ def decode_charset(data: bytes, charset: str = "") -> str:
     An unknown or missing charset, and US-ASCII that is none, read as UTF-8 where that fits, else
     as windows-1252.
     """
-    codec = _codec(charset) if len(charset) <= 64 else ""
+    codec = _codec(charset) if charset and len(charset) <= 64 else ""
     if codec and codec != "ascii":
         return data.decode(codec, "replace")
     try:

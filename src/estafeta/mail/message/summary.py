@@ -91,9 +91,11 @@ def _html_text(raw: bytes, charset: str) -> str:
 
 def _one_line(text: str) -> str:
     text = " ".join(text.split())
-    if not text.isprintable():
-        text = " ".join(_CONTROL.sub(" ", text).split())
-    return text[:PREVIEW_CHARACTERS_MAX]
+    first = text[:PREVIEW_CHARACTERS_MAX]
+    # A space at the end may have nothing but controls behind it.
+    if first.isprintable() and not first.endswith(" "):
+        return first
+    return " ".join(_CONTROL.sub(" ", text).split())[:PREVIEW_CHARACTERS_MAX]
 
 
 def _text_part(root: Part) -> Part | None:
