@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 import pytest
@@ -11,8 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.mail.test_suites_mime import SUITES, files
 
+from estafeta.mail.address import AddressError, canonical, parse_path
+from estafeta.mail.address.path import canonical_of_any, path_of_any
+from estafeta.mail.header import count, find, message_id, message_id_of_any, remove
 from estafeta.mail.message import LEAF, header_end, index, pairs
-from estafeta.mail.message.fields import by_name, pairs_of_any
+from estafeta.mail.message.fields import by_name, pairs_of_any, units
 from estafeta.mail.message.imap_form import _addresses, _value, addresses, string
 from estafeta.mail.message.parts import Indexer
 from estafeta.mail.words import unfold
@@ -57,6 +60,19 @@ def compare(data: bytes) -> None:
             assert _addresses(fields[name]) == addresses(fields[name]), fields[name]
     for value in fields.values():
         assert _value(value) == string(unfold(value)), value
+    assert message_id(data) == message_id_of_any(data)
+    for field in ("Received", "date", "X"):
+        assert count(data, field) == len(find(data, field))
+        assert find(data, field) == [
+            unfold(value)
+            for key, value in pairs_of_any(head)
+            if key.lower() == field.lower().encode()
+        ]
+        kept = [octets for key, octets in units(head) if key != field.lower().encode()]
+        assert (
+            remove(data, [field])
+            == b"".join(kept) + data[len(b"".join(o for _, o in units(head))) :]
+        )
     root = index(data)
     if root.kind == LEAF:
         walked = msgspec.structs.replace(root, body=-1, end=-1, lines=-1)
@@ -83,6 +99,34 @@ def test_addresses(text: str) -> None:
     value = text.encode()
     assert _addresses(value) == addresses(value)
     assert _value(value) == string(unfold(value))
+
+
+PATHS = st.text(st.sampled_from("abA.-_@<>\"\\ é[]:1"), max_size=20) | st.tuples(
+    st.sampled_from(["a", "Ana.M", '"a b"', "a" * 64, "a" * 65, ".a", "a.", "é", "postmaster", ""]),
+    st.sampled_from(["@", "", "@@"]),
+    st.sampled_from(
+        ["b.C", "b_.c", ".b", "b.", "-b", "b-.c", "b" * 63, "b" * 64, "b." * 95 + "b",
+         "b." * 127 + "b",
+         "b." * 94 + "b", "b." * 96 + "bc", "é.c", "[192.0.2.1]", "", "b..c"]
+    ),
+).map("".join)  # fmt: skip
+
+
+def outcome(function: Callable[[], object]) -> object:
+    try:
+        return function()
+    except AddressError as error:
+        return str(error)
+
+
+@given(PATHS, st.sampled_from(["", " SIZE=1", " ", "x", " a\nb"]), st.booleans(), st.booleans())
+def test_paths(address: str, rest: str, smtputf8: bool, null_ok: bool) -> None:
+    """Errors too are worded alike."""
+    assert outcome(lambda: canonical(address)) == outcome(lambda: canonical_of_any(address))
+    path = f"<{address}>{rest}".strip(" ")
+    assert outcome(lambda: parse_path(path, smtputf8=smtputf8, null_ok=null_ok)) == outcome(
+        lambda: path_of_any(path, smtputf8=smtputf8, null_ok=null_ok)
+    )
 
 
 @given(MESSAGES)

@@ -28,6 +28,12 @@ _TO_ESCAPE = re.compile(r'(["\\])')
 _WORD_CHARACTERS_MAX = 200
 """A word of more is cut: in UTF-8 it still fits a line of LINE_OCTETS_MAX."""
 
+# The first Message-ID, or the empty line where there is none; its value where that is one line of
+# printable ASCII.
+_MESSAGE_ID = re.compile(
+    rb"\n(?:\r?\n|(message-id)[ \t]*+:(?:[ \t]*+([!-~]++)[ \t]*+\r?\n(?![ \t]))?)", re.IGNORECASE
+)
+
 _ONCE = (
     b"date",
     b"sender",
@@ -64,6 +70,9 @@ def remove(message: bytes, names: Collection[str]) -> bytes:
     unwanted = {name.lower().encode("ascii") for name in names}
     end = header_end(message)
     head = message[:end]
+    lowered = head.lower()
+    if not any(name in lowered for name in unwanted):  # as a rule; a sixth of the time
+        return message
     kept = [(name in unwanted, octets) for name, octets in units(head)]
     if not any(gone for gone, _ in kept):
         return message
@@ -75,6 +84,8 @@ def find(message: bytes, name: str) -> list[bytes]:
     """The unfolded values of all fields of that name, in order. A header alone will do."""
     wanted = name.lower().encode("ascii")
     head = message[: header_end(message)]
+    if wanted not in head.lower():
+        return []
     return [unfold(value) for key, value in pairs(head) if key.lower() == wanted]
 
 
@@ -83,14 +94,30 @@ def count(message: bytes, name: str) -> int:
     (RFC 5321 §6.3)."""
     wanted = name.lower().encode("ascii")
     head = message[: min(header_end(message), HEADER_OCTETS_MAX)].lower()
-    if b"\n%b " % wanted in head or b"\n%b\t" % wanted in head:  # white space before the colon
+    begun = b"\n" + wanted
+    found = head.count(begun)
+    if found != head.count(begun + b":"):  # white space before the colon, or a longer name
         return sum(key == wanted for key, _ in pairs(head))
-    return head.count(b"\n%b:" % wanted) + head.startswith(b"%b:" % wanted)
+    return found + head.startswith(wanted + b":")
 
 
 def message_id(message: bytes) -> str:
     """The Message-ID with its angle brackets, or "" where there is none that could be searched for:
     white space or more than 998 octets are no Message-ID (RFC 5322 §3.6.4)."""
+    match = _MESSAGE_ID.search(message, 0, HEADER_OCTETS_MAX)
+    # One search instead of all fields saves 3 microseconds; not where the header is empty or begins
+    # with the field.
+    if match is not None and message[:1] not in b"\r\nMm":
+        name, value = match.groups()
+        if value is not None and len(value) <= LINE_OCTETS_MAX:
+            return value.decode("ascii")
+        if name is None:
+            return ""
+    return message_id_of_any(message)
+
+
+def message_id_of_any(message: bytes) -> str:
+    """As `message_id`, however the field is written."""
     value = next(iter(find(message, "Message-ID")), b"").strip()
     if len(value) > LINE_OCTETS_MAX or len(value.split()) != 1:
         return ""
@@ -229,30 +256,35 @@ def problems(message: bytes) -> list[HeaderProblem]:
 
     A missing Date or Message-ID is no problem: submission completes them (RFC 6409 §8).
     """
-    seen: dict[bytes, list[bytes]] = {}
-    for key, value in pairs(message[: header_end(message)]):
-        seen.setdefault(key.lower(), []).append(value)
+    seen: dict[bytes, bytes] = {}
+    again: set[bytes] = set()
+    for name, value in pairs(message[: header_end(message)]):
+        key = name.lower()
+        if key in seen:
+            again.add(key)
+        else:
+            seen[key] = value
     found = [
         HeaderProblem(f"several-{name.decode()}", _title(name), f"one {_title(name)} was expected")
-        for name in _ONCE
-        if len(seen.get(name, ())) > 1
+        for name in (_ONCE if again else ())
+        if name in again
     ]
-    sent_from = seen.get(b"from", [])
-    if not sent_from:
+    sent_from = seen.get(b"from")
+    if sent_from is None:
         return [HeaderProblem("no-from", "From", "a From field was expected"), *found]
-    if len(sent_from) > 1:
+    if b"from" in again:
         return [HeaderProblem("several-from", "From", "one From field was expected"), *found]
-    authors = _valid(sent_from[0])
+    authors = _valid(sent_from)
     if not authors:
         found.insert(
             0, HeaderProblem("bad-from", "From", "an address, local-part@domain, was expected")
         )
-    sender = seen.get(b"sender", [])
-    if len(authors) > 1 and not sender:  # RFC 5322 §3.6.2
+    sender = seen.get(b"sender")
+    if len(authors) > 1 and sender is None:  # RFC 5322 §3.6.2
         found.append(
             HeaderProblem("no-sender", "Sender", "Sender was expected beside several authors")
         )
-    if sender and len(_valid(sender[0])) != 1:
+    if sender is not None and len(_valid(sender)) != 1:
         found.append(HeaderProblem("bad-sender", "Sender", "one address was expected"))
     return found
 

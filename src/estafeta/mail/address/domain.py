@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import re
+from functools import lru_cache
 
 import idna
 
@@ -32,6 +33,11 @@ def canonical_domain(domain: str) -> str:
         return _canonical_literal(domain)
     if len(domain) > DOMAIN_OCTETS_MAX:
         raise AddressError(f"a domain of at most {DOMAIN_OCTETS_MAX} octets was expected")
+    return _canonical_name(domain)
+
+
+@lru_cache(maxsize=1024)  # of DOMAIN_OCTETS_MAX each; one and the same domain comes many times
+def _canonical_name(domain: str) -> str:
     if domain.isascii():
         lowered = domain.lower()
     else:

@@ -19,12 +19,12 @@ _PAIR = re.compile(r"\\(.)")
 _TO_ESCAPE = re.compile(r'(["\\])')
 _ROUTE = re.compile(r"@[^:<>\"\s]+:")
 
-# What nearly every path looks like, already canonical but for the case of the domain.
-_SIMPLE = re.compile(
-    r"<([A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*)"
-    r"@((?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*"
-    r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)>(?: (.*)|)\Z"
+# What nearly every path and address looks like; the domain is not checked yet.
+_SIMPLE = (
+    r"([A-Za-z0-9!#$%&'*+/=?^_`{|}~-]++(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]++)*+)@([A-Za-z0-9.-]++)"
 )
+_SIMPLE_PATH = re.compile(rf"<{_SIMPLE}>(?: (.*)|)\Z")
+_SIMPLE_ADDRESS = re.compile(rf"{_SIMPLE}\Z")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -34,6 +34,14 @@ def canonical(address: str) -> str:
     "" (the null reverse-path) stays "", and "Postmaster" without a domain becomes "postmaster"
     (RFC 5321 §4.1.1.3).
     """
+    match = _SIMPLE_ADDRESS.match(address)
+    if match is not None and match.end(1) <= LOCAL_OCTETS_MAX and match.end() < PATH_OCTETS_MAX - 1:
+        return f"{match[1]}@{canonical_domain(match[2])}"
+    return canonical_of_any(address)
+
+
+def canonical_of_any(address: str) -> str:
+    """As `canonical`, with quotes, UTF-8 and literals too."""
     if address == "":
         return ""
     if address.lower() == "postmaster":
@@ -133,9 +141,19 @@ def parse_path(text: bytes | str, *, smtputf8: bool, null_ok: bool) -> tuple[str
         except UnicodeDecodeError:
             raise AddressError("an address in UTF-8 was expected (RFC 6531)") from None
     text = text.strip(" ")
-    match = _SIMPLE.match(text)
-    if match is not None and len(match[1]) <= LOCAL_OCTETS_MAX and match.end(2) < PATH_OCTETS_MAX:
-        return f"{match[1]}@{match[2].lower()}", (match[3] or "").strip(" ")
+    match = _SIMPLE_PATH.match(text)
+    if (
+        match is not None
+        and match.end(1) <= LOCAL_OCTETS_MAX + 1
+        and match.end(2) < PATH_OCTETS_MAX
+    ):
+        local, domain, rest = match.groups("")
+        return f"{local}@{canonical_domain(domain)}", rest.strip(" ")
+    return path_of_any(text, smtputf8=smtputf8, null_ok=null_ok)
+
+
+def path_of_any(text: str, *, smtputf8: bool, null_ok: bool) -> tuple[str, str]:
+    """As `parse_path`, of text without spaces around it, with everything that the grammar knows."""
     if not text.startswith("<"):
         raise AddressError("a path in angle brackets was expected: <local-part@domain>")
     end = _path_end(text)
