@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.mail.test_suites_mime import SUITES, files
 
@@ -95,6 +95,7 @@ ADDRESSES = st.text(
 
 
 @given(ADDRESSES)
+@settings(max_examples=500)
 def test_addresses(text: str) -> None:
     value = text.encode()
     assert _addresses(value) == addresses(value)
@@ -130,6 +131,8 @@ def test_paths(address: str, rest: str, smtputf8: bool, null_ok: bool) -> None:
 
 
 @given(MESSAGES)
+@settings(max_examples=500)
+@example(b"Received : first\r\n\r\n")
 def test_generated(data: bytes) -> None:
     compare(data)
 

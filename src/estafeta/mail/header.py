@@ -93,12 +93,12 @@ def count(message: bytes, name: str) -> int:
     """How often a field stands in the header: `count(message, "Received")` finds loops
     (RFC 5321 §6.3)."""
     wanted = name.lower().encode("ascii")
-    head = message[: min(header_end(message), HEADER_OCTETS_MAX)].lower()
+    head = b"\n" + message[: min(header_end(message), HEADER_OCTETS_MAX)].lower()
     begun = b"\n" + wanted
     found = head.count(begun)
     if found != head.count(begun + b":"):  # white space before the colon, or a longer name
-        return sum(key == wanted for key, _ in pairs(head))
-    return found + head.startswith(wanted + b":")
+        return sum(key == wanted for key, _ in pairs(head[1:]))
+    return found
 
 
 def message_id(message: bytes) -> str:
