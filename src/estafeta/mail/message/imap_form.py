@@ -12,7 +12,7 @@ import re
 from estafeta.mail.address.mailboxes import Group, Mailbox, parse_raw
 from estafeta.mail.limits import HEADER_OCTETS_MAX
 from estafeta.mail.message.fields import Buffer, by_name, pairs
-from estafeta.mail.message.params import Params
+from estafeta.mail.message.params import PLAIN, Params
 from estafeta.mail.message.parts import MESSAGE, MULTIPART, Part
 from estafeta.mail.words import unfold
 
@@ -42,6 +42,9 @@ _COMMON = {
         *(b"7bit", b"8bit", b"quoted-printable", b"base64", b"attachment", b"filename"),
     )
 }
+
+
+_US_ASCII = b'("charset" "us-ascii")'
 
 
 def string(value: bytes) -> bytes:
@@ -180,9 +183,9 @@ class BodyForm:
         fields = b"(%b %b %b %b %b %b %d" % (
             _token(part.type),
             _token(part.subtype),
-            _params(part.params),
-            nstring(part.id),
-            nstring(part.description),
+            _US_ASCII if part.params is PLAIN[2] else _params(part.params),
+            b"NIL" if part.id is None else string(part.id),
+            b"NIL" if part.description is None else string(part.description),
             _token(part.encoding),
             part.end - part.body,
         )
