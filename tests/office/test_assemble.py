@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 from tests.support.whole import whole
 
 from estafeta.mail.outcome import Looped
@@ -10,6 +11,7 @@ from estafeta.office.assemble import answered_at
 from estafeta.office.config import Listener
 from estafeta.resolve import RouteFailure
 from estafeta.sim.loop import run
+from estafeta.store.engine import StoreConflict, StoreReadOnly
 
 OWN = ("203.0.113.5", "2001:db8::5")
 
@@ -31,5 +33,27 @@ def test_a_listener_on_every_address_makes_the_machines_addresses_ours() -> None
             route = await built._router().route("[203.0.113.5]")
             assert isinstance(route, RouteFailure)
             assert isinstance(route.outcome, Looped)
+
+    run(main())
+
+
+def test_a_store_that_cannot_write_is_not_well_until_it_can_again() -> None:
+    async def main() -> None:
+        async with whole(queue=False) as (house, _):
+            check = house.built.health_checks()["store"]
+            await house.store.run(lambda tx: tx.run("INSERT INTO meta VALUES ('mine', '')"))
+            with pytest.raises(StoreConflict):  # the unit's own matter
+                await house.store.run(lambda tx: tx.run("INSERT INTO meta VALUES ('mine', '')"))
+            assert await check() == ""
+            connection = house.store.inner._writer.connection
+            connection.pragma("query_only", 1)
+            with pytest.raises(StoreReadOnly):
+                await house.accept("ana@mx.example")
+            for _ in range(2):
+                with pytest.raises(StoreReadOnly):
+                    await check()
+            connection.pragma("query_only", 0)
+            assert await check() == ""
+            assert house.store.statistics.last_failure == ""
 
     run(main())

@@ -123,6 +123,10 @@ class FaultyStore:
         self.failing_reads: StoreError | None = None
         self.before: Callable[[], None] | None = None
 
+    @property
+    def statistics(self) -> Any:
+        return self.inner.statistics
+
     async def run(self, unit: Any, *, accounts: Sequence[int] = ()) -> Any:
         if self.before is not None:
             self.before()

@@ -18,3 +18,4 @@ class Statistics(msgspec.Struct):
     reads: int = 0
     checkpoints: int = 0
     pauses: int = 0  # times writing paused so that the WAL could start again
+    last_failure: str = ""  # why the engine could not write; "" once a COMMIT has succeeded again

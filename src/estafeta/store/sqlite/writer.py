@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 
 import apsw
 
-from estafeta.store.engine import StoreError, Unit
+from estafeta.store.engine import StoreConflict, StoreError, Unit
 from estafeta.store.limits import (
     BATCH_SECONDS_MAX,
     BATCH_UNITS_MAX,
@@ -353,6 +353,7 @@ class Writer:
             return
         if error is None:
             self.statistics.commits += 1
+            self.statistics.last_failure = ""
             self.statistics.commit_seconds += seconds
             self._checkpointer.consider()
             if self._commit_latency and self._worker is None:
@@ -397,6 +398,8 @@ class Writer:
                     self._hints.wake(job.hints)
             else:
                 statistics.failed += 1
+                if isinstance(error, StoreError) and not isinstance(error, StoreConflict):
+                    statistics.last_failure = str(error) or type(error).__name__
                 if not job.future.done():
                     job.future.set_exception(error)
         # Behind those just answered, who may bring their next unit for the next batch.
