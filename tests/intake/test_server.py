@@ -51,6 +51,34 @@ def test_one_client_does_not_take_the_places_of_all() -> None:
     with_house(work, connections_per_address_max=2)
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "",
+        "NOOP\r\n",
+        "NOO",
+        "EHLO me\r\nMAIL FROM:<>\r\n",
+        f"HELO me\r\nMAIL FROM:<>\r\nRCPT TO:<{EVA}>\r\nDATA\r\nSubject: x\r\n",
+        f"HELO me\r\nMAIL FROM:<>\r\nRCPT TO:<{EVA}>\r\nBDAT 10\r\nhalf",
+    ],
+)
+def test_who_ends_its_side_was_not_waited_for(said: str) -> None:
+    async def work(house: Whole, net: SimNet) -> None:
+        talk = await talk_to(house, net)
+        await talk.reply()
+        talk.stream.write(said.encode())
+        talk.stream.half_close()
+        began = asyncio.get_running_loop().time()
+        replies = []
+        while reply := await talk.reply():
+            replies.append(reply)
+        assert asyncio.get_running_loop().time() - began < 5
+        assert not [reply for reply in replies if reply.startswith(("4", "5"))]
+        assert await house.ledger() == []
+
+    with_house(work)
+
+
 def test_counts_come_back_to_nothing() -> None:
     async def work(house: Whole, net: SimNet) -> None:
         for how in ("quit", "abort", "close"):

@@ -38,6 +38,21 @@ def test_domains(estafeta: Run) -> None:
     assert "sudominio" not in estafeta("domain", "list").out
 
 
+@pytest.mark.parametrize("separator", ["ab", "++", "a", "@", " ", ".", "é"])
+def test_a_separator_that_cannot_be(estafeta: Run, separator: str) -> None:
+    done = estafeta("domain", "add", "x.example", "--separator", separator)
+    assert done.code == 2
+    assert "one of + - _ = ~ # was expected, or nothing" in done.err
+    assert "x.example" not in estafeta("domain", "list").out
+
+
+def test_separators(estafeta: Run) -> None:
+    ok(estafeta("domain", "add", "x.example", "--separator", "-"))
+    ok(estafeta("domain", "set", "x.example", "--separator", ""))
+    assert ok(estafeta("domain", "show", "x.example", "--json"))["separator"] == ""
+    assert estafeta("domain", "set", "x.example", "--separator", "+-").code == 2
+
+
 def test_accounts(estafeta: Run) -> None:
     ok(estafeta("domain", "add", "x.example"))
     done = estafeta(

@@ -63,12 +63,7 @@ FOREIGN_PROTOCOL = Reply(554, "5.5.1", "This is a mail server, not a web server"
 HELLO = Template(250, "", "{host} at your service")
 BYE = Reply(221, "2.0.0", "Bye")
 OK = Reply(250, "2.0.0", "OK")
-HELP = Reply(
-    214,
-    "2.0.0",
-    "Commands: EHLO HELO LHLO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT STARTTLS AUTH\n"
-    "RFC 5321 and, for LMTP, RFC 2033 say how they are used",
-)
+HELP = Template(214, "2.0.0", "Commands: {commands}\nRFC {rfc} says how they are used")
 SHUTTING_DOWN = Template(421, "4.3.2", "{host} is shutting down, try again soon")
 TOO_BUSY = Template(421, "4.3.2", "{host} has too many connections, try again later")
 TOO_MANY_CONNECTIONS = Template(421, "4.7.0", "Too many connections from {client}, try again later")

@@ -40,7 +40,7 @@ def _pattern(reply: Reply | replies.Template) -> re.Pattern[bytes]:
         body = re.escape(reply.text.replace("\n", f"\n{status}"))
     else:
         body = "".join(
-            re.escape(literal) + ("" if place is None else r"[^\n]*")
+            re.escape(literal.replace("\n", f"\n{status}")) + ("" if place is None else r"[^\n]*")
             for literal, place, _, _ in Formatter().parse(reply.text)
         )
     return re.compile((re.escape(f"{reply.code} {status}") + body).encode())

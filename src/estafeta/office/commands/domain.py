@@ -30,10 +30,16 @@ from estafeta.world.seams import World
 
 app = typer.Typer(no_args_is_help=True, help="Domains whose mail is ours.")
 
+SEPARATORS = "+-_=~#"
+"""What stands in addresses unquoted and seldom in names; RFC 5233 leaves it to the site."""
+
 Name = Annotated[str, typer.Argument(metavar="DOMAIN", help="Such as example.org.")]
 Separator = Annotated[
     str | None,
-    typer.Option(help="What ends the account's part of an address (you+x@). Empty: nothing does."),
+    typer.Option(
+        help="What ends the account's part of an address (you+x@): one of + - _ = ~ #; "
+        "empty: nothing does."
+    ),
 ]
 CatchAll = Annotated[
     str | None,
@@ -164,6 +170,11 @@ def _warn_of_catch_all(config: ConfigOption, given: dict[str, str]) -> None:
 def _given(separator: str | None, catch_all: str | None, language: str | None) -> dict[str, str]:
     given: dict[str, str] = {}
     if separator is not None:
+        if len(separator) > 1 or separator not in SEPARATORS:
+            raise UsageMistake(
+                f'"{separator}" cannot separate: one of {" ".join(SEPARATORS)} was expected, '
+                "or nothing"
+            )
         given["separator"] = separator
     if catch_all is not None:
         given["catch_all"] = the_address(catch_all) if catch_all else ""

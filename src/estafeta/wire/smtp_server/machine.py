@@ -23,7 +23,7 @@ from estafeta.wire.lines import LineTooLong
 from estafeta.wire.smtp_server import events
 from estafeta.wire.smtp_server.events import Event
 from estafeta.wire.smtp_server.order import FOREIGN_VERBS, ORDER, State
-from estafeta.wire.smtp_server.profile import auth_offered, capabilities
+from estafeta.wire.smtp_server.profile import auth_offered, capabilities, offered_commands
 from estafeta.wire.smtp_server.session import GoOn, LocalError, Step
 from estafeta.wire.smtp_server.transaction import Transaction, chunk_size
 
@@ -245,7 +245,9 @@ class SmtpServer(Transaction):
         return self._idle(replies.OK)
 
     def _help(self, verb: str, argument: str) -> Step:
-        return self._idle(replies.HELP)
+        commands = offered_commands(self._profile, tls=self.tls, authenticated=self.authenticated)
+        rfc = 2033 if self._profile.role == "lmtp" else 5321
+        return self._idle(replies.HELP(commands=" ".join(commands), rfc=rfc))
 
     def _rset(self, verb: str, argument: str) -> Step:
         if argument:

@@ -59,6 +59,20 @@ def capabilities(profile: Profile, *, tls: bool, authenticated: bool) -> tuple[s
     return tuple(lines)
 
 
+def offered_commands(profile: Profile, *, tls: bool, authenticated: bool) -> tuple[str, ...]:
+    """The commands that lead to something on this listener, now."""
+    commands = ["LHLO"] if profile.role == "lmtp" else ["EHLO", "HELO"]
+    commands += ["MAIL", "RCPT", "DATA"]
+    if profile.chunking:
+        commands.append("BDAT")
+    commands += ["RSET", "NOOP", "VRFY", "HELP", "QUIT"]
+    if profile.tls_offered and not tls:
+        commands.append("STARTTLS")
+    if auth_offered(profile, tls=tls) and not authenticated:
+        commands.append("AUTH")
+    return tuple(commands)
+
+
 def auth_offered(profile: Profile, *, tls: bool) -> bool:
     """May AUTH be used now? RFC 4954 §4: no plaintext password without TLS."""
     return bool(profile.auth_mechanisms) and (tls or profile.auth_without_tls)
