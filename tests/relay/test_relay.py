@@ -407,7 +407,7 @@ def test_8bitmime() -> None:
         assert "converted to 7-bit" in texts(report)
         report = await scene.send(content=b"Subject: ma\xc3\xb1ana\r\n\r\nx\r\n")
         assert [short(outcome) for outcome in report.outcomes] == [
-            ("Refused", 554, "5.6.3", "conversion-needed")
+            ("Refused", 554, "5.6.3", "content-conversion-needed")
         ]
 
     play(act)
@@ -455,7 +455,7 @@ def test_smtputf8() -> None:
         # The header needs it: nobody gets it.
         report = await scene.send("b@b.example", smtputf8=True, content=utf8)
         assert [short(o) for o in report.outcomes] == [
-            ("Refused", 553, "5.6.9", "conversion-needed")
+            ("Refused", 553, "5.6.9", "content-conversion-needed")
         ]
         # An address needs it: the others get it.
         report = await scene.send("ñ@b.example", "b@b.example", smtputf8=True)

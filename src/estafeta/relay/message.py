@@ -10,6 +10,7 @@ import asyncio
 
 import msgspec
 
+from estafeta.explain.cause import cause_of
 from estafeta.mail.downgrade import CannotConvert, to_seven_bit
 from estafeta.mail.envelope import Envelope
 from estafeta.mail.outcome import Deferred, Outcome, Refused, Reply
@@ -86,10 +87,8 @@ class Message:
         if not sender_ascii or (envelope.smtputf8 and not self._is_header_ascii()):
             # RFC 6531 §3.2: returned, for neither a header nor a sender can be rewritten here.
             status = "5.6.7" if not sender_ascii else "5.6.9"
-            text = f"{label} does not take internationalised mail (SMTPUTF8)"
-            self._refuse(
-                fitted, fitted.send, Refused(Reply(553, status, text), "conversion-needed", label)
-            )
+            reply = Reply(553, status, f"{label} does not take internationalised mail (SMTPUTF8)")
+            self._refuse(fitted, fitted.send, Refused(reply, cause_of(reply), label))
             return
         text = f"{label} does not take internationalised addresses (SMTPUTF8)"
         self._refuse(fitted, others, Refused(Reply(553, "5.6.7", text), "conversion-needed", label))
@@ -109,9 +108,8 @@ class Message:
             self._seven_bit = await self._convert()
         if isinstance(self._seven_bit, str):
             text = f"{label} takes 7-bit mail only, and this cannot be converted: {self._seven_bit}"
-            self._refuse(
-                fitted, fitted.send, Refused(Reply(554, "5.6.3", text), "conversion-needed", label)
-            )
+            refused = Refused(Reply(554, "5.6.3", text), "content-conversion-needed", label)
+            self._refuse(fitted, fitted.send, refused)
             return
         if offer.size and self._seven_bit.size > offer.size:
             text = (
