@@ -14,7 +14,8 @@ from tests.mail.test_suites_mime import SUITES, files
 from estafeta.mail.address import AddressError, canonical, parse_path
 from estafeta.mail.address.path import canonical_of_any, path_of_any
 from estafeta.mail.header import count, find, message_id, message_id_of_any, remove
-from estafeta.mail.message import LEAF, header_end, index, pairs
+from estafeta.mail.limits import PREVIEW_CHARACTERS_MAX
+from estafeta.mail.message import LEAF, header_end, index, pairs, summary
 from estafeta.mail.message.fields import by_name, pairs_of_any, units
 from estafeta.mail.message.imap_form import _addresses, _value, addresses, string
 from estafeta.mail.message.parts import Indexer
@@ -132,6 +133,7 @@ def test_paths(address: str, rest: str, smtputf8: bool, null_ok: bool) -> None:
 
 @given(MESSAGES)
 @settings(max_examples=500)
+@example(b"X: y\r\nMessage-ID: <1@x>\r\n y\r\n\r\n")
 @example(b"Received : first\r\n\r\n")
 def test_generated(data: bytes) -> None:
     compare(data)
@@ -141,3 +143,10 @@ def test_generated(data: bytes) -> None:
 def test_collected(name: str) -> None:
     for data in collected(name):
         compare(data)
+
+
+def test_preview_ends_before_controls() -> None:
+    """What is cut off at the end may be the only thing behind a space."""
+    assert summary(b"\n" + b"x" * (PREVIEW_CHARACTERS_MAX - 1) + b" \x01").preview == "x" * (
+        PREVIEW_CHARACTERS_MAX - 1
+    )

@@ -42,8 +42,7 @@ _COMMON = {
         *(b"7bit", b"8bit", b"quoted-printable", b"base64", b"attachment", b"filename"),
     )
 }
-
-
+# The parameters of PLAIN.
 _US_ASCII = b'("charset" "us-ascii")'
 
 
@@ -184,8 +183,8 @@ class BodyForm:
             _token(part.type),
             _token(part.subtype),
             _US_ASCII if part.params is PLAIN[2] else _params(part.params),
-            b"NIL" if part.id is None else string(part.id),
-            b"NIL" if part.description is None else string(part.description),
+            nstring(part.id),
+            nstring(part.description),
             _token(part.encoding),
             part.end - part.body,
         )
