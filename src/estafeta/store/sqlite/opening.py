@@ -94,6 +94,8 @@ def open_sqlite(
 def _connect(path: Path, vfs: str | None, synchronous: str, page_octets: int) -> apsw.Connection:
     connection = apsw.Connection(str(path), vfs=vfs, statementcachesize=STATEMENTS_CACHED)
     connection.set_busy_timeout(LOCK_WAIT_MS_MAX)
+    # Without it a statement whose plan might depend on its parameters is prepared at each use.
+    connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     if connection.pragma("page_count") == 0:  # both must come before the first page
         connection.pragma("page_size", page_octets)
         connection.pragma("auto_vacuum", "INCREMENTAL")
