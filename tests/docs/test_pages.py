@@ -25,6 +25,18 @@ def test_no_page_is_stale(name: str) -> None:
     assert (DOCS / name).read_text("utf-8") == make_page(name, DOCS, app), "run `make docs`"
 
 
+def test_every_kind_of_bad_input_is_tested_where_the_page_says() -> None:
+    page = (DOCS / "bad-input.md").read_text("utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| ") and "tested in" not in line]
+    assert len(rows) > 40
+    for row in rows:
+        named = re.findall(r"`(tests/[^`:]+)::([^`]+)`", row)
+        assert named, row
+        for file, test in named:
+            begins = f"=== {test}\n" if file.endswith(".txt") else f"def {test}("
+            assert begins in (DOCS.parent / file).read_text("utf-8"), f"{file}::{test}"
+
+
 def test_every_setting_says_what_it_is_for() -> None:
     page = (DOCS / "settings.md").read_text("utf-8")
     found = [(s.header, setting) for s in sections() for setting in s.settings]
