@@ -14,13 +14,13 @@ from estafeta.mail.dates import parse_date
 from estafeta.mail.header import (
     count,
     date_now,
+    examine,
     find,
     fold,
     fold_addresses,
     fold_structured,
     new_message_id,
     prepend,
-    problems,
     remove,
 )
 from estafeta.mail.message import headers, text_field
@@ -169,6 +169,6 @@ def test_made_values() -> None:
     ],
 )
 def test_problems(header: bytes, codes: list[str]) -> None:
-    found = problems(header + b"\r\nFrom: body@b.c\r\n")
+    found = examine(header + b"\r\nFrom: body@b.c\r\n").problems
     assert [problem.code for problem in found] == codes
     assert all(problem.field and "expected" in problem.text for problem in found)

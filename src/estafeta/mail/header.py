@@ -249,8 +249,15 @@ def _phrase(name: str, utf8: bool) -> list[str]:
     return _LEXEME.findall(text)
 
 
-def problems(message: bytes) -> list[HeaderProblem]:
-    """What is wrong with the header of a message that somebody submits; empty when nothing is.
+class Examined(msgspec.Struct, frozen=True):
+    """authors: the addresses in From, canonical; [] where it cannot be understood."""
+
+    problems: list[HeaderProblem]
+    authors: list[str]
+
+
+def examine(message: bytes) -> Examined:
+    """Who wrote a message that somebody submits, and what is wrong with its header.
 
     A missing Date or Message-ID is no problem: submission completes them (RFC 6409 §8).
     """
@@ -269,9 +276,11 @@ def problems(message: bytes) -> list[HeaderProblem]:
     ]
     sent_from = seen.get(b"from")
     if sent_from is None:
-        return [HeaderProblem("no-from", "From", "a From field was expected"), *found]
+        missing = HeaderProblem("no-from", "From", "a From field was expected")
+        return Examined([missing, *found], [])
     if b"from" in again:
-        return [HeaderProblem("several-from", "From", "one From field was expected"), *found]
+        several = HeaderProblem("several-from", "From", "one From field was expected")
+        return Examined([several, *found], [])
     authors = _valid(sent_from)
     if not authors:
         found.insert(
@@ -284,7 +293,7 @@ def problems(message: bytes) -> list[HeaderProblem]:
         )
     if sender is not None and len(_valid(sender)) != 1:
         found.append(HeaderProblem("bad-sender", "Sender", "one address was expected"))
-    return found
+    return Examined(found, authors)
 
 
 def _valid(value: bytes) -> list[str]:

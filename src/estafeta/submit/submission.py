@@ -16,11 +16,9 @@ from estafeta.intake.limits import RECEIVED_FIELDS_MAX
 from estafeta.intake.role import Client, Transaction
 from estafeta.intake.target import Directory, Target, is_full
 from estafeta.mail import header as fields
-from estafeta.mail.address import canonical, mailboxes, parse_address_list
 from estafeta.mail.dates import format_date
 from estafeta.mail.envelope import Recipient
 from estafeta.mail.outcome import Reply
-from estafeta.mail.words import decode_charset
 from estafeta.store import accounts, ledger
 from estafeta.store.engine import Store, Tx
 from estafeta.store.rows import Account
@@ -89,7 +87,8 @@ class SubmissionRole:
     ) -> bytes | Reply:
         if fields.count(header, "Received") >= RECEIVED_FIELDS_MAX:
             return replies.LOOP
-        for problem in fields.problems(header):
+        examined = fields.examine(header)
+        for problem in examined.problems:
             match problem.code:
                 case "no-from":
                     return replies.FROM_MISSING
@@ -97,8 +96,7 @@ class SubmissionRole:
                     return replies.FROM_SEVERAL
                 case "bad-from":
                     return replies.FROM_BAD(reason=problem.text)
-        author = decode_charset(fields.find(header, "From")[0])
-        transaction.authors = [canonical(m.address) for m in mailboxes(parse_address_list(author))]
+        transaction.authors = examined.authors
         added = [received]
         message_id = fields.message_id(header)
         transaction.recognisable = bool(message_id)
