@@ -49,9 +49,10 @@ def open_sqlite(
     try:
         connection = _connect(path, vfs, synchronous, page_octets)
         try:
-            connection.execute("BEGIN IMMEDIATE")
-            migrate(SqliteTx(connection), now=int(clock.now() * 1000), name=str(path))
-            connection.execute("COMMIT")
+            tx = SqliteTx(connection)
+            tx.control("BEGIN IMMEDIATE")
+            migrate(tx, now=int(clock.now() * 1000), name=str(path))
+            tx.control("COMMIT")
             page_octets = int(connection.pragma("page_size"))
         except BaseException:
             connection.close(True)

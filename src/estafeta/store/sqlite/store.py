@@ -67,14 +67,14 @@ class SqliteStore:
         tx.restart()
         self.statistics.reads += 1
         try:
-            reader.execute("BEGIN")
+            tx.control("BEGIN")
         except apsw.Error as error:
             raise translated(error, reader.system_errno) from error
         try:
             result = unit(tx)
         finally:
             if reader.in_transaction:
-                reader.execute("ROLLBACK")
+                tx.control("ROLLBACK")
         if tx.failed is not None:
             raise tx.failed
         return result

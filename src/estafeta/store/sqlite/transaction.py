@@ -17,13 +17,18 @@ from estafeta.store.sqlite.errors import translated
 
 
 class SqliteTx:
-    """Made once for a connection; `restart` before each unit."""
+    """Made once for a connection; `restart` before each unit.
+
+    It keeps one cursor: one for each statement costs nearly as much as a small statement. A
+    statement whose rows were not all asked for ends when the next one begins, so what closes a
+    transaction must pass here too (`control`).
+    """
 
     __slots__ = ("_connection", "_execute", "_many", "failed", "hints")
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
-        self._execute = connection.execute
+        self._execute = connection.cursor().execute
         self._many = connection.executemany
         self.failed: StoreError | None = None
         self.hints: list[tuple[str, int]] = []
@@ -32,6 +37,10 @@ class SqliteTx:
         self.failed = None
         if self.hints:
             self.hints = []
+
+    def control(self, sql: str) -> None:
+        """A statement of the engine's own, also after a failure. Raises apsw.Error."""
+        self._execute(sql)
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         if self.failed is not None:

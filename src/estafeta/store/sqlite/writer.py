@@ -180,7 +180,7 @@ class Writer:
                 self._wait_for_turn()
                 return
             try:
-                self.connection.execute("BEGIN IMMEDIATE")
+                self._tx.control("BEGIN IMMEDIATE")
             except apsw.BusyError:
                 turn.give()
                 self._wait_for_turn()
@@ -193,7 +193,7 @@ class Writer:
             self._work()
             return
         try:
-            self.connection.execute("BEGIN IMMEDIATE")
+            self._tx.control("BEGIN IMMEDIATE")
         except apsw.Error as error:
             self._begun(translated(error, self.connection.system_errno))
             return
@@ -216,7 +216,7 @@ class Writer:
         try:
             # Only one waits at a time, the others queue at the turn: short steps cost nothing.
             self.connection.set_busy_handler(_wait_a_little)
-            self.connection.execute("BEGIN IMMEDIATE")
+            self._tx.control("BEGIN IMMEDIATE")
         except apsw.Error as error:
             failure = translated(error, self.connection.system_errno)
         finally:
@@ -280,13 +280,13 @@ class Writer:
         error: Exception | None
         try:
             if careful:
-                connection.execute("SAVEPOINT unit")
+                tx.control("SAVEPOINT unit")
             job.result = job.unit(tx)
             error = tx.failed  # where the unit swallowed it
             if error is None:
                 job.hints = tx.hints
                 if careful:
-                    connection.execute("RELEASE unit")
+                    tx.control("RELEASE unit")
                 if connection.in_transaction:
                     return _State.GOOD
                 error = StoreError("the unit ended the transaction it ran in")
@@ -302,7 +302,7 @@ class Writer:
         if not careful:
             return _State.FAILED
         try:
-            connection.execute("ROLLBACK TO unit; RELEASE unit")
+            tx.control("ROLLBACK TO unit; RELEASE unit")
         except apsw.Error:
             return _State.LOST
         return _State.UNDONE
@@ -329,7 +329,7 @@ class Writer:
     def _roll_back(self) -> None:
         if not self._broken and self.connection.in_transaction:
             try:
-                self.connection.execute("ROLLBACK")
+                self._tx.control("ROLLBACK")
             except apsw.Error:
                 self._reopen()
 
@@ -337,7 +337,7 @@ class Writer:
 
     def _commit(self) -> StoreError | None:
         try:
-            self.connection.execute("COMMIT")
+            self._tx.control("COMMIT")
         except apsw.Error as error:
             return translated(error, self.connection.system_errno)
         return None
