@@ -1,4 +1,7 @@
-"""Place: a new message into a mailbox; the hot path of delivery, four statements."""
+"""Place: a new message into a mailbox; the hot path of delivery, five statements.
+
+RETURNING would save one of them, and is dearer than the look it saves.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,13 @@ from estafeta.store.flags import SEEN
 from estafeta.store.mailboxes import NoSuchMailbox
 from estafeta.store.messages.records import Placed, Text
 
-_COUNT = (
-    "UPDATE mailbox SET uidnext = uidnext + 1, modseq = ?, messages = messages + 1,"
-    " unseen = unseen + ?, bytes = bytes + ? WHERE account = ? AND {} = ?"
-    " RETURNING id, uidnext - 1, uidvalidity"
+_FIND = (
+    "SELECT account.modseq, mailbox.id, mailbox.uidnext, mailbox.uidvalidity"
+    " FROM account JOIN mailbox ON mailbox.account = account.id"
+    " WHERE account.id = ? AND mailbox.{} = ?"
 )
-_COUNT_BY_ID = _COUNT.format("id")
-_COUNT_BY_NAME = _COUNT.format("name")
+_FIND_BY_ID = _FIND.format("id")
+_FIND_BY_NAME = _FIND.format("name")
 
 
 def append(
@@ -36,17 +39,17 @@ def append(
     size: octets, prefix included. keywords: as `flags.joined` gives them. Quota is the caller's
     matter. Raises NoSuchMailbox.
     """
-    modseq = tx.value(
-        "UPDATE account SET modseq = modseq + 1, used = used + ? WHERE id = ? RETURNING modseq",
-        (size, account),
-    )
-    row = tx.row(
-        _COUNT_BY_ID if isinstance(mailbox, int) else _COUNT_BY_NAME,
-        (modseq, 0 if flags & SEEN else 1, size, account, mailbox),
-    )
+    # First, so that the account's row is ours when we look.
+    tx.run("UPDATE account SET modseq = modseq + 1, used = used + ? WHERE id = ?", (size, account))
+    row = tx.row(_FIND_BY_ID if isinstance(mailbox, int) else _FIND_BY_NAME, (account, mailbox))
     if row is None:
         raise NoSuchMailbox(f"account {account} has no mailbox {mailbox}")
-    id, uid, uidvalidity = row
+    modseq, id, uid, uidvalidity = row
+    tx.run(
+        "UPDATE mailbox SET uidnext = uidnext + 1, modseq = ?, messages = messages + 1,"
+        " unseen = unseen + ?, bytes = bytes + ? WHERE account = ? AND id = ?",
+        (modseq, 0 if flags & SEEN else 1, size, account, id),
+    )
     tx.run(
         "INSERT INTO message"
         " (account, mailbox, uid, modseq, created, flags, keywords, size, received, body)"
