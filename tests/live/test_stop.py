@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import os
 import random
 import signal
@@ -119,6 +121,48 @@ def test_sigterm_lets_an_attempt_end(tmp_path: Path) -> None:
             if server.running:
                 server.stop(signal.SIGKILL)
             await sink.close()
+
+    asyncio.run(main())
+
+
+def test_sigterm_does_not_wait_for_a_server_that_is_silent(tmp_path: Path) -> None:
+    """It accepts the connection and says nothing; cut there, nothing is lost."""
+
+    async def main() -> None:
+        came = asyncio.Event()
+
+        async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            came.set()
+            with contextlib.suppress(ConnectionError):
+                await reader.read()
+            writer.close()
+
+        listening = await asyncio.start_server(silent, "127.0.0.1", 0)
+        server = Estafeta(
+            tmp_path / "e",
+            accounts=[ANA],
+            routes={"silent.example": ("127.0.0.1", listening.sockets[0].getsockname()[1])},
+            settings={"smtp": ['relay_networks = ["127.0.0.0/8"]']},
+        )
+        await asyncio.to_thread(server.start)
+        try:
+            async with await Stranger.at(server.ports["submission"]) as s:
+                await s.hello()
+                for line in (f"MAIL FROM:<{ANA}>", "RCPT TO:<x@silent.example>", "DATA"):
+                    assert (await s.say(line))[0] in "23"
+                await s.send(b"From: <%s>\r\n\r\nx\r\n.\r\n" % ANA.encode())
+                assert (await s.reply()).startswith("250")
+            await asyncio.wait_for(came.wait(), STOP_SECONDS)
+            tell(server, signal.SIGTERM)
+            async with asyncio.timeout(STOP_SECONDS):  # stop_seconds is 30
+                assert await asyncio.to_thread(server.stop, NO_SIGNAL) == 0
+            assert "attempt cut by a stop" in server.log()
+            (row,) = json.loads(await asyncio.to_thread(server.command, "queue", "list", "--json"))
+            assert (row["attempts"], row["state"]) == (0, "waiting")
+        finally:
+            if server.running:
+                server.stop(signal.SIGKILL)
+            listening.close()
 
     asyncio.run(main())
 
