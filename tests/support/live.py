@@ -162,7 +162,9 @@ class Estafeta:
                 pass_fds=[writer],
             )
             os.close(writer)
-            ready, _, _ = select.select([reader], [], [], START_TIMEOUT_S)
+            waiting = select.poll()  # select() itself takes no descriptor above 1023
+            waiting.register(reader, select.POLLIN)
+            ready = waiting.poll(START_TIMEOUT_S * 1000)
             said = os.read(reader, 100) if ready else b""
         finally:
             os.close(reader)
