@@ -1,7 +1,9 @@
 """Checkpoint: moves committed pages from the WAL into the database, never in a committing call.
 
 PASSIVE runs beside the writer and lets the WAL start again when it caught up with it. Under load
-without pause it never does; once the WAL is past its bound, the writer pauses for one run.
+without pause it never does: when little is left to move, the writer pauses for that; once the WAL
+is past its bound, for whatever is left. A short WAL is written over in the page cache, and a pause
+for little is not felt.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ class Checkpointer:
         self._worker = worker
         self._step = max(1, CHECKPOINT_AFTER_OCTETS // page_octets)
         self._frames_max = max(1, WAL_OCTETS_MAX // page_octets)
+        self._little = self._step // 4
         self._frames = 0  # in the WAL after the last commit
         self._frames_done = 0  # in the WAL when the last run ended
         self._running = False
@@ -87,12 +90,11 @@ class Checkpointer:
         self._frames_done = frames
         then = self._then
         if then is None:
+            self.wants_pause = 0 < self._frames - moved <= self._little
             return
         if not paused:
             self._start(paused=True)  # the writer began to wait in the middle of that run
             return
-        if moved >= frames:
-            self._frames = self._frames_done = 0  # the next commit starts the WAL again
         self._then = None
         self.wants_pause = False
         then()
