@@ -978,6 +978,19 @@ def test_what_was_counted() -> None:
     play(act)
 
 
+def test_a_long_reply_within_a_note_is_kept_once() -> None:
+    async def act(scene: Scene) -> None:
+        scene.peer(greeting="554 5.7.1 " + "no " * 500)
+        (told,) = [note for note in (await scene.send()).notes if note.kind == "reply"]
+        assert len(told.text) > 1500
+        assert told.data == {}
+        scene.peer(greeting="554 5.7.1 no")
+        (told,) = [note for note in (await scene.send()).notes if note.kind == "reply"]
+        assert told.data["what"] == "no-session"
+
+    play(act)
+
+
 def test_notes_have_their_time() -> None:
     async def act(scene: Scene) -> None:
         scene.net.black_holes.add(SIX)

@@ -17,6 +17,7 @@ from estafeta.relay.limits import (
     MESSAGES_PER_CONNECTION_MAX,
     NOTES_MAX,
     RECIPIENTS_MAX,
+    TOLD_CHARACTERS_MAX,
     Timeouts,
 )
 from estafeta.resolve import TlsMode
@@ -98,7 +99,9 @@ class Journey:
     def tell(self, kind: NoteKind, what: str, data: Data) -> None:
         """A note in our own words, those of the text `note.<what>`."""
         data = {"what": what, **data}
-        self.note(kind, say_note(data, DEFAULT_LANGUAGE, what), data)
+        text = say_note(data, DEFAULT_LANGUAGE, what)
+        # A long reply within it is kept once: an event has its limit, and is seldom translated.
+        self.note(kind, text, data if len(text) <= TOLD_CHARACTERS_MAX else {})
 
     def elapsed(self) -> float:
         """Seconds since the attempt began."""
