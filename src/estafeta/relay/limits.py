@@ -72,7 +72,7 @@ REPLY_CHARACTERS_MAX = 2000
 """Of another server's reply, what is kept in outcomes and journeys."""
 
 TOLD_CHARACTERS_MAX = 500
-"""A note of our own up to this is kept with its values too, so that it can be told in any language."""
+"""A note of our own up to this is kept with its values too, to be told in any language."""
 
 NOTES_MAX = 100
 """Notes of one attempt; further ones are counted in the last."""
