@@ -127,7 +127,8 @@ class Running:
     def stop(self, stop_signal: int = signal.SIGTERM) -> int:
         """Asks it to end, waits, then ends what is left of its session. Returns its exit code."""
         if self.process.poll() is None:
-            self.process.send_signal(stop_signal)
+            for pid in self._traced() or [self.pid]:
+                os.kill(pid, stop_signal)
             try:
                 self.process.wait(STOP_TIMEOUT_S)
             except subprocess.TimeoutExpired:
@@ -139,6 +140,14 @@ class Running:
             except ProcessLookupError:
                 continue
         return code
+
+
+    def _traced(self) -> list[int]:
+        """What strace runs, where this is strace: it keeps signals to itself."""
+        if self.name != "strace":
+            return []
+        members = session_members(self.pid)
+        return [pid for pid in members if (_stat(pid) or ["", ""])[1] == str(self.pid)]
 
 
 def session_members(session: int) -> list[int]:
