@@ -108,6 +108,7 @@ class Queue:
         self._acceptor = acceptor
         self._notices = notices
         self._settings = settings
+        self._log = log.bind()  # not bound anew for every line
         self._active: Counter[str] = Counter()
         self._jobs: dict[asyncio.Task[None], Job] = {}
         self._wake = asyncio.Event()
@@ -454,7 +455,7 @@ class Queue:
         for recipient, outcome, due in zip(
             done.recipients, done.outcomes, done.next_tries, strict=True
         ):
-            log.info(
+            self._log.info(
                 type(outcome).__name__.lower(),
                 queue_id=queue_id(done.acceptance.id),
                 recipient=recipient.address,

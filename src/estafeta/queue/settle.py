@@ -8,6 +8,7 @@ is never returned to (RFC 5321 §4.5.5), nor a recipient whose NOTIFY is NEVER (
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -129,15 +130,13 @@ def record_late(tx: Tx, done: Attempted, event_id: int) -> None:
     )
 
 
-def _detail(done: Attempted) -> dict[str, object]:
+def _detail(done: Attempted) -> dict[str, Any]:
+    """Outcomes and notes are structs, which become JSON with the rest."""
     return {
         "destination": done.leased.destination,
-        "recipients": list(done.leased.numbers),
-        "outcomes": [msgspec.to_builtins(o) for o in done.outcomes],
-        "next": list(done.next_tries),
+        "recipients": done.leased.numbers,
+        "outcomes": done.outcomes,
+        "next": done.next_tries,
         "ended": done.ended,
-        "notes": [
-            {"at": note.at, "kind": note.kind, "text": note.text, "data": note.data}
-            for note in done.notes
-        ],
+        "notes": done.notes,
     }

@@ -36,6 +36,7 @@ from estafeta.wire.smtp_client import (
     TlsDeclined,
     TlsProceed,
 )
+from estafeta.world.pump import Pump
 from estafeta.world.seams import Endpoint, Stream, TlsConfig, TlsError
 
 
@@ -68,6 +69,7 @@ class Session:
     __slots__ = (
         "_client",
         "_lmtp",
+        "_pump",
         "_settings",
         "endpoint",
         "idle_until",
@@ -91,6 +93,7 @@ class Session:
         self._settings = settings
         self._lmtp = lmtp
         self._client = SmtpClient(settings.hello_name, lmtp=lmtp)
+        self._pump = Pump(stream, self._client)
 
     @property
     def offer(self) -> Offer:
@@ -121,7 +124,7 @@ class Session:
         except SessionFailure:
             raise
         except BaseException:
-            self.stream.abort()
+            self._cut()
             raise
 
     async def transact(
@@ -152,7 +155,7 @@ class Session:
                 await self._send(content, sent)
                 event = await self._event(timeouts.final)
         except BaseException:
-            self.stream.abort()
+            self._cut()
             raise
         if isinstance(event, Finished):
             return Result(event.replies, None, client.dot_sent, content_begun)
@@ -173,8 +176,14 @@ class Session:
             except asyncio.CancelledError:
                 self.stream.abort()
                 raise
+            finally:
+                self._pump.close()
         else:
-            self.stream.abort()
+            self._cut()
+
+    def _cut(self) -> None:
+        self.stream.abort()
+        self._pump.close()
 
     # Opening.
 
@@ -279,21 +288,18 @@ class Session:
 
     async def _event(self, seconds: float) -> Event:
         """The next event; `Broken` where the wait or the connection ends before."""
-        client, stream = self._client, self.stream
+        client, pump = self._client, self._pump
         event = client.next_event()
         if event is not None:
             return event
-        out = client.take_output()
-        if out:
-            stream.write(out)
+        clock = asyncio.get_running_loop().time
+        end = clock() + seconds
         try:
-            async with asyncio.timeout(seconds):
-                while event is None:
-                    client.receive(await stream.read())
-                    out = client.take_output()
-                    if out:
-                        stream.write(out)
-                    event = client.next_event()
+            await pump.flush(seconds)
+            while event is None:
+                await pump.feed(end - clock())
+                await pump.flush(end - clock())
+                event = client.next_event()
         except TimeoutError:
             client.abandon(f"no reply within {seconds:.0f} s")
         except ConnectionError as error:

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class Pump:
-    """For the task that makes it; `close` at the end."""
+    """For one task at a time; `close` at the end."""
 
     __slots__ = (
         "_deadline",
@@ -30,19 +30,15 @@ class Pump:
         "_stream",
         "_task",
         "_timer",
-        "_waiting",
     )
 
     def __init__(self, stream: Stream, machine: Machine) -> None:
-        task = asyncio.current_task()
-        assert task is not None
         self._stream = stream
         self._machine = machine
-        self._task = task
+        self._task: asyncio.Task[Any] | None = None  # the one that waits
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0.0
-        self._waiting = False
         self._expired = False
 
     async def flush(self, seconds: float) -> bool:
@@ -82,18 +78,19 @@ class Pump:
         self._deadline = deadline = self._loop.time() + seconds
         if self._timer is None or self._timer.when() > deadline:
             self._arm(deadline)
-        self._waiting = True
+        self._task = task = asyncio.current_task()
+        assert task is not None
         try:
             return await waiting
         except asyncio.CancelledError:
             if not self._expired:
                 raise
             self._expired = False
-            if self._task.uncancel() > 0:
+            if task.uncancel() > 0:
                 raise  # somebody else wants the task to end
             raise TimeoutError from None
         finally:
-            self._waiting = False
+            self._task = None
 
     def _arm(self, deadline: float) -> None:
         if self._timer is not None:
@@ -102,7 +99,7 @@ class Pump:
 
     def _fire(self) -> None:
         self._timer = None
-        if not self._waiting:
+        if self._task is None:
             return  # the next wait arms it anew
         if self._loop.time() < self._deadline:
             self._arm(self._deadline)
