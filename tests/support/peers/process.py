@@ -141,7 +141,6 @@ class Running:
                 continue
         return code
 
-
     def _traced(self) -> list[int]:
         """What strace runs, where this is strace: it keeps signals to itself."""
         if self.name != "strace":
