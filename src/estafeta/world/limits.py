@@ -47,6 +47,6 @@ CPU_INLINE_OCTETS_MAX = 16 * 1024
 CPU_WORKERS = 1
 """Processes for Python work of more than 2 ms."""
 
-SWITCH_INTERVAL_SECONDS = 0.0002
+SWITCH_INTERVAL_SECONDS = 0.001
 """How soon a thread (COMMIT, fsync) gets the interpreter back from a busy loop. At Python's own
 5 ms a writer thread beside a busy loop starves."""
