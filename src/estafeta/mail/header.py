@@ -13,7 +13,6 @@ from collections.abc import Collection, Iterable, Iterator
 import msgspec
 
 from estafeta.mail.address import AddressError, Mailbox, canonical, mailboxes, parse_address_list
-from estafeta.mail.dates import format_date
 from estafeta.mail.limits import HEADER_OCTETS_MAX, LINE_OCTETS_MAX, LINE_OCTETS_WANTED
 from estafeta.mail.message.fields import header_end, pairs, units
 from estafeta.mail.words import decode_charset, encode_words, unfold
@@ -120,11 +119,6 @@ def message_id_of_any(message: bytes) -> str:
     if len(value) > LINE_OCTETS_MAX or len(value.split()) != 1:
         return ""
     return decode_charset(value)
-
-
-def date_now(seconds: float) -> str:
-    """The value of a Date field for seconds since 1970 UTC (RFC 5322 §3.3)."""
-    return format_date(seconds)
 
 
 def new_message_id(dice: bytes, domain: str) -> str:

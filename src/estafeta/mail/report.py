@@ -15,7 +15,8 @@ from typing import Literal
 import msgspec
 
 from estafeta.mail.address import is_ascii, mailboxes, parse_address_list
-from estafeta.mail.header import date_now, find, fold, fold_addresses, fold_structured
+from estafeta.mail.dates import format_date
+from estafeta.mail.header import find, fold, fold_addresses, fold_structured
 from estafeta.mail.limits import HEADER_OCTETS_MAX, REPORT_FULL_OCTETS_MAX
 from estafeta.mail.message.fields import header_end
 from estafeta.mail.outcome import Reply
@@ -132,7 +133,7 @@ def _report_header(
         fold_addresses("From", mailboxes(parse_address_list(from_)), utf8=utf8),
         fold_addresses("To", mailboxes(parse_address_list(to)), utf8=utf8),
         fold("Subject", subject, utf8=utf8),
-        fold("Date", date_now(date)),
+        fold("Date", format_date(date)),
         fold_structured("Message-ID", message_id),
         # RFC 3834 §5: nobody is to answer this by machine.
         fold("Auto-Submitted", "auto-replied"),
@@ -175,7 +176,7 @@ def _status_part(
     groups = [
         (_field("Original-Envelope-Id", envid, utf8) if envid else b"")
         + _field("Reporting-MTA", f"dns; {reporting_mta}", utf8)
-        + _field("Arrival-Date", date_now(arrival), utf8)
+        + _field("Arrival-Date", format_date(arrival), utf8)
     ]
     groups.extend(_recipient_fields(recipient, utf8) for recipient in recipients)
     subtype = b"global-delivery-status" if utf8 else b"delivery-status"
@@ -210,9 +211,9 @@ def _recipient_fields(recipient: ReportRecipient, utf8: bool) -> bytes:
         kind = "smtp" if recipient.remote_mta else "x-estafeta"
         fields.append(_field("Diagnostic-Code", f"{kind}; {reply}", utf8))
     if recipient.last_attempt is not None:
-        fields.append(_field("Last-Attempt-Date", date_now(recipient.last_attempt), utf8))
+        fields.append(_field("Last-Attempt-Date", format_date(recipient.last_attempt), utf8))
     if recipient.will_retry_until is not None:  # RFC 3464 §2.3.9: for "delayed" only
-        fields.append(_field("Will-Retry-Until", date_now(recipient.will_retry_until), utf8))
+        fields.append(_field("Will-Retry-Until", format_date(recipient.will_retry_until), utf8))
     if recipient.cause:
         fields.append(_field("X-Estafeta-Cause", recipient.cause, utf8))
     return b"".join(fields)
