@@ -26,7 +26,7 @@ class Attempted(msgspec.Struct):
     """One job after its attempt. Sequences are parallel to leased.numbers.
 
     next_tries: milliseconds since 1970, None to give up; read for `Deferred` alone.
-    children: index -> prepared acceptance that took the recipient over, where it is ours after all.
+    child: the acceptance that takes over those in `in_child` (indices), who are ours after all.
     """
 
     leased: rows.Leased
