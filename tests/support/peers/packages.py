@@ -1,10 +1,11 @@
 """packages: other people's mail programs, fetched from Debian or Ubuntu, unpacked, not installed.
 
 `fetch()` gives a `Peers`: one folder holding the programs below, unpacked with `dpkg-deb -x` from
-packages that `apt-get` downloaded, with the libraries the system lacks beside them. Needs neither
-root nor a HOME, changes nothing outside the cache folder (`$ESTAFETA_CACHE` or `.cache` below the
-project), and may be called by several test workers at once: the first fetches, the others wait.
-Where it cannot be done it raises `Unavailable` with the reason.
+packages that `apt-get` downloaded, with the libraries the system lacks beside them. Programs that
+conflict with those are asked for by name, `fetch("exim4-daemon-heavy")`, and get a folder of their
+own. Needs neither root nor a HOME, changes nothing outside the cache folder (`$ESTAFETA_CACHE` or
+`.cache` below the project), and may be called by several test workers at once: the first fetches,
+the others wait. Where it cannot be done it raises `Unavailable` with the reason.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,11 +122,12 @@ class Peers:
 
 
 @functools.cache
-def fetch() -> Peers:
+def fetch(*names: str) -> Peers:
     """The programs, fetched at the first call and taken from the cache later.
 
-    Raises: Unavailable.
+    names: Debian packages; those of `PACKAGES` if none are named. Raises: Unavailable.
     """
+    packages = names or PACKAGES
     for tool in ("apt-get", "dpkg-deb"):
         if shutil.which(tool) is None:
             raise Unavailable(f"{tool} is not there: not a Debian or Ubuntu")
@@ -133,18 +135,18 @@ def fetch() -> Peers:
     try:
         base.mkdir(parents=True, exist_ok=True)
         with _locked(base / "lock"):
-            folder = base / _cache_name()
+            folder = base / _cache_name(packages)
             if not (folder / "manifest.json").is_file():
-                _fill(base, folder)
+                _fill(base, folder, packages)
             versions = json.loads((folder / "manifest.json").read_text())
     except OSError as error:
         raise Unavailable(f"the cache {base} cannot be used: {error}") from error
     return Peers(folder / "root", versions)
 
 
-def _cache_name() -> str:
+def _cache_name(packages: Sequence[str]) -> str:
     release = platform.freedesktop_os_release()
-    asked = hashlib.sha256(" ".join(PACKAGES).encode()).hexdigest()[:10]
+    asked = hashlib.sha256(" ".join(packages).encode()).hexdigest()[:10]
     system = f"{release.get('ID', 'unknown')}-{release.get('VERSION_CODENAME', 'unknown')}"
     return f"{system}-{platform.machine()}-{LAYOUT}-{asked}"
 
@@ -156,11 +158,11 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _fill(base: Path, folder: Path) -> None:
+def _fill(base: Path, folder: Path, packages: Sequence[str]) -> None:
     """Downloads and unpacks into `folder`, which appears only when it is complete."""
     work = Path(tempfile.mkdtemp(prefix="fetching-", dir=base))
     try:
-        archives = _download(work)
+        archives = _download(work, packages)
         (work / "root").mkdir()
         versions: dict[str, str] = {}
         for archive in archives:
@@ -171,7 +173,7 @@ def _fill(base: Path, folder: Path) -> None:
                 _run(["dpkg-deb", "-x", str(archive), str(work / "root")])
             archive.unlink()
         _relocate_dovecot(work / "root")
-        missing = sorted(set(PACKAGES) - set(versions))
+        missing = sorted(set(packages) - set(versions))
         if missing:
             raise Unavailable(f"apt-get did not bring {', '.join(missing)}")
         (work / "manifest.json").write_text(json.dumps(versions, indent=1, sort_keys=True))
@@ -183,7 +185,7 @@ def _fill(base: Path, folder: Path) -> None:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _download(work: Path) -> list[Path]:
+def _download(work: Path, packages: Sequence[str]) -> list[Path]:
     """The packages and what they need beyond the installed ones, as files.
 
     The system's lists of packages are tried first; where they are absent or older than the mirror,
@@ -214,7 +216,7 @@ def _download(work: Path) -> list[Path]:
     def install(more: list[str]) -> list[Path]:
         get(
             *("install", "--download-only", "--reinstall", "--yes", "--no-install-recommends"),
-            *PACKAGES,
+            *packages,
             more=more,
         )
         return sorted(archives.glob("*.deb"))
