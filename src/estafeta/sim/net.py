@@ -11,10 +11,9 @@ import asyncio
 import contextvars
 import ipaddress
 import random
-from collections import deque
 from collections.abc import Iterator, Sequence
 
-from estafeta.world.limits import DATAGRAMS_WAITING_MAX
+from estafeta.world.datagrams import Inbox
 from estafeta.world.seams import Endpoint, Handler, Stream
 from estafeta.world.stream import THIS_MACHINE
 
@@ -287,17 +286,14 @@ class SimDatagrams:
         self._net = net
         self._at = at
         self._loop = asyncio.get_running_loop()
-        self._waiting: deque[tuple[bytes, Endpoint]] = deque()
-        self._refused: Endpoint | None = None
-        self._receiver: asyncio.Future[None] | None = None
-        self._closed = False
+        self._inbox = Inbox(self._loop)
 
     @property
     def local(self) -> Endpoint:
         return self._at
 
     def send(self, data: bytes, to: Endpoint) -> None:
-        if self._closed:
+        if self._inbox.closed:
             return
         internet = self._net.internet
         delay = internet.latency()
@@ -318,35 +314,14 @@ class SimDatagrams:
         if target is not None:
             target.arrived(data, self._at)
         else:
-            self._refused = to
-            self._wake()
+            self._inbox.refuse(to)
 
     def arrived(self, data: bytes, source: Endpoint) -> None:
-        if len(self._waiting) < DATAGRAMS_WAITING_MAX:
-            self._waiting.append((data, source))
-            self._wake()
+        self._inbox.put(data, source)
 
     async def receive(self) -> tuple[bytes, Endpoint]:
-        while True:
-            if self._waiting:
-                return self._waiting.popleft()
-            if self._refused is not None:
-                refused, self._refused = self._refused, None
-                raise ConnectionRefusedError(f"{refused} does not take datagrams")
-            if self._closed:
-                raise ConnectionAbortedError("closed here")
-            assert self._receiver is None, "two tasks receive from one socket"
-            self._receiver = self._loop.create_future()
-            try:
-                await self._receiver
-            finally:
-                self._receiver = None
+        return await self._inbox.receive()
 
     def close(self) -> None:
-        self._closed = True
         self._net.closed(self._at)
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._receiver is not None and not self._receiver.done():
-            self._receiver.set_result(None)
+        self._inbox.close()

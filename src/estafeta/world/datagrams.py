@@ -1,4 +1,4 @@
-"""Datagrams: a UDP socket that also hears that a remote port is closed.
+"""Datagrams: a UDP socket that also hears that a remote port is closed, and its inbox.
 
 An unconnected UDP socket gets ICMP errors only through Linux's error queue (IP_RECVERR), which no
 event loop empties; so the socket is ours and the loop only says when to look.
@@ -20,6 +20,56 @@ _BATCH = 64
 """Datagrams taken in one turn of the loop."""
 
 
+class Inbox:
+    """What has come to a socket, real or simulated, and was not received yet.
+
+    Promises: DATAGRAMS_WAITING_MAX at most, what comes then is lost; a refusal is told behind all
+    that came before it, the last one for those between two calls.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._waiting: deque[tuple[bytes, Endpoint]] = deque()
+        self._refused: Endpoint | None = None
+        self._receiver: asyncio.Future[None] | None = None
+        self.closed = False
+
+    def put(self, data: bytes, source: Endpoint) -> None:
+        if len(self._waiting) < DATAGRAMS_WAITING_MAX:
+            self._waiting.append((data, source))
+            self._wake()
+
+    def refuse(self, by: Endpoint) -> None:
+        """Something we sent was not taken there."""
+        self._refused = by
+        self._wake()
+
+    def close(self) -> None:
+        self.closed = True
+        self._wake()
+
+    async def receive(self) -> tuple[bytes, Endpoint]:
+        """See `seams.Datagrams.receive`."""
+        while True:
+            if self._waiting:
+                return self._waiting.popleft()
+            if self._refused is not None:
+                refused, self._refused = self._refused, None
+                raise ConnectionRefusedError(f"{refused} does not take datagrams")
+            if self.closed:
+                raise ConnectionAbortedError("closed here")
+            assert self._receiver is None, "two tasks receive from one socket"
+            self._receiver = self._loop.create_future()
+            try:
+                await self._receiver
+            finally:
+                self._receiver = None
+
+    def _wake(self) -> None:
+        if self._receiver is not None and not self._receiver.done():
+            self._receiver.set_result(None)
+
+
 class RealDatagrams:
     """Implements `seams.Datagrams`."""
 
@@ -27,10 +77,7 @@ class RealDatagrams:
         self, loop: asyncio.AbstractEventLoop, family: socket.AddressFamily, at: Endpoint
     ) -> None:
         self._loop = loop
-        self._waiting: deque[tuple[bytes, Endpoint]] = deque()
-        self._refused: Endpoint | None = None
-        self._receiver: asyncio.Future[None] | None = None
-        self._closed = False
+        self._inbox = Inbox(loop)
         self._socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
             if family == socket.AF_INET6:
@@ -52,7 +99,7 @@ class RealDatagrams:
 
     def send(self, data: bytes, to: Endpoint) -> None:
         """Lost without a word where the system will not take it, as any datagram may be."""
-        if self._closed:
+        if self._inbox.closed:
             return
         try:
             self._socket.sendto(data, (to.host, to.port))
@@ -62,28 +109,14 @@ class RealDatagrams:
             self._take_errors()  # an older datagram's ICMP error is reported here too
 
     async def receive(self) -> tuple[bytes, Endpoint]:
-        while True:
-            if self._waiting:
-                return self._waiting.popleft()
-            if self._refused is not None:
-                refused, self._refused = self._refused, None
-                raise ConnectionRefusedError(f"{refused} does not take datagrams")
-            if self._closed:
-                raise ConnectionAbortedError("closed here")
-            assert self._receiver is None, "two tasks receive from one socket"
-            self._receiver = self._loop.create_future()
-            try:
-                await self._receiver
-            finally:
-                self._receiver = None
+        return await self._inbox.receive()
 
     def close(self) -> None:
-        if self._closed:
+        if self._inbox.closed:
             return
-        self._closed = True
+        self._inbox.close()
         self._loop.remove_reader(self._socket.fileno())
         self._socket.close()
-        self._wake()
 
     def _readable(self) -> None:
         for _ in range(_BATCH):
@@ -95,9 +128,7 @@ class RealDatagrams:
             except OSError:
                 self._take_errors()
                 continue
-            if len(self._waiting) < DATAGRAMS_WAITING_MAX:
-                self._waiting.append((data, Endpoint(address[0], address[1])))
-        self._wake()
+            self._inbox.put(data, Endpoint(address[0], address[1]))
 
     def _take_errors(self) -> None:
         """Empties the error queue; the address there is where our datagram was going."""
@@ -107,10 +138,4 @@ class RealDatagrams:
             except OSError:
                 break
             with contextlib.suppress(IndexError, TypeError):
-                self._refused = Endpoint(address[0], address[1])
-        if self._refused is not None:
-            self._wake()
-
-    def _wake(self) -> None:
-        if self._receiver is not None and not self._receiver.done():
-            self._receiver.set_result(None)
+                self._inbox.refuse(Endpoint(address[0], address[1]))
