@@ -1,7 +1,7 @@
 """server: what every foreign SMTP server under test is to the matrix: one contract for them all.
 
-A server's module offers an object that is a `ForeignServer`: what the program is, what it cannot
-do and why, and how it is started. `start` gives a `RunningServer`, which is asked the same things
+A server's module offers `SERVER`, which is a `ForeignServer`: what the program is, what it cannot do
+and why, and how it is started. `start` gives a `RunningServer`, which is asked the same things
 whoever wrote the program. Nothing here knows any of them by name.
 
 What a server cannot do is data (`cannot`), with the reason in a short sentence: the matrix tries
@@ -80,7 +80,7 @@ class ServerSpec:
     be told. credentials: user name and password; where given there is a submission port: it takes
     mail to anybody from those who log in (after STARTTLS if there is a certificate) and from nobody
     else.
-    smtp_port: 0 takes a free one. size_max: octets.
+    smtp_port, smtps_port, submission_port: 0 takes a free one. size_max: octets.
 
     Starting again in the same workspace, with whatever specification, goes on with the queue and
     the mailboxes that are there.
@@ -97,6 +97,8 @@ class ServerSpec:
     chunking: bool = True
     credentials: tuple[str, str] | None = None
     smtp_port: int = 0
+    smtps_port: int = 0
+    submission_port: int = 0
     size_max: int = 50 * 1024 * 1024
 
 
