@@ -1,7 +1,7 @@
 """server: what every foreign SMTP server under test is to the matrix: one contract for them all.
 
-A server's module offers `SERVER`, which is a `ForeignServer`: what the program is, what it cannot do
-and why, and how it is started. `start` gives a `RunningServer`, which is asked the same things
+A server's module offers `SERVER`, which is a `ForeignServer`: what the program is, what it cannot
+do and why, and how it is started. `start` gives a `RunningServer`, which is asked the same things
 whoever wrote the program. Nothing here knows any of them by name.
 
 What a server cannot do is data (`cannot`), with the reason in a short sentence: the matrix tries
