@@ -44,6 +44,11 @@ def migrate(tx: Tx, *, now: int, name: str) -> None:
             )
 
 
+def newest_migration() -> int:
+    """The number of the last migration that this program knows."""
+    return max(number for number, _, _ in _files())
+
+
 def _files() -> Iterator[tuple[int, str, str]]:
     for file in resources.files("estafeta.store").joinpath("migrations").iterdir():
         if file.name.endswith(".sql"):
