@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from ipaddress import ip_network
 from pathlib import Path
@@ -218,3 +218,23 @@ def message(n: int = 1, body: bytes = b"hello\r\n") -> bytes:
 
 
 __all__ = ["ADDRESS", "PASSWORD", "Client", "House", "house", "mailboxes", "message"]
+
+
+Play = Callable[[House], Awaitable[None]]
+
+
+def play(path: Path, work: Play, **settings: Any) -> None:
+    async def run() -> None:
+        async with house(path, **settings) as h:
+            await asyncio.wait_for(work(h), 30)
+
+    asyncio.run(run())
+
+
+async def filled(h: House, count: int) -> Client:
+    """A client in INBOX with so many messages."""
+    client = await h.imap_client()
+    for n in range(1, count + 1):
+        await client.ok("APPEND INBOX", message(n))
+    await client.ok("SELECT INBOX")
+    return client
