@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 SYNC_SECONDS = 0.002
 """What a sync takes."""
@@ -25,12 +25,16 @@ class _Inode:
 
 
 class SimDisk:
-    """capacity: octets that fit, then ENOSPC; None: no end. read_only: EROFS."""
+    """capacity: octets that fit, then ENOSPC; None: no end. read_only: EROFS.
+
+    alive: whether the process that is at work now still is; what others try fails.
+    """
 
     def __init__(self, capacity: int | None = None) -> None:
         self.capacity = capacity
         self.read_only = False
         self.dead = False
+        self.alive: Callable[[], bool] = _yes
         self.syncs = 0
         self._names: dict[str, _Inode] = {}
         self._durable: dict[str, _Inode] = {}
@@ -71,6 +75,10 @@ class SimDisk:
             name[len(prefix) :].partition("/")[0] for name in self._names if name.startswith(prefix)
         }
         yield from sorted(found)
+
+    def scratch(self) -> SimScratch:
+        self._must_write()
+        return SimScratch(self, _Inode())
 
     def after(self, *, power_lost: bool, torn: random.Random | None = None) -> SimDisk:
         """The disk of the machine's next life; this one is dead from now on."""
@@ -119,15 +127,17 @@ class SimDisk:
         self.syncs += 1
 
     def _must_write(self) -> None:
-        if self.dead:
-            raise OSError(errno.EIO, "the machine is gone")
+        self._must_live()
         if self.read_only:
             raise OSError(errno.EROFS, "read-only file system")
 
+    def _must_live(self) -> None:
+        if self.dead or not self.alive():
+            raise OSError(errno.EIO, "the machine is gone, or the process")
+
     def _inode(self, path: str) -> _Inode:
         self._check(path)
-        if self.dead:
-            raise OSError(errno.EIO, "the machine is gone")
+        self._must_live()
         if path not in self._names:
             raise FileNotFoundError(errno.ENOENT, "no such file or directory", path)
         return self._names[path]
@@ -153,6 +163,24 @@ class SimFile:
 
     def close(self) -> None:
         return
+
+
+class SimScratch:
+    """Implements `seams.ScratchFile`: has no name, so nothing of it outlives a life."""
+
+    def __init__(self, disk: SimDisk, inode: _Inode) -> None:
+        self._disk = disk
+        self._inode = inode
+
+    def write(self, data: bytes) -> None:
+        self._disk.grow(self._inode, data)
+
+    def read(self, start: int, end: int) -> bytes:
+        return bytes(self._inode.data[start:end])
+
+
+def _yes() -> bool:
+    return True
 
 
 def _inside(name: str, prefix: str) -> bool:

@@ -1,8 +1,9 @@
 """Loop: an event loop in virtual time. When nothing is ready, the clock jumps to the next timer.
 
 Promises: no real I/O and no thread, so that a run depends on its seed only; timers of the same
-moment run in the order they were set; a run in which nothing can ever happen again ends with
-`Deadlock`, which shows where every task waits.
+moment run in the order they were set; what belongs to somebody frozen waits, in its order, until he
+is thawed; a run in which nothing can ever happen again ends with `Deadlock`, which shows where
+every task waits.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 import contextvars
 import heapq
 import io
+from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from typing import Any, TypeVar
@@ -23,6 +25,10 @@ that a crash may fall in between."""
 
 HORIZON_SECONDS = 90 * 86400.0
 """A run that reaches this virtual time is stuck in some endless retry."""
+
+
+whose: contextvars.ContextVar[object | None] = contextvars.ContextVar("whose", default=None)
+"""Whom a task or a callback belongs to: he can be frozen. None: nobody."""
 
 
 class Deadlock(AssertionError):
@@ -43,11 +49,29 @@ class _NoEvents:
         return []
 
 
+class _Handle(asyncio.Handle):
+    """A callback, which waits while the one it belongs to is frozen."""
+
+    __slots__ = ()
+    _loop: VirtualLoop
+    _context: contextvars.Context
+
+    def _run(self) -> None:
+        if not self._loop.kept_back(self, self._context):
+            super()._run()
+
+
 class _Timer(asyncio.TimerHandle):
     """Orders timers of the same moment by when they were set: a heap alone does not."""
 
     __slots__ = ("number",)
+    _loop: VirtualLoop
+    _context: contextvars.Context
     number: int
+
+    def _run(self) -> None:
+        if not self._loop.kept_back(self, self._context):
+            super()._run()
 
     def __lt__(self, other: asyncio.TimerHandle) -> bool:
         assert isinstance(other, _Timer)
@@ -59,12 +83,14 @@ class VirtualLoop(asyncio.BaseEventLoop):
     """Starts at time 0. horizon: seconds of virtual time after which a run fails."""
 
     _scheduled: list[asyncio.TimerHandle]
+    _ready: deque[asyncio.Handle]
 
     def __init__(self, horizon: float = HORIZON_SECONDS) -> None:
         super().__init__()
         self._now = 0.0
         self._horizon = horizon
         self._timers_set = 0
+        self._frozen: dict[object, list[asyncio.Handle]] = {}
         self._clock_resolution = 1e-9
         self._selector = _NoEvents(self)
 
@@ -77,6 +103,37 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._now = max(self._now, self._scheduled[0].when())
         if self._now > self._horizon:
             raise Deadlock(f"virtual time passed {self._horizon:.0f} s\n{waiting_tasks(self)}")
+
+    # --- freezing ------------------------------------------------------------------------------
+
+    def freeze(self, who: object) -> None:
+        """From now on nothing that belongs to `who` runs: a stopped process."""
+        self._frozen.setdefault(who, [])
+
+    def thaw(self, who: object) -> None:
+        """What should have run meanwhile runs now, in its order. Does nothing where not frozen."""
+        self._ready.extend(self._frozen.pop(who, ()))
+
+    def kept_back(self, handle: asyncio.Handle, context: contextvars.Context) -> bool:
+        if not self._frozen:
+            return False
+        kept = self._frozen.get(context.get(whose))
+        if kept is None:
+            return False
+        kept.append(handle)
+        return True
+
+    # --- asyncio's own ---------------------------------------------------------------------------
+
+    def _call_soon(
+        self,
+        callback: Callable[..., object],
+        args: tuple[Any, ...],
+        context: contextvars.Context | None,
+    ) -> asyncio.Handle:
+        handle = _Handle(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
 
     def call_at(  # type: ignore[override]
         self,

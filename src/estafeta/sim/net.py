@@ -1,7 +1,9 @@
-"""Net: a small internet in one process. Each machine has a `SimNet`; they meet on an `Internet`.
+"""Net: a small internet in one process. Each machine has a `SimNet`, or one for each of the
+processes that share its addresses; they meet on an `Internet`.
 
-Promises: everything that happens depends on the dice; faults are data (`sim.faults`) and count
-their hits; a machine that crashed resets its connections, one that lost power says nothing until
+Promises: everything that happens depends on the dice, also which of several processes that listen
+at one address gets a connection (as by SO_REUSEPORT); faults are data (`sim.faults`) and count
+their hits; a process that died resets its connections, a machine that lost power says nothing until
 it is back.
 """
 
@@ -18,7 +20,7 @@ from estafeta.world.seams import Endpoint, Handler, Stream
 from estafeta.world.stream import THIS_MACHINE
 
 from .faults import Fault
-from .stream import LATENCY_SECONDS, SimStream, Tap, joined
+from .stream import LATENCY_SECONDS, WIRE, SimStream, Tap, joined
 
 EPHEMERAL_PORTS = (32768, 60999)
 
@@ -28,14 +30,20 @@ def _no_tap(source: Endpoint, to: Endpoint, data: bytes) -> None:
 
 
 class Internet:
-    """What the machines share. tap: sees every piece that arrives over TCP, and its ends."""
+    """What the machines share. tap: sees every piece that arrives over TCP, and its ends.
+
+    connected, served: the connecting end of each connection over TCP there was -> the name of the
+    net that connected, and of the one that listened.
+    """
 
     def __init__(self, dice: random.Random) -> None:
         self.dice = dice
         self.faults: list[Fault] = []
         self.tap: Tap = _no_tap
         self.ports_given: set[tuple[str, int]] = set()
-        self._nets: dict[str, SimNet] = {}
+        self.connected: dict[Endpoint, str] = {}
+        self.served: dict[Endpoint, str] = {}
+        self._nets: dict[str, list[SimNet]] = {}
 
     def inject(self, fault: Fault) -> Fault:
         """Lets a fault wait for what fits it; gives it back so that its hits can be read."""
@@ -47,12 +55,16 @@ class Internet:
         self.faults.clear()
 
     def attach(self, net: SimNet) -> None:
-        """From now on the addresses of `net` lead to it, and no longer to what had them."""
+        """From now on the addresses of `net` lead to it, and no longer to those that are down."""
         for address in net.addresses:
-            self._nets[address] = net
+            self._nets[address] = [*(each for each in self.at(address) if each.up), net]
 
-    def at(self, address: str) -> SimNet | None:
-        return self._nets.get(address)
+    def at(self, address: str) -> Sequence[SimNet]:
+        """Those that have the address, up or down; none: it is nobody's."""
+        return self._nets.get(address, ())
+
+    def listening(self, to: Endpoint) -> Sequence[SimNet]:
+        return [net for net in self.at(to.host) if net.listener(to) is not None]
 
     def meeting(self, source: str, to: Endpoint) -> Iterator[Fault]:
         """The faults that fit; the caller counts a hit on those it lets happen."""
@@ -65,10 +77,11 @@ class Internet:
 
 
 class SimNet:
-    """Implements `seams.Net` for one machine. addresses: its own, IPv4 and IPv6."""
+    """Implements `seams.Net` for one process. addresses: its machine's, IPv4 and IPv6."""
 
-    def __init__(self, internet: Internet, addresses: Sequence[str]) -> None:
+    def __init__(self, internet: Internet, addresses: Sequence[str], name: str = "") -> None:
         self.internet = internet
+        self.name = name
         self.addresses = tuple(addresses)
         self.up = True
         self.dark = False
@@ -88,21 +101,24 @@ class SimNet:
                 fault.hits += 1
                 await self._fail(fault.kind, to)
         await asyncio.sleep(self.internet.latency())
-        there = self.internet.at(to.host)
-        if there is None:
+        nets = self.internet.at(to.host)
+        if not nets:
             await self._fail("unreachable", to)
-        assert there is not None
-        if there.dark:
+        if any(net.dark for net in nets):
             await self._fail("black-hole", to)
-        listener = there.listener(to)
-        if listener is None:
+        willing = self.internet.listening(to)
+        if not willing:
             await self._fail("refuse", to)
+        there = willing[0] if len(willing) == 1 else self.internet.dice.choice(willing)
+        listener = there.listener(to)
         assert listener is not None
         self._must_be_up()
         in_stream = [fault for fault in met if fault.in_stream]
         for fault in in_stream:
             fault.hits += 1
         ends = (Endpoint(local, self._free_port(local)), to)
+        self.internet.connected[ends[0]] = self.name
+        self.internet.served[ends[0]] = there.name
         client, server = joined(
             loop, self.internet.dice, ends, in_stream, lambda *piece: self.internet.tap(*piece)
         )
@@ -304,13 +320,13 @@ class SimDatagrams:
             if fault.kind == "delay" and internet.dice.random() < fault.chance:
                 fault.hits += 1
                 delay += fault.seconds
-        self._loop.call_later(delay, self._deliver, bytes(data), to)
+        self._loop.call_later(delay, self._deliver, bytes(data), to, context=WIRE)
 
     def _deliver(self, data: bytes, to: Endpoint) -> None:
-        net = self._net.internet.at(to.host)
-        if net is None or net.dark:
+        nets = self._net.internet.at(to.host)
+        if not nets or any(net.dark for net in nets):
             return
-        target = net.bound(to)
+        target = next((found for net in nets if (found := net.bound(to))), None)
         if target is not None:
             target.arrived(data, self._at)
         else:

@@ -13,19 +13,19 @@ from typing import Any
 
 import structlog
 
-from .world import machine_of_task
+from .process import life_at_work
 
 
 class Errors:
-    """What was logged as an error, by machines that were alive. lines: (time, machine, text)."""
+    """What was logged as an error, by processes that were alive. lines: (time, machine, text)."""
 
     def __init__(self) -> None:
         self.lines: list[tuple[float, str, str]] = []
 
     def add(self, text: str) -> None:
-        machine = machine_of_task()
-        if machine is None or machine.up:
-            name = machine.name if machine is not None else "?"
+        life = life_at_work()
+        if life is None or life.up:
+            name = life.name if life is not None else "?"
             self.lines.append((asyncio.get_running_loop().time(), name, text))
 
     def take(

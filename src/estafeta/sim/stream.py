@@ -7,6 +7,7 @@ the dice's delay. A window like TCP's holds the writer back when the reader does
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import random
 from collections import deque
 from collections.abc import Callable
@@ -30,6 +31,9 @@ LATENCY_SECONDS = (0.0005, 0.05)
 """From the shortest to the longest way of a piece."""
 
 Tap = Callable[[Endpoint, Endpoint, bytes], None]
+
+WIRE = contextvars.Context()
+"""In which arrives what is under way: it goes on while a process is stopped, or dead."""
 
 
 class Pipe:
@@ -113,7 +117,7 @@ class Pipe:
             arrival = max(now, self.arrival) + self._seconds_per_octet
         self.arrival = max(self.arrival, arrival)
         self._flying.append(item)
-        self._loop.call_at(self.arrival, self._arrive)
+        self._loop.call_at(self.arrival, self._arrive, context=WIRE)
 
     def _arrive(self) -> None:
         if self.dead or not self._flying:
@@ -232,7 +236,8 @@ class SimStream:
     def hear_reset(self) -> None:
         """The other end is gone, and its system says so, behind all that was sent before."""
         reset = ConnectionResetError("connection reset by peer")
-        self._loop.call_at(max(self._loop.time(), self.incoming.arrival), self.cut, reset)
+        when = max(self._loop.time(), self.incoming.arrival)
+        self._loop.call_at(when, self.cut, reset, context=WIRE)
 
     @property
     def over(self) -> bool:
@@ -252,6 +257,13 @@ class SimStream:
     @property
     def tls(self) -> TlsInfo | None:
         return self._tls
+
+    def introduce(self, peer: Endpoint, local: Endpoint, rest: bytes) -> None:
+        assert self._tls is None, "TLS has begun already"
+        self._peer, self._local = peer, local
+        if rest:
+            self._chunks.appendleft(rest)
+            self._size += len(rest)
 
     def buffered(self) -> int:
         return self._size
@@ -331,9 +343,8 @@ class SimStream:
             return
         self.cut(ConnectionAbortedError("aborted here"))
         other = self._out.target
-        self._loop.call_later(
-            LATENCY_SECONDS[0], other.cut, ConnectionResetError("connection reset by peer")
-        )
+        reset = ConnectionResetError("connection reset by peer")
+        self._loop.call_later(LATENCY_SECONDS[0], other.cut, reset, context=WIRE)
 
     def half_close(self) -> None:
         """FIN, and go on reading; with close_notify under TLS."""

@@ -20,6 +20,7 @@ import os
 import random
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -89,8 +90,9 @@ class PowerDomain:
     """The files of one machine, below `root`, that lose power together.
 
     `dead`: the machine is gone; whatever its old connections still try fails with an I/O error.
-    `syncs`, `writes`: counted since the start. Faults: `fail` for errors, `cut_power_at` for the
-    power to go in the middle of an operation.
+    `alive`: whether the process that is at work now still is; what others try fails too.
+    `syncs`, `writes`: counted since the start. Faults: `fail` for errors, `cut_power_at` and
+    `kill_at` for the power to go, or a process to die, in the middle of an operation.
     """
 
     def __init__(self, root: Path) -> None:
@@ -100,9 +102,12 @@ class PowerDomain:
         self.writes = 0
         self.operations = 0
         self.on_cut: Callable[[], None] | None = None
+        self.on_sync: Callable[[str], None] = _nothing
+        self.alive: Callable[[], bool] = _yes
         self._files: dict[str, Tracked] = {}
         self._deleted: dict[str, bytes] = {}
         self._cut_at: int | None = None
+        self._kill: _Kill | None = None
         self._failures: list[tuple[Operation, int, type[Exception], str]] = []
         _domains[self.root] = self
 
@@ -120,10 +125,18 @@ class PowerDomain:
         self._cut_at = self.operations + operations
         self.on_cut = on_cut
 
+    def kill_at(
+        self, operations: int, whose: Callable[[], bool], on_kill: Callable[[], None]
+    ) -> None:
+        """The process of which `whose` says that it is at work dies at its `operations`th
+        operation from now, before that takes effect. on_kill: makes `alive` false for it."""
+        self._kill = _Kill(operations, whose, on_kill)
+
     def heal(self) -> None:
         """No fault that waits will come any more."""
         self._failures.clear()
         self._cut_at = None
+        self._kill = None
 
     def move(self, to: Path, *, power_lost: bool, torn: random.Random | None = None) -> PowerDomain:
         """Ends this domain and starts the next one at `to`, with the files that survive.
@@ -177,6 +190,15 @@ class PowerDomain:
         """Counts; raises where the domain is dead or a fault is due."""
         if self.dead:
             raise apsw.IOError("the machine is gone")
+        if not self.alive():
+            raise apsw.IOError("the process is gone")
+        kill = self._kill
+        if kill is not None and kill.whose():
+            kill.operations -= 1
+            if kill.operations <= 0:
+                self._kill = None
+                kill.on_kill()
+                raise apsw.IOError("the process was killed")
         self.operations += 1
         if self._cut_at is not None and self.operations >= self._cut_at:
             self.dead = True
@@ -205,13 +227,29 @@ class PowerDomain:
         if content is not None:
             self._deleted[name] = content
 
-    def synced(self, tracked: Tracked, size: int) -> None:
+    def synced(self, name: str, tracked: Tracked, size: int) -> None:
         """A file of `size` octets was synced, and every change of names before that with it."""
         tracked.undo.clear()
         tracked.synced_size = size
         for other in self._files.values():
             other.named = True
         self._deleted.clear()
+        self.on_sync(name)
+
+
+@dataclass(slots=True)
+class _Kill:
+    operations: int
+    whose: Callable[[], bool]
+    on_kill: Callable[[], None]
+
+
+def _yes() -> bool:
+    return True
+
+
+def _nothing(name: str) -> None:
+    return
 
 
 _domains: dict[str, PowerDomain] = {}
@@ -243,7 +281,7 @@ class _File(apsw.VFSFile):
 
     def xSync(self, flags: int) -> None:
         self._domain.before("sync", self._path)
-        self._domain.synced(self._tracked, super().xFileSize())
+        self._domain.synced(self._path, self._tracked, super().xFileSize())
 
 
 class _Vfs(apsw.VFS):
@@ -256,8 +294,8 @@ class _Vfs(apsw.VFS):
         domain = _domain_of(path) if path else None
         if domain is None:
             return apsw.VFSFile(_BASE, name, flags)
-        if domain.dead:
-            raise apsw.CantOpenError("the machine is gone")
+        if domain.dead or not domain.alive():
+            raise apsw.CantOpenError("the machine is gone, or the process")
         return _File(name, flags, domain, path)
 
     def xDelete(self, filename: str, syncdir: bool) -> None:
