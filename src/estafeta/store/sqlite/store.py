@@ -90,13 +90,20 @@ class SqliteStore:
         self._tick = None
         if self._closed or not self._hints:
             return
+        self.look()
+        loop = asyncio.get_running_loop()
+        self._tick = loop.call_later(FOREIGN_COMMIT_POLL_SECONDS, self._watch)
+
+    def look(self) -> None:
+        """Wakes everybody if another process has committed. The inline engine does not look by
+        itself."""
+        if self._closed:
+            return
         try:
             if self._writer.saw_foreign_commit():
                 self._hints.wake_all()
         except apsw.Error:
             self._hints.wake_all()  # not knowing, everybody looks
-        loop = asyncio.get_running_loop()
-        self._tick = loop.call_later(FOREIGN_COMMIT_POLL_SECONDS, self._watch)
 
     async def tidy(self) -> None:
         """See `engine.Store.tidy`. The file shrinks by what is free beyond a reserve."""
