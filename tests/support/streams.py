@@ -57,6 +57,11 @@ class MemoryStream:
     def tls(self) -> TlsInfo | None:
         return self._tls
 
+    def introduce(self, peer: Endpoint, local: Endpoint, rest: bytes) -> None:
+        self._peer, self._local = peer, local
+        if rest:
+            self._chunks.appendleft(rest)
+
     async def read(self) -> bytes:
         while not self._chunks:
             if self._cut is not None:

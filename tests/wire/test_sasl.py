@@ -170,17 +170,135 @@ def test_bad_last_messages(message: str) -> None:
     assert isinstance(server.step(message.format(nonce=SERVER_NONCE).encode()), Failure)
 
 
-def test_channel_binding() -> None:
-    # RFC 5802 §6: a client that was told "no binding" although it is offered sees an attacker.
-    assert isinstance(scram(tls_server_end_point=b"x").step(b"y,,n=user,r=c"), Failure)
-    assert isinstance(scram().step(b"y,,n=user,r=c"), LookUpKeys)
-    server = scram(tls_server_end_point=b"x")
-    assert isinstance(server.step(b"p=tls-server-end-point,,n=user,r=c"), LookUpKeys)
-    server.keys(KEYS)
-    binding = base64.b64encode(b"p=tls-server-end-point,,wrong").decode()
-    assert server.step(f"c={binding},r=c{SERVER_NONCE},p=AAAA".encode()) == Failure(
-        "channel bindings do not match"
+END_POINT = b"hash of a certificate"
+
+
+def plus(name: str = "SCRAM-SHA-256-PLUS", binding: bytes = END_POINT) -> sasl.ServerMechanism:
+    bindings = {"tls-server-end-point": binding} if binding else {}
+    return server_mechanism(name, nonce=SERVER_NONCE, secret=SECRET, channel_bindings=bindings)
+
+
+@pytest.mark.parametrize(
+    ("name", "flag", "binding", "refused"),
+    [
+        # RFC 5802 §6, as the server.
+        ("SCRAM-SHA-256", "n", b"", None),
+        ("SCRAM-SHA-256", "n", END_POINT, None),
+        ("SCRAM-SHA-256", "y", b"", None),
+        ("SCRAM-SHA-256", "y", END_POINT, "channel binding was offered and is said not to be"),
+        ("SCRAM-SHA-256", "p=tls-server-end-point", b"", "a channel binding belongs to -PLUS"),
+        ("SCRAM-SHA-256", "p=tls-server-end-point", END_POINT, "a channel binding belongs to"),
+        ("SCRAM-SHA-256-PLUS", "p=tls-server-end-point", END_POINT, None),
+        ("SCRAM-SHA-256-PLUS", "p=tls-server-end-point", b"", "no such channel binding"),
+        ("SCRAM-SHA-256-PLUS", "p=tls-unique", END_POINT, "no such channel binding is offered"),
+        ("SCRAM-SHA-256-PLUS", "p=tls-exporter", END_POINT, "no such channel binding is offered"),
+        ("SCRAM-SHA-256-PLUS", "p=", END_POINT, "no such channel binding is offered"),
+        ("SCRAM-SHA-256-PLUS", "p", END_POINT, "no channel binding flag"),
+        ("SCRAM-SHA-256-PLUS", "n", END_POINT, "-PLUS binds the channel"),
+        ("SCRAM-SHA-256-PLUS", "y", END_POINT, "-PLUS binds the channel"),
+    ],
+)
+def test_channel_binding_flags(name: str, flag: str, binding: bytes, refused: str | None) -> None:
+    step = plus(name, binding).step(f"{flag},,n=user,r=c".encode())
+    if refused is None:
+        assert step == LookUpKeys("user", "")
+    else:
+        assert isinstance(step, Failure)
+        assert step.reason.startswith(refused)
+
+
+@pytest.mark.parametrize(
+    ("seen", "same"), [(END_POINT, True), (b"hash of another", False), (END_POINT + b"x", False)]
+)
+def test_a_client_that_binds_and_one_with_somebody_between(seen: bytes, same: bool) -> None:
+    server = plus()
+    client = client_mechanism(
+        "SCRAM-SHA-256-PLUS", authcid="user", password="pencil", nonce="c", end_point=seen
     )
+    assert client.name == "SCRAM-SHA-256-PLUS"
+    assert server.step(client.initial()) == LookUpKeys("user", "")
+    challenge = server.keys(KEYS)
+    assert isinstance(challenge, Challenge)
+    step = server.step(client.respond(challenge.data))
+    if same:
+        assert isinstance(step, Challenge)
+        assert server.step(client.respond(step.data)) == Success("user", "")
+        client.finish()
+    else:
+        # The proof is right: only the binding tells.
+        assert step == Failure("channel bindings do not match")
+
+
+def test_who_rewrites_the_binding_has_no_proof() -> None:
+    """In the middle: the client's header and binding replaced by what our server expects."""
+    server = plus()
+    client = client_mechanism(
+        "SCRAM-SHA-256-PLUS", authcid="user", password="pencil", nonce="c", end_point=b"another"
+    )
+    server.step(client.initial())
+    challenge = server.keys(KEYS)
+    assert isinstance(challenge, Challenge)
+    said = client.respond(challenge.data).split(b",", 1)
+    right = base64.b64encode(b"p=tls-server-end-point,," + END_POINT)
+    assert server.step(b"c=" + right + b"," + said[1]) == Failure(sasl.REFUSED)
+
+
+def test_a_client_that_could_bind_says_so() -> None:
+    """RFC 5802 §6: "y" where -PLUS was not seen, so that taking it off the list is found out."""
+    client = client_mechanism(
+        "SCRAM-SHA-256", authcid="user", password="pencil", nonce="c", end_point=END_POINT
+    )
+    assert client.initial() == b"y,,n=user,r=c"
+    assert isinstance(plus("SCRAM-SHA-256").step(client.initial()), Failure)
+    assert isinstance(plus("SCRAM-SHA-256", b"").step(client.initial()), LookUpKeys)
+    with pytest.raises(ValueError, match="no channel"):
+        client_mechanism("SCRAM-SHA-256-PLUS", authcid="u", password="p", nonce="c")
+
+
+def test_what_is_offered() -> None:
+    assert sasl.mechanisms() == sasl.MECHANISMS
+    assert sasl.mechanisms(binding=True) == ("SCRAM-SHA-256-PLUS", *sasl.MECHANISMS)
+    assert sasl.mechanisms(certificate=True) == ("EXTERNAL", *sasl.MECHANISMS)
+
+
+@pytest.mark.parametrize(
+    ("response", "asked"),
+    [
+        (None, None),
+        (b"", sasl.CheckCertificate("")),
+        (b"ana@x.example", sasl.CheckCertificate("ana@x.example")),
+        (b"a\0b", "NUL, or too long a field"),
+        (b"\xff", "UTF-8 was expected"),
+        (b"a" * 2000, "NUL, or too long a field"),
+    ],
+)
+def test_external(response: bytes | None, asked: sasl.CheckCertificate | str | None) -> None:
+    server = server_mechanism("EXTERNAL", nonce="", secret=SECRET)
+    step = server.step(response)
+    if asked is None:
+        assert step == Challenge(b"")
+        step = server.step(b"")
+        assert step == sasl.CheckCertificate("")
+        assert server.certificate_checked("") == Failure(sasl.REFUSED)
+    elif isinstance(asked, str):
+        assert step == Failure(asked, malformed=True)
+    else:
+        assert step == asked
+        assert server.certificate_checked("ana@x.example") == Success(
+            "ana@x.example", asked.authzid
+        )
+    with pytest.raises(RuntimeError):
+        server.certificate_checked("ana@x.example")
+
+
+def test_external_as_the_client() -> None:
+    client = client_mechanism(
+        "EXTERNAL", authcid="", password="", nonce="", authzid="ana@x.example"
+    )
+    assert client.initial() == b"ana@x.example"
+    client.finish()
+    with pytest.raises(sasl.SaslError):
+        client.respond(b"")
 
 
 def test_plain() -> None:
@@ -299,7 +417,10 @@ def test_names_survive_scram(name: str) -> None:
 
 
 @settings(deadline=None)
-@given(st.sampled_from(sasl.MECHANISMS), st.lists(st.binary(max_size=40), max_size=4))
+@given(
+    st.sampled_from(sasl.mechanisms(binding=True, certificate=True)),
+    st.lists(st.binary(max_size=40), max_size=4),
+)
 def test_nothing_a_client_says_raises(name: str, responses: list[bytes]) -> None:
     server = server_mechanism(name, nonce="n", secret=SECRET)
     for response in responses:
@@ -308,6 +429,8 @@ def test_nothing_a_client_says_raises(name: str, responses: list[bytes]) -> None
             step = server.password_checked(ok=False)
         elif isinstance(step, LookUpKeys):
             step = server.keys(KEYS)
+        elif isinstance(step, sasl.CheckCertificate):
+            step = server.certificate_checked("")
         assert not isinstance(step, Success)
         if isinstance(step, Failure):
             break

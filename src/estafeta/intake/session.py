@@ -22,7 +22,7 @@ from estafeta.intake.limits import (
     GREETING_TIMEOUT_SECONDS,
     SEND_TIMEOUT_SECONDS,
 )
-from estafeta.intake.login import Login
+from estafeta.intake.login import Login, offered
 from estafeta.intake.prepared import Incoming
 from estafeta.intake.received import received_field
 from estafeta.intake.role import Client, Role, Transaction
@@ -194,6 +194,8 @@ class Session:
             self._log.info("tls failed", error=str(error) or "timed out")
             self._stream.abort()
             return False
+        if self._desk.profile.auth_mechanisms:
+            self._machine.offer_auth(offered(self._client.tls))
         return True
 
     # -- greeting, TLS, login ------------------------------------------------------------------
@@ -236,7 +238,9 @@ class Session:
         self._machine.tls_started()
 
     async def _auth_begin(self, event: events.AuthBegin) -> None:
-        self._login = Login(event.mechanism, self._desk.authenticator, self._desk.world.dice)
+        self._login = Login(
+            event.mechanism, self._desk.authenticator, self._desk.world.dice, self._client.tls
+        )
         await self._auth_step(event.initial)
 
     async def _auth_data(self, event: events.AuthData) -> None:

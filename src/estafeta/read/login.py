@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from estafeta.intake.limits import LOGGED_USER_CHARACTERS_MAX
-from estafeta.intake.login import Login, account_name
+from estafeta.intake.login import Login, account_name, offered
 from estafeta.store.credentials import Authenticator
 from estafeta.store.rows import Account
-from estafeta.wire.sasl import MECHANISMS
-from estafeta.world.seams import World
+from estafeta.world.seams import TlsInfo, World
 
 # Sends a challenge; gives the decoded response, None where the client cancelled.
 Ask = Callable[[bytes], Awaitable[bytes | None]]
@@ -48,9 +47,11 @@ class Logins:
             )
         return account
 
-    async def exchange(self, mechanism: str, initial: bytes | None, ask: Ask) -> Account:
-        """A SASL exchange by one of MECHANISMS. Raises LoginFailed."""
-        login = Login(mechanism, self._authenticator, self._world.dice)
+    async def exchange(
+        self, mechanism: str, initial: bytes | None, ask: Ask, tls: TlsInfo | None = None
+    ) -> Account:
+        """A SASL exchange by one of those `offered` under `tls`. Raises LoginFailed."""
+        login = Login(mechanism, self._authenticator, self._world.dice, tls)
         challenge = await login.step(initial)
         while challenge is not None:
             response = await ask(challenge)
@@ -62,4 +63,4 @@ class Logins:
         return login.account
 
 
-__all__ = ["MECHANISMS", "Ask", "LoginFailed", "Logins"]
+__all__ = ["Ask", "LoginFailed", "Logins", "offered"]

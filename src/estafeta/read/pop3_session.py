@@ -16,9 +16,9 @@ import structlog
 from estafeta.mail.protocols import Meter, NoMeter
 from estafeta.read import limits, maildrop
 from estafeta.read.guests import Guest, Guests
-from estafeta.read.login import MECHANISMS, LoginFailed, Logins
+from estafeta.read.login import LoginFailed, Logins, offered
 from estafeta.read.settings import Log, ReadSettings
-from estafeta.store.bodies import Bodies
+from estafeta.store.bodies import Bodies, bring
 from estafeta.store.credentials import Authenticator
 from estafeta.store.engine import Store, StoreError
 from estafeta.store.rows import Account
@@ -179,7 +179,7 @@ class _Session:
         words = ["TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "EXPIRE NEVER"]
         if self.account is None:
             if self.server.settings.may_send_password(self.stream):
-                words += ["USER", f"SASL {' '.join(MECHANISMS)}"]
+                words += ["USER", f"SASL {' '.join(offered(self.stream.tls))}"]
             if self._offers_tls():
                 words.append("STLS")
         self.machine.ok("what can be done here")
@@ -232,10 +232,10 @@ class _Session:
         if not request.words:
             # RFC 5034 knows no AUTH without a mechanism; old clients list them so.
             self.machine.ok("mechanisms")
-            self.machine.lines(name.encode("ascii") for name in MECHANISMS)
+            self.machine.lines(name.encode("ascii") for name in offered(self.stream.tls))
             return
         mechanism = request.words[0].upper()
-        if mechanism not in MECHANISMS:
+        if mechanism not in offered(self.stream.tls):
             self.machine.err("no such mechanism; CAPA names them")
             return
         initial = None
@@ -245,7 +245,8 @@ class _Session:
             except ValueError:
                 self.machine.err("this is not base64")
                 return
-        await self._log_in(mechanism, self.server.logins.exchange(mechanism, initial, self._ask))
+        exchange = self.server.logins.exchange(mechanism, initial, self._ask, self.stream.tls)
+        await self._log_in(mechanism, exchange)
 
     async def _ask(self, challenge: bytes) -> bytes | None:
         self.machine.challenge(challenge)
@@ -345,6 +346,7 @@ class _Session:
             self.machine.err("the message is gone")
             return
         prefix, content, parts = found
+        await bring(content)
         if lines is None:
             self.machine.ok(f"{self.drop.sizes[number - 1]} octets")
             pieces = content.chunks()

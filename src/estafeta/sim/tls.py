@@ -1,12 +1,13 @@
 """Toy TLS: names and verdicts as in the real one, nothing encrypted.
 
-A client says `0x16 sim-tls client <name>`, a server answers with its certificate's names and
-authority; from then on bytes pass as they are, so that faults can still find a final dot. Whoever
+A client says `0x16 sim-tls client <name>`, and behind it, where it has a certificate, whose that is
+and its authority; a server answers with its certificate's names and authority; from then on bytes pass as they are, so that faults can still find a final dot. Whoever
 does not call `start_tls` sees that line as plaintext.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,6 +32,11 @@ class SimCertificate:
         """What stands for its DER."""
         return f"certificate {','.join(self.names)} {self.authority}".encode()
 
+    @property
+    def end_point(self) -> bytes:
+        """What stands for its tls-server-end-point."""
+        return hashlib.sha256(self.encode()).digest()
+
     def fits(self, name: str) -> bool:
         name = name.lower().rstrip(".")
         return name in self.names or "*." + name.partition(".")[2] in self.names
@@ -38,9 +44,13 @@ class SimCertificate:
 
 @dataclass(frozen=True, slots=True)
 class SimServerTls:
-    """Of the certificates, the first that fits the name asked for, else the first."""
+    """Of the certificates, the first that fits the name asked for, else the first.
+
+    client_authorities: whose certificates a client may show; with none, it is not asked.
+    """
 
     certificates: tuple[SimCertificate, ...]
+    client_authorities: frozenset[str] = frozenset()
 
     def choose(self, name: str) -> SimCertificate:
         for certificate in self.certificates:
@@ -51,19 +61,26 @@ class SimServerTls:
 
 @dataclass(frozen=True, slots=True)
 class SimClientTls:
-    """verify: the certificate must fit the name and come from one of `authorities`."""
+    """verify: the certificate must fit the name and come from one of `authorities`.
+
+    own: shown to the server; its names are mail addresses.
+    """
 
     verify: bool
     authorities: frozenset[str] = frozenset({"sim"})
+    own: SimCertificate | None = None
 
 
-def sim_server_tls(*names: str | Sequence[str], authority: str = "sim") -> SimServerTls:
+def sim_server_tls(
+    *names: str | Sequence[str], authority: str = "sim", client_authorities: Sequence[str] = ()
+) -> SimServerTls:
     """One certificate for each argument: a name, or several."""
     return SimServerTls(
         tuple(
             SimCertificate((name,) if isinstance(name, str) else tuple(name), authority)
             for name in names
-        )
+        ),
+        frozenset(client_authorities),
     )
 
 
@@ -84,7 +101,9 @@ class ToyHandshake:
 
     def hello(self) -> bytes:
         """The client's first flight."""
-        return b"\x16sim-tls client %s\n" % self._name.encode()
+        own = self._config.own if isinstance(self._config, SimClientTls) else None
+        shown = f" {','.join(own.names)} {own.authority}" if own else ""
+        return f"\x16sim-tls client {self._name}{shown}\n".encode()
 
     def receive(self, line: bytes) -> tuple[bytes, TlsInfo]:
         """The other side's flight in; (what to answer, what was agreed). Raises TlsError."""
@@ -92,19 +111,39 @@ class ToyHandshake:
         other = "client" if self.is_server else "server"
         if words[:2] != ["\x16sim-tls", other] or len(words) < 3:
             raise TlsError("wrong version number")
-        return self._answer(words[2]) if self.is_server else (b"", self._check(words))
+        return self._answer(words[2:]) if self.is_server else (b"", self._check(words))
 
-    def _answer(self, name: str) -> tuple[bytes, TlsInfo]:
+    def _answer(self, words: list[str]) -> tuple[bytes, TlsInfo]:
         config = self._config
+        name = words[0]
         if isinstance(config, SimServerTls):
             certificate = config.choose(name)
         else:
             assert isinstance(config, ServerTls)
             # A real configuration in the simulated net: its names hold, its chain is not looked at.
             certificate = SimCertificate(tuple(config.names(config.choose(name))))
-        info = TlsInfo(VERSION, CIPHER, name, b"", certificate.encode())
+        client = self._client(words[1:])
+        info = TlsInfo(
+            VERSION,
+            CIPHER,
+            name,
+            peer_certificate=client.encode() if client else b"",
+            own_certificate=certificate.encode(),
+            verified=client is not None,
+            end_point=certificate.end_point,
+            peer_addresses=client.names if client else (),
+        )
         flight = f"\x16sim-tls server {','.join(certificate.names)} {certificate.authority}\n"
         return flight.encode(), info
+
+    def _client(self, words: list[str]) -> SimCertificate | None:
+        """The client's certificate, if it was asked for one and has one."""
+        asked = self._config.client_authorities if isinstance(self._config, SimServerTls) else ()
+        if not asked or len(words) < 2:
+            return None
+        if words[1] not in asked:
+            raise TlsError("certificate: unable to get local issuer certificate")
+        return SimCertificate(tuple(words[0].split(",")), words[1])
 
     def _check(self, words: list[str]) -> TlsInfo:
         config = self._config

@@ -115,6 +115,13 @@ class Authenticator:
             return "the account is disabled"
         return "wrong password" if row[8] else "the account has no password"
 
+    async def certified(self, address: str) -> Account | str:
+        """The account of a client whose certificate names it, or why it may not come in."""
+        row = await self._store.read(lambda tx: tx.row(_ROW, (address.lower(),)))
+        if row is None:
+            return "no such account"
+        return "the account is disabled" if row[7] else _account(row)
+
     async def scram(self, address: str) -> tuple[Account | None, ScramKeys]:
         """The account, None where there is none that may come in, and keys in either case."""
         row = await self._store.read(lambda tx: tx.row(_ROW, (address.lower(),)))

@@ -1,4 +1,4 @@
-"""Certificates: an authority of one's own and leaves signed by it, for demo, tests, first start.
+"""Certificates: whom one is for; and an authority of one's own, for demo, tests, first start.
 
 Keys are ECDSA P-256, written as PEM files that only their owner may read.
 """
@@ -16,8 +16,46 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from .limits import MAIL_ADDRESSES_MAX
+
 CLOCK_SKEW = datetime.timedelta(days=1)
 """A certificate is valid from this long before it was made: other machines' clocks differ."""
+
+
+BOTH_SIDES = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
+"""Key usages of a leaf: a server shows it, and so may a client."""
+
+SIGNED_DAYS_BEFORE = datetime.timedelta(days=30)
+"""A certificate that has ended already began so long before its end."""
+
+
+def dns_names(certificate: x509.Certificate) -> tuple[str, ...]:
+    """The DNS names it is for, in lower case; its common name where it has no alternative names."""
+    try:
+        alternatives = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        common = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        return tuple(str(name.value).lower() for name in common)
+    return tuple(n.lower() for n in alternatives.value.get_values_for_type(x509.DNSName))
+
+
+def mail_addresses(certificate: bytes, now: float) -> tuple[str, ...]:
+    """The mail addresses a certificate (DER) is for: rfc822Name, RFC 5280 §4.2.1.6, nothing else.
+
+    None of one that does not hold at `now`, or cannot be read.
+    """
+    if not certificate:
+        return ()
+    try:
+        parsed = x509.load_der_x509_certificate(certificate)
+        alternatives = parsed.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        names = alternatives.value.get_values_for_type(x509.RFC822Name)
+    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension):
+        return ()
+    moment = datetime.datetime.fromtimestamp(now, datetime.UTC)
+    if not parsed.not_valid_before_utc <= moment <= parsed.not_valid_after_utc:
+        return ()
+    return tuple(names[:MAIL_ADDRESSES_MAX])
 
 
 class Authority:
@@ -47,9 +85,16 @@ class Authority:
         write_private(path, self.pem)
         return path
 
-    def issue(self, names: Sequence[str], folder: Path, days: int = 397) -> tuple[Path, Path]:
-        """A leaf for `names` (DNS names, "*." wildcards, IP addresses), the first of which names
-        the files: (chain, key), mode 0600."""
+    def issue(
+        self,
+        names: Sequence[str],
+        folder: Path,
+        days: int = 397,
+        *,
+        usages: Sequence[x509.ObjectIdentifier] = BOTH_SIDES,
+    ) -> tuple[Path, Path]:
+        """A leaf for `names` (DNS names, "*." wildcards, IP addresses, mail addresses), the first
+        of which names the files: (chain, key), mode 0600. days: until it ends, below 0: ago."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:64])])
         leaf = (
@@ -60,9 +105,7 @@ class Authority:
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(authority=False), critical=True)
             .add_extension(
-                x509.ExtendedKeyUsage(
-                    [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
-                ),
+                x509.ExtendedKeyUsage(usages),
                 critical=False,
             )
             .add_extension(
@@ -88,14 +131,15 @@ class Authority:
     def _start(
         self, subject: x509.Name, key: ec.EllipticCurvePublicKey, days: int
     ) -> x509.CertificateBuilder:
+        end = self._now + datetime.timedelta(days=days)
         return (
             x509.CertificateBuilder()
             .subject_name(subject)
             .issuer_name(self._name)
             .public_key(key)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(self._now - CLOCK_SKEW)
-            .not_valid_after(self._now + datetime.timedelta(days=days))
+            .not_valid_before(min(self._now - CLOCK_SKEW, end - SIGNED_DAYS_BEFORE))
+            .not_valid_after(end)
         )
 
 
@@ -111,6 +155,8 @@ def write_private(path: Path, data: bytes) -> None:
 
 
 def _general(name: str) -> x509.GeneralName:
+    if "@" in name:
+        return x509.RFC822Name(name)
     try:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:

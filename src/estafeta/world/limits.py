@@ -50,3 +50,6 @@ CPU_WORKERS = 1
 SWITCH_INTERVAL_SECONDS = 0.001
 """How soon a thread (COMMIT, fsync) gets the interpreter back from a busy loop. At Python's own
 5 ms a writer thread beside a busy loop starves."""
+
+MAIL_ADDRESSES_MAX = 20
+"""Mail addresses of a client's certificate that are looked at."""

@@ -29,7 +29,12 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class TlsInfo:
-    """What a handshake agreed on. peer_certificate: DER or b""; verified: chain and name."""
+    """What a handshake agreed on. peer_certificate: DER or b""; verified: chain and name.
+
+    A server's side only: own_certificate: DER. end_point: its tls-server-end-point, b"" where that
+    is not defined (RFC 5929 §4). peer_addresses: the mail addresses that a client's certificate is
+    for, where one was asked for and holds.
+    """
 
     version: str
     cipher: str
@@ -37,6 +42,8 @@ class TlsInfo:
     peer_certificate: bytes = b""
     own_certificate: bytes = b""
     verified: bool = False
+    end_point: bytes = b""
+    peer_addresses: tuple[str, ...] = ()
 
 
 class Clock(Protocol):
@@ -71,6 +78,11 @@ class Stream(Protocol):
         Raises ConnectionError when the connection was cut: reset, or under TLS an end without
         close_notify.
         """
+        ...
+
+    def introduce(self, peer: Endpoint, local: Endpoint, rest: bytes) -> None:
+        """After a proxy's word on who is behind it: both ends as they are from now on, and what was
+        read behind that word, to be read again. Before TLS only."""
         ...
 
     def buffered(self) -> int:

@@ -178,6 +178,13 @@ class RealStream(asyncio.BufferedProtocol):
     def tls(self) -> TlsInfo | None:
         return self._info
 
+    def introduce(self, peer: Endpoint, local: Endpoint, rest: bytes) -> None:
+        assert self._engine is None, "TLS has begun already"
+        self._peer, self._local = peer, local
+        if rest:
+            self._chunks.appendleft(rest)
+            self._size += len(rest)
+
     def buffered(self) -> int:
         return self._size
 

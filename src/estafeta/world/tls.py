@@ -1,8 +1,8 @@
 """TLS: configurations, and an engine over memory BIOs that a stream feeds with bytes.
 
 Promises: TLS 1.2 at least, no renegotiation, the certificate that fits the name asked for (SNI,
-RFC 6066 §3), the DER of the certificate really shown (for tls-server-end-point, RFC 5929 §4), and
-an end of the ciphertext without close_notify (RFC 8446 §6.1) is told apart from an orderly end.
+RFC 6066 §3), the certificate really shown and its tls-server-end-point (RFC 5929 §4), and an end
+of the ciphertext without close_notify (RFC 8446 §6.1) is told apart from an orderly end.
 No sockets here: `world.net` carries the bytes.
 """
 
@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from .binding import server_end_point
+from .certificates import dns_names, mail_addresses
+from .clock import SystemClock
 from .limits import TLS_PIECE_OCTETS
 from .seams import TlsConfig, TlsError, TlsInfo
 
@@ -30,23 +34,29 @@ class _Session(ssl.SSLObject):
     asked_name = ""
 
 
+class Shown(NamedTuple):
+    """A certificate as a context shows it. names: those it is for, in lower case."""
+
+    der: bytes
+    end_point: bytes
+    names: tuple[str, ...]
+
+
 class ServerTls:
     """The server's side. Made by `server_config`."""
 
-    __slots__ = ("_by_name", "_der", "_names", "default")
+    __slots__ = ("_by_name", "_shown", "default")
 
     def __init__(self, default: ssl.SSLContext) -> None:
         self.default = default
         self._by_name: dict[str, ssl.SSLContext] = {}
-        self._der: dict[ssl.SSLContext, bytes] = {}
-        self._names: dict[ssl.SSLContext, tuple[str, ...]] = {}
+        self._shown: dict[ssl.SSLContext, Shown] = {}
 
-    def add(self, context: ssl.SSLContext, certificate: bytes, names: Sequence[str]) -> None:
-        """One more certificate (DER) and the names it is for; the first to claim a name has it."""
-        self._der[context] = certificate
-        self._names[context] = tuple(name.lower() for name in names)
-        for name in names:
-            self._by_name.setdefault(name.lower(), context)
+    def add(self, context: ssl.SSLContext, shown: Shown) -> None:
+        """One more certificate; the first to claim a name has it."""
+        self._shown[context] = shown
+        for name in shown.names:
+            self._by_name.setdefault(name, context)
 
     def choose(self, name: str) -> ssl.SSLContext:
         """The context for `name`: its own, its wildcard's (RFC 6125 §6.4.3), or the default."""
@@ -56,13 +66,13 @@ class ServerTls:
             found = self._by_name.get("*." + name.partition(".")[2])
         return found or self.default
 
-    def certificate(self, context: ssl.SSLContext) -> bytes:
-        """DER of what `context` shows."""
-        return self._der.get(context, b"")
+    def shown(self, context: ssl.SSLContext) -> Shown:
+        """What `context` shows."""
+        return self._shown[context]
 
     def names(self, context: ssl.SSLContext) -> tuple[str, ...]:
         """The names the certificate of `context` is for."""
-        return self._names.get(context, ())
+        return self._shown[context].names
 
     def _on_name(
         self, session: ssl.SSLSocket | ssl.SSLObject, name: str | None, _: ssl.SSLContext
@@ -102,7 +112,7 @@ def server_config(
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         _harden(context)
         context.num_tickets = TICKETS
-        context.load_cert_chain(chain, key)
+        der = _load(context, Path(chain), Path(key))
         if client_ca is not None:
             context.load_verify_locations(client_ca)
             context.verify_mode = ssl.CERT_OPTIONAL
@@ -111,10 +121,28 @@ def server_config(
         if config is None:
             config = ServerTls(context)
         context.sni_callback = config._on_name
-        leaf = x509.load_pem_x509_certificates(Path(chain).read_bytes())[0]
-        config.add(context, leaf.public_bytes(Encoding.DER), _names(leaf))
+        names = dns_names(x509.load_der_x509_certificate(der))
+        config.add(context, Shown(der, server_end_point(der), names))
     assert config is not None
     return config
+
+
+def _load(context: ssl.SSLContext, chain: Path, key: Path) -> bytes:
+    """Gives the context its certificate and key; the certificate's DER.
+
+    OpenSSL reads the file by itself and does not tell what it found: the file must be the same
+    before and after.
+    """
+    text = chain.read_bytes()
+    context.load_cert_chain(chain, key, password=_nobody)
+    if chain.read_bytes() != text:
+        raise OSError(f"{chain}: written to while it was read")
+    return x509.load_pem_x509_certificates(text)[0].public_bytes(Encoding.DER)
+
+
+def _nobody() -> str:
+    """Without this OpenSSL would ask on the terminal."""
+    raise ValueError("the key asks for a password; keys must have none")
 
 
 def client_config(
@@ -140,16 +168,6 @@ def _harden(context: ssl.SSLContext) -> None:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
     context.sslobject_class = _Session
-
-
-def _names(certificate: x509.Certificate) -> list[str]:
-    """The DNS names a certificate is for; its common name where it has no alternative names."""
-    try:
-        alternatives = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    except x509.ExtensionNotFound:
-        common = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
-        return [str(name.value) for name in common]
-    return alternatives.value.get_values_for_type(x509.DNSName)
 
 
 class TlsEngine:
@@ -257,19 +275,24 @@ class TlsEngine:
         """What the handshake agreed on."""
         session, config = self._session, self._config
         cipher = session.cipher()
-        server = isinstance(config, ServerTls)
-        peer_certificate = session.getpeercert(binary_form=True) or b""
-        return TlsInfo(
+        agreed = TlsInfo(
             version=session.version() or "",
             cipher=cipher[0] if cipher else "",
             server_name=session.asked_name,
-            peer_certificate=peer_certificate,
-            own_certificate=config.certificate(session.context)
-            if isinstance(config, ServerTls)
-            else b"",
-            verified=bool(peer_certificate)
-            and (server or (isinstance(config, ClientTls) and config.verify)),
+            peer_certificate=session.getpeercert(binary_form=True) or b"",
         )
+        if isinstance(config, ServerTls):
+            # The context is the one that SNI chose, in a session taken up again too.
+            shown = config.shown(session.context)
+            return replace(
+                agreed,
+                own_certificate=shown.der,
+                end_point=shown.end_point,
+                verified=bool(agreed.peer_certificate),
+                peer_addresses=mail_addresses(agreed.peer_certificate, SystemClock().now()),
+            )
+        verify = isinstance(config, ClientTls) and config.verify
+        return replace(agreed, verified=bool(agreed.peer_certificate) and verify)
 
 
 def _words(error: ssl.SSLError) -> str:

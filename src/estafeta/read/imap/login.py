@@ -6,7 +6,7 @@ import asyncio
 
 from estafeta.read.imap.session import Goodbye, Refusal, Session
 from estafeta.read.limits import LOGIN_FAILURES_MAX
-from estafeta.read.login import MECHANISMS, LoginFailed
+from estafeta.read.login import LoginFailed, offered
 from estafeta.store.rows import Account
 from estafeta.wire.imap import commands as a
 from estafeta.wire.imap.commands import State
@@ -27,7 +27,7 @@ def capabilities(s: Session) -> str:
     if s.plain_starttls:
         words.append("STARTTLS")
     if s.house.settings.may_send_password(s.stream):
-        words.extend(f"AUTH={name}" for name in MECHANISMS)
+        words.extend(f"AUTH={name}" for name in offered(s.stream.tls))
     else:
         # RFC 3501 §6.2.3. SCRAM sends no password, yet what follows would be in the clear.
         words.append("LOGINDISABLED")
@@ -52,7 +52,7 @@ async def start_tls(s: Session, c: a.StartTls) -> None:
 async def authenticate(s: Session, c: a.Authenticate) -> None:
     """RFC 3501 §6.2.2, initial response RFC 4959."""
     _guard(s)
-    if c.mechanism not in MECHANISMS:
+    if c.mechanism not in offered(s.stream.tls):
         raise Refusal("no such mechanism; CAPABILITY names them", "CANNOT")
 
     async def ask(challenge: bytes) -> bytes | None:
@@ -64,7 +64,7 @@ async def authenticate(s: Session, c: a.Authenticate) -> None:
         return event.data
 
     try:
-        account = await s.house.logins.exchange(c.mechanism, c.initial, ask)
+        account = await s.house.logins.exchange(c.mechanism, c.initial, ask, s.stream.tls)
     except LoginFailed as failure:
         await _failed(s, c, failure)
         return

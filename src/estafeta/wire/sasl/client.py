@@ -1,4 +1,4 @@
-"""client: PLAIN, LOGIN and SCRAM-SHA-256 as the client plays them (RFC 4616, 5802, 7677).
+"""client: the mechanisms as the client plays them (RFC 4616, 5802, 7677, RFC 4422 appendix A).
 
 For the relay's smarthost, and for tests. `initial()` is the initial response or None; each
 challenge goes to `respond`, which gives the response; `finish` when the server said success.
@@ -12,6 +12,7 @@ import hmac
 from estafeta.wire.limits import SCRAM_ITERATIONS_ACCEPTED_MAX
 from estafeta.wire.sasl import scram
 from estafeta.wire.sasl.prep import prepared_password, saslprep
+from estafeta.wire.sasl.server import END_POINT, SCRAM_PLUS
 
 
 class SaslError(ValueError):
@@ -65,12 +66,29 @@ class _Login(ClientMechanism):
         return (self._authcid if self._sent == 1 else self._password).encode()
 
 
-class _Scram(ClientMechanism):
-    __slots__ = ("_bare", "_nonce", "_signature", "_verified")
-    name = "SCRAM-SHA-256"
+class _External(ClientMechanism):
+    __slots__ = ()
+    name = "EXTERNAL"
 
-    def __init__(self, authcid: str, password: str, authzid: str, nonce: str) -> None:
+    def initial(self) -> bytes:
+        return self._authzid.encode()
+
+
+class _Scram(ClientMechanism):
+    __slots__ = ("_bare", "_end_point", "_flag", "_nonce", "_signature", "_verified", "name")
+
+    def __init__(
+        self, name: str, authcid: str, password: str, authzid: str, nonce: str, end_point: bytes
+    ) -> None:
         super().__init__(authcid, password, authzid)
+        self.name = name
+        # RFC 5802 §6: "y" tells a server that offers -PLUS that we did not see it.
+        self._flag = "y" if end_point else "n"
+        self._end_point = b""
+        if name == SCRAM_PLUS:
+            if not end_point:
+                raise ValueError("no channel to bind")
+            self._flag, self._end_point = f"p={END_POINT}", end_point
         self._nonce = nonce
         self._bare = f"n={scram.encode_name(self._authcid)},r={nonce}"
         self._signature = b""
@@ -78,8 +96,8 @@ class _Scram(ClientMechanism):
 
     @property
     def _header(self) -> str:
-        # RFC 5802 §7: no channel binding.
-        return f"n,a={scram.encode_name(self._authzid)}," if self._authzid else "n,,"
+        authzid = f"a={scram.encode_name(self._authzid)}" if self._authzid else ""
+        return f"{self._flag},{authzid},"
 
     def initial(self) -> bytes:
         return (self._header + self._bare).encode()
@@ -104,7 +122,7 @@ class _Scram(ClientMechanism):
         iterations = int(count)
         if not 1 <= iterations <= SCRAM_ITERATIONS_ACCEPTED_MAX:
             raise ValueError(f"iteration count {iterations} is not acceptable")
-        binding = scram.to_base64(self._header.encode())
+        binding = scram.to_base64(self._header.encode() + self._end_point)
         without_proof = f"c={binding},r={nonce}"
         message = f"{self._bare},{server_first},{without_proof}".encode()
         salted = scram.salted_password(self._password, scram.from_base64(salt), iterations)
@@ -126,12 +144,21 @@ class _Scram(ClientMechanism):
 
 
 def client_mechanism(
-    name: str, *, authcid: str, password: str, nonce: str, authzid: str = ""
+    name: str,
+    *,
+    authcid: str,
+    password: str,
+    nonce: str,
+    authzid: str = "",
+    end_point: bytes = b"",
 ) -> ClientMechanism:
     """A new exchange of the mechanism `name` (upper case; else KeyError). nonce: as for the server.
 
-    Raises ValueError for a name that SASLprep forbids.
+    end_point: data of tls-server-end-point where the channel has it (RFC 5929 §4). Raises
+    ValueError for a name that SASLprep forbids, and for -PLUS without `end_point`.
     """
-    if name == "SCRAM-SHA-256":
-        return _Scram(authcid, password, authzid, nonce)
-    return {"PLAIN": _Plain, "LOGIN": _Login}[name](authcid, password, authzid)
+    if name in ("SCRAM-SHA-256", SCRAM_PLUS):
+        return _Scram(name, authcid, password, authzid, nonce, end_point)
+    return {"PLAIN": _Plain, "LOGIN": _Login, "EXTERNAL": _External}[name](
+        authcid, password, authzid
+    )

@@ -1,9 +1,9 @@
-"""server: PLAIN, LOGIN and SCRAM-SHA-256 as the server plays them (RFC 4616, 5802, 7677).
+"""server: the mechanisms as the server plays them (RFC 4616, 5802, 7677, RFC 4422 appendix A).
 
-A mechanism knows no accounts: where it must know a password or keys it says so, and is told. The
-driver's loop, the same for SMTP, IMAP and POP3: `step(initial response or None)`; Challenge: send
-it and `step` the response; CheckPassword: `password_checked`; LookUpKeys: `keys`; until Success or
-Failure.
+A mechanism knows no accounts: where it must know a password, keys or whom a certificate names it
+says so, and is told. The driver's loop, the same for SMTP, IMAP and POP3: `step(initial response
+or None)`; Challenge: send it and `step` the response; CheckPassword: `password_checked`;
+LookUpKeys: `keys`; CheckCertificate: `certificate_checked`; until Success or Failure.
 """
 
 from __future__ import annotations
@@ -20,7 +20,20 @@ from estafeta.wire.sasl.prep import prepared_password, saslprep
 from estafeta.wire.sasl.scram import ScramKeys
 
 MECHANISMS = ("SCRAM-SHA-256", "PLAIN", "LOGIN")
-"""All there are, best first."""
+"""Those that need nothing but a password, best first."""
+
+SCRAM_PLUS = "SCRAM-SHA-256-PLUS"
+END_POINT = "tls-server-end-point"
+"""The one type of channel binding (RFC 5929 §4)."""
+
+
+def mechanisms(*, binding: bool = False, certificate: bool = False) -> tuple[str, ...]:
+    """Those that may be offered, best first.
+
+    binding: the channel has one. certificate: the client has shown one that names accounts.
+    """
+    external = ("EXTERNAL",) if certificate else ()
+    return (*external, *((SCRAM_PLUS,) if binding else ()), *MECHANISMS)
 
 
 REFUSED = "wrong password, no such account, or disabled"
@@ -51,6 +64,12 @@ class LookUpKeys(msgspec.Struct, frozen=True):
     authzid: str
 
 
+class CheckCertificate(msgspec.Struct, frozen=True):
+    """Which account does the client's certificate name? authzid: the one it wants, or ""."""
+
+    authzid: str
+
+
 class Success(msgspec.Struct, frozen=True):
     """The client is authcid. data: for protocols that carry it with success, else None."""
 
@@ -69,7 +88,7 @@ class Failure(msgspec.Struct, frozen=True):
     malformed: bool = False
 
 
-Step = Challenge | CheckPassword | LookUpKeys | Success | Failure
+Step = Challenge | CheckPassword | LookUpKeys | CheckCertificate | Success | Failure
 
 
 class ServerMechanism:
@@ -79,7 +98,7 @@ class ServerMechanism:
     name = ""
 
     def __init__(self) -> None:
-        self._asked: CheckPassword | LookUpKeys | None = None
+        self._asked: CheckPassword | LookUpKeys | CheckCertificate | None = None
         self._over = False
 
     def step(self, response: bytes | None) -> Step:
@@ -106,11 +125,20 @@ class ServerMechanism:
         """The answer to LookUpKeys. None: no such account, which the client cannot tell."""
         raise RuntimeError("no keys were asked for")
 
+    def certificate_checked(self, authcid: str) -> Success | Failure:
+        """The answer to CheckCertificate: the account, "" for none."""
+        asked = self._asked
+        if not isinstance(asked, CheckCertificate):
+            raise RuntimeError("no certificate was asked for")
+        self._asked = None
+        self._over = True
+        return Success(authcid, asked.authzid) if authcid else Failure(REFUSED)
+
     def _step(self, response: bytes | None) -> Step:
         raise NotImplementedError
 
     def _note(self, step: Step) -> Step:
-        if isinstance(step, CheckPassword | LookUpKeys):
+        if isinstance(step, CheckPassword | LookUpKeys | CheckCertificate):
             self._asked = step
         elif not isinstance(step, Challenge):
             self._over = True
@@ -152,8 +180,24 @@ class _Login(ServerMechanism):
         return _check(self._authcid, "", _text(response))
 
 
+class _External(ServerMechanism):
+    """RFC 4422 appendix A: one message, whom to act as; who it is, the channel has told."""
+
+    __slots__ = ()
+    name = "EXTERNAL"
+
+    def _step(self, response: bytes | None) -> Step:
+        if response is None:
+            return Challenge(b"")
+        authzid = _text(response)
+        return CheckCertificate(_name(authzid) if authzid else "")
+
+
 class _Scram(ServerMechanism):
-    """SCRAM-SHA-256: client-first, server-first, client-final, server-final (RFC 5802 §5)."""
+    """SCRAM-SHA-256: client-first, server-first, client-final, server-final (RFC 5802 §5).
+
+    plus: the form that binds the channel.
+    """
 
     __slots__ = (
         "_binding",
@@ -163,13 +207,17 @@ class _Scram(ServerMechanism):
         "_keys",
         "_last",
         "_nonce",
+        "_plus",
         "_secret",
         "_server_first",
     )
     name = "SCRAM-SHA-256"
 
-    def __init__(self, nonce: str, secret: bytes, bindings: Mapping[str, bytes]) -> None:
+    def __init__(
+        self, nonce: str, secret: bytes, bindings: Mapping[str, bytes], *, plus: bool
+    ) -> None:
         super().__init__()
+        self._plus = plus
         self._nonce = nonce
         self._secret = secret
         self._bindings = bindings
@@ -217,13 +265,19 @@ class _Scram(ServerMechanism):
 
     def _refuse_binding(self, flag: str) -> Failure | None:
         """RFC 5802 §6: "n" no binding, "y" the client thinks that we cannot, "p=" it wants it."""
-        if flag == "n" or (flag == "y" and not self._bindings):
-            return None
-        if flag == "y":
+        if flag.startswith("p="):
+            if not self._plus:
+                return Failure("a channel binding belongs to -PLUS")
+            known = flag[2:] in self._bindings
+            return None if known else Failure("no such channel binding is offered")
+        if flag not in ("n", "y"):
+            return Failure("no channel binding flag", malformed=True)
+        if self._plus:
+            return Failure("-PLUS binds the channel", malformed=True)
+        if flag == "y" and self._bindings:
+            # Somebody between us has taken -PLUS off the list that the client saw.
             return Failure("channel binding was offered and is said not to be")
-        if flag.startswith("p=") and flag[2:] in self._bindings:
-            return None
-        return Failure("channel binding not supported", malformed=not flag.startswith("p="))
+        return None
 
     def keys(self, keys: ScramKeys | None) -> Challenge | Failure:
         asked = self._asked
@@ -269,17 +323,18 @@ def server_mechanism(
     secret: bytes = b"",
     channel_bindings: Mapping[str, bytes] | None = None,
 ) -> ServerMechanism:
-    """A new exchange of the mechanism `name` (upper case, of MECHANISMS; else KeyError).
+    """A new exchange of the mechanism `name` (upper case; else KeyError).
 
     nonce: printable ASCII without a comma, from the world's dice, at least 18 characters.
     secret: of the installation, kept: gives a name that has no account a salt that stays. Without
     it that salt changes with every try, which tells such names apart from accounts.
-    channel_bindings: data by type where they are right ("tls-server-end-point"); a client that
-    demands another is refused.
+    channel_bindings: data by type where they are right ("tls-server-end-point"), which says too
+    that -PLUS is offered; a client that demands another is refused.
     """
-    if name == "SCRAM-SHA-256":
-        return _Scram(nonce, secret or nonce.encode(), channel_bindings or {})
-    return {"PLAIN": _Plain, "LOGIN": _Login}[name]()
+    if name in ("SCRAM-SHA-256", SCRAM_PLUS):
+        plus = name == SCRAM_PLUS
+        return _Scram(nonce, secret or nonce.encode(), channel_bindings or {}, plus=plus)
+    return {"PLAIN": _Plain, "LOGIN": _Login, "EXTERNAL": _External}[name]()
 
 
 def _check(authcid: str, authzid: str, password: str) -> Step:

@@ -17,6 +17,8 @@ import re
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
 from estafeta.mail.outcome import Reply
 from estafeta.wire import limits, replies
 from estafeta.wire.lines import LineTooLong
@@ -80,6 +82,10 @@ class SmtpServer(Transaction):
         # Not by the catalogue's template, which shortens: base64 is as long as it is.
         self._say(Reply(334, "", binascii.b2a_base64(data, newline=False).decode()))
         self._state = State.AUTH
+
+    def offer_auth(self, mechanisms: tuple[str, ...]) -> None:
+        """From now on these mechanisms instead of the profile's: TLS can make more possible."""
+        self._profile = msgspec.structs.replace(self._profile, auth_mechanisms=mechanisms)
 
     def tls_started(self) -> None:
         """The handshake is done: whatever came in the clear is forgotten (RFC 3207 §4.2)."""
