@@ -14,7 +14,8 @@ from estafeta.office.config import Config
 from estafeta.office.docs import PAGES, make_page
 from estafeta.office.docs_source import limits, rfcs_in_code, standards
 from estafeta.office.metrics_catalogue import CATALOGUE
-from estafeta.office.settings_table import sections, shown_settings
+from estafeta.office.settings_shown import shown_settings
+from estafeta.office.settings_table import sections
 from estafeta.wire.replies import CATALOGUE as REPLIES
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -210,21 +210,6 @@ def test_a_wrong_command_line_or_configuration_is_exit_2(
     assert "no configuration" in done.err
 
 
-def test_config_check_and_show(estafeta: Run, tmp_path: Path) -> None:
-    assert "is right" in estafeta("config", "check").err
-    shown = ok(estafeta("config", "show", "--json"))
-    assert shown["server"]["hostname"] == "h.example"
-    assert shown["listener"][0]["port"] == 25
-    (tmp_path / "s.toml").write_text(
-        "[tls]\nself_signed=true\n[[relay.routes]]\ndomain='*'\nhosts=['s']\nusername='u'\n"
-        "password='hunter2'\n"
-    )
-    for words in (("config", "show"), ("config", "show", "--json")):
-        done = estafeta(*words, "-c", str(tmp_path / "s.toml"))
-        assert "***" in done.out
-        assert "hunter2" not in done.out
-
-
 def test_an_empty_queue_and_an_unknown_message(estafeta: Run) -> None:
     assert ok(estafeta("queue", "list", "--json")) == []
     done = estafeta("trace", "nobody@x.example", "--lang", "es")

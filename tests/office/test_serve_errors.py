@@ -84,11 +84,11 @@ def test_config_check_tells_what_would_keep_it_from_starting(estafeta: Run, tmp_
     configured(tmp_path, tls)
     done = estafeta("config", "check")
     assert done.code == 2
-    assert "c.pem does not exist" in done.err
+    assert "c.pem does not exist" in done.out
     configured(tmp_path, "[tls]\nself_signed = true\n", server='user = "nobody-of-that-name"')
     done = estafeta("config", "check")
     assert done.code == 2
-    assert "there is no such user" in done.err
+    assert "there is no such user" in done.out
 
 
 def test_a_store_of_a_newer_version(estafeta: Run, tmp_path: Path) -> None:

@@ -54,14 +54,25 @@ class Server(_Section, frozen=True):
         StoreUrl, _about("Where the store is. Empty: `estafeta.db`, SQLite, in `data_dir`.")
     ] = ""
     user: Annotated[
-        str, _about("User to become after binding, when started as root. Empty: stay who we are.")
+        str,
+        _about(
+            "User to become after binding, when started as root. Empty: stay who we are.",
+            example='"estafeta"',
+        ),
     ] = ""
-    group: Annotated[str, _about("Group to become with it. Empty: the user's main group.")] = ""
+    group: Annotated[
+        str,
+        _about("Group to become with it. Empty: the user's main group.", example='"estafeta"'),
+    ] = ""
     language: Annotated[
         Language, _about("Language of what we write to people where theirs is not known.")
     ] = "en"
     postmaster: Annotated[
-        str, _about("Address that reports come from and go to. Empty: postmaster@ the host name.")
+        str,
+        _about(
+            "Address that reports come from and go to. Empty: postmaster@ the host name.",
+            example='"postmaster@example.org"',
+        ),
     ] = ""
     stop_seconds: Annotated[
         Duration, _about("A clean stop waits at most so long for what has begun.")
@@ -91,13 +102,15 @@ class Listener(_Section, frozen=True):
         _about("IP address; `*`: every IPv4 and IPv6 address. Default: `*`, `http` 127.0.0.1."),
     ] = ""
     port: Annotated[
-        Port, _about("TCP port. 0: a free one, told in the log. Default: the usual one.")
+        Port,
+        _about("TCP port. 0: a free one, told in the log. Default: the usual one.", example="587"),
     ] = -1
     path: Annotated[
         str,
         _about(
             "Unix socket in place of address and port (`lmtp` only). Who may enter its folder may "
-            "connect."
+            "connect.",
+            example='"/run/estafeta/lmtp"',
         ),
     ] = ""
     tls: Annotated[
@@ -109,9 +122,19 @@ class Listener(_Section, frozen=True):
 class Certificate(_Section, frozen=True):
     """A certificate and its key, PEM files. The one whose names fit the client's SNI is shown."""
 
-    certificate: Annotated[str, _about("File with the certificate, then its intermediates.")]
+    certificate: Annotated[
+        str,
+        _about(
+            "File with the certificate, then its intermediates.",
+            example='"/etc/estafeta/mail.pem"',
+        ),
+    ]
     key: Annotated[
-        str, _about("File with the private key. The `user` must be able to read it, for reloads.")
+        str,
+        _about(
+            "File with the private key. The `user` must be able to read it, for reloads.",
+            example='"/etc/estafeta/mail.key"',
+        ),
     ]
 
 
@@ -183,9 +206,16 @@ class Route(_Section, frozen=True):
     """A domain whose mail goes elsewhere than its MX records say; `*` makes a smarthost."""
 
     domain: Annotated[
-        str, _about("The recipients' domain; `.example.org` is all below it, `*` all others.")
+        str,
+        _about(
+            "The recipients' domain; `.example.org` is all below it, `*` all others.",
+            example='"example.org"',
+        ),
     ]
-    hosts: Annotated[list[str], _about("Host names or addresses, tried in order.")]
+    hosts: Annotated[
+        list[str],
+        _about("Host names or addresses, tried in order.", example='["mx.example.org"]'),
+    ]
     port: Annotated[Port, _about("Port; 0: the relay's port.")] = 0
     protocol: Annotated[Literal["smtp", "lmtp"], _about("What is spoken there.")] = "smtp"
     tls: Annotated[
@@ -195,9 +225,19 @@ class Route(_Section, frozen=True):
             "said there."
         ),
     ] = ""
-    username: Annotated[str, _about("Name to log in with. Empty: no login.")] = ""
-    password: Annotated[str, _about("Password to log in with.", secret=True)] = ""
-    password_file: Annotated[str, _about("File that holds the password, on its first line.")] = ""
+    username: Annotated[
+        str, _about("Name to log in with. Empty: no login.", example='"estafeta"')
+    ] = ""
+    password: Annotated[
+        str, _about("Password to log in with.", secret=True, example='"correct horse"')
+    ] = ""
+    password_file: Annotated[
+        str,
+        _about(
+            "File that holds the password, on its first line.",
+            example='"/etc/estafeta/smarthost"',
+        ),
+    ] = ""
 
 
 class Relay(_Section, frozen=True):

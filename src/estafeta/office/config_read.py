@@ -47,6 +47,16 @@ class ConfigError(Exception):
 
 def read_config(file: FilePath) -> Config:
     """Raises ConfigError. Relative paths in it are taken from the file's own folder."""
+    return read_with_lines(file)[0]
+
+
+def read_with_lines(file: FilePath) -> tuple[Config, dict[Path, int]]:
+    """The configuration, and on which line of its file each key stands. Raises ConfigError."""
+    text = _read_text(file)
+    return parse_config(text, str(file), base=file.parent.absolute()), locate(text)
+
+
+def _read_text(file: FilePath) -> str:
     try:
         with file.open("rb") as opened:
             data = opened.read(CONFIG_OCTETS_MAX + 1)
@@ -56,11 +66,10 @@ def read_config(file: FilePath) -> Config:
     if len(data) > CONFIG_OCTETS_MAX:
         raise ConfigError([Problem(str(file), 0, "", f"larger than {CONFIG_OCTETS_MAX} octets")])
     try:
-        text = data.decode("utf-8")
+        return data.decode("utf-8")
     except UnicodeDecodeError as wrong:
         line = data.count(b"\n", 0, wrong.start) + 1
         raise ConfigError([Problem(str(file), line, "", "UTF-8 was expected")]) from wrong
-    return parse_config(text, str(file), base=file.parent.absolute())
 
 
 def parse_config(text: str, name: str = "estafeta.toml", *, base: FilePath | None = None) -> Config:

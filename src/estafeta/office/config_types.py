@@ -7,6 +7,7 @@ written form into the value and refuses what does not fit, in words.
 from __future__ import annotations
 
 import ipaddress
+import math
 import re
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
@@ -44,9 +45,12 @@ def parse_size(text: str) -> int:
 
 
 def format_duration(seconds: float) -> str:
-    """The shortest form that `parse_duration` reads back."""
+    """The shortest form that `parse_duration` reads back as the same number."""
     if seconds != int(seconds):
-        return f"{round(seconds * 1000)}ms"
+        for text in (f"{seconds * 1000:.0f}ms", f"{seconds!r}s"):
+            if "e" not in text and parse_duration(text) == seconds:
+                return text
+        return f"{seconds:.30f}".rstrip("0") + "s"
     for unit in ("d", "h", "m"):
         if seconds and seconds % _SECONDS[unit] == 0:
             return f"{int(seconds / _SECONDS[unit])}{unit}"
@@ -62,6 +66,8 @@ def format_size(octets: int) -> str:
 
 
 def _duration(value: object) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError('a duration such as "30s" or "5d"')
     return parse_duration(value) if isinstance(value, str) else value
 
 

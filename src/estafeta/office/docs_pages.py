@@ -21,7 +21,11 @@ def settings_page() -> str:
         "`/etc/estafeta/estafeta.toml`, or what `--config` or `ESTAFETA_CONFIG` names. Relative "
         "paths in it are taken from its own folder. An unknown key is an error. `estafeta config "
         "check` reads it and says what is wrong; `estafeta config show` says what it comes to.\n\n"
-        'Durations are written "30s", "5m", "1h30m", "5d"; sizes "50MiB", "10MB" or in octets.\n\n'
+        "After a change, SIGHUP (`systemctl reload estafeta`) has a running server read the file "
+        "again: what says *reload* below counts from then on, what says *restart* from the next "
+        "start, and the log names it until then.\n\n"
+        'Durations are written "30s", "5m", "1h30m", "5d", or in seconds; sizes "50MiB", "10MB" or '
+        "in octets.\n\n"
         "The least that makes a server:\n\n"
         "```toml\n"
         "[server]\n"
@@ -35,10 +39,18 @@ def settings_page() -> str:
     ]
     for section in sections():
         rows = [
-            (f"`{s.key}`", s.kind, f"`{s.default}`" if s.default else "must be given", s.about)
+            (
+                f"`{s.key}`",
+                s.takes,
+                f"`{s.default}`" if s.default else "must be given",
+                f"`{s.example}`" if s.example else "",
+                "restart" if s.restart else "reload",
+                s.about,
+            )
             for s in section.settings
         ]
-        table = make_table(("key", "takes", "default", "what for"), rows)
+        head = ("key", "takes", "default", "example", "counts from", "what for")
+        table = make_table(head, rows)
         parts.append(f"## {section.header}\n\n{section.about}\n\n{table}\n")
     return "\n".join(parts)
 

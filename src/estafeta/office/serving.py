@@ -16,7 +16,8 @@ from estafeta.office.http import HttpServer, make_app
 from estafeta.office.metrics import PrometheusMeter
 from estafeta.office.privileges import Identity, drop, find_identity, hand_over, prepare_folder
 from estafeta.office.service import Component, Service
-from estafeta.office.settings_table import shown_settings
+from estafeta.office.settings_shown import shown_settings
+from estafeta.office.settings_table import FIXED_AT_START
 from estafeta.office.tenure import Tenure
 from estafeta.office.upkeep import Upkeep
 from estafeta.office.watch import watch
@@ -25,14 +26,11 @@ from estafeta.store.open import open_store, store_path
 from estafeta.world.addresses import own_addresses
 from estafeta.world.certificates import Authority
 from estafeta.world.real import real_world, run
-from estafeta.world.seams import World
+from estafeta.world.seams import Endpoint, World
 from estafeta.world.tls import client_config, server_config
 
 RESOLV_CONF = Path("/etc/resolv.conf")
 COLLECT_AFTER_OBJECTS = 20_000
-
-# Doors, store, resolver and pages are made once; the rest of the settings is read at each use.
-_FIXED_AT_START = ("server.", "log.", "listener[", "dns.", "http.")
 
 log = structlog.get_logger("serve")
 
@@ -93,7 +91,7 @@ def waiting_for_restart(running: Config, fresh: Config) -> list[str]:
     return [
         key
         for key in before | after
-        if key.startswith(_FIXED_AT_START) and before.get(key) != after.get(key)
+        if key.startswith(FIXED_AT_START) and before.get(key) != after.get(key)
     ]
 
 
@@ -124,11 +122,8 @@ def outside_of(config: Config, world: World) -> Outside:
     certificates = [(Path(c.certificate), Path(c.key)) for c in config.tls.certificates]
     if not certificates and config.tls.self_signed:
         certificates = [_self_signed(config, world)]
-    servers = tuple(parse_endpoint(server) for server in config.dns.servers)
-    if not servers:
-        servers = parse_resolv_conf(_text_of(RESOLV_CONF)).servers
     return Outside(
-        dns_servers=servers,
+        dns_servers=dns_servers(config),
         tls_server=server_config(certificates) if certificates else None,
         tls_client=client_config(verify=False),
         tls_verifying=client_config(verify=True),
@@ -153,6 +148,12 @@ def _self_signed(config: Config, world: World) -> tuple[Path, Path]:
         authority = Authority(f"{config.server.hostname} self-signed", world.clock.now())
         authority.write(folder / "authority.pem")
         return authority.issue([config.server.hostname], folder)
+def dns_servers(config: Config) -> tuple[Endpoint, ...]:
+    """Those of the configuration, else those of this machine."""
+    servers = tuple(parse_endpoint(server) for server in config.dns.servers)
+    return servers or tuple(parse_resolv_conf(_text_of(RESOLV_CONF)).servers)
+
+
     return chain, key
 
 

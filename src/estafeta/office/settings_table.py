@@ -1,4 +1,8 @@
-"""Settings table: every setting as a row, for docs/settings.md and `estafeta config show`."""
+"""Settings table: every setting as a row, for docs/settings.md and the completeness of its tests.
+
+What a setting takes, its default, an example and when a change of it counts are read off the types
+in `config`, so that a setting needs to be declared once only.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +14,39 @@ from estafeta.office.config import Config
 from estafeta.office.config_read import describe, peel
 from estafeta.office.config_types import format_duration, format_size
 
+FIXED_AT_START = ("server.", "log.", "listener[", "dns.", "http.")
+"""Beginnings of keys that a reload leaves as they are.
+
+Doors, store, resolver and pages are made once; the rest of the settings is read at each use.
+"""
+
+_EXAMPLES = {
+    "network": '"192.0.2.0/24"',
+    "address": '"192.0.2.1"',
+    "optional address": '"192.0.2.1"',
+    "listening address": '"192.0.2.1"',
+    "server": '"192.0.2.53"',
+    "host name": '"mail.example.org"',
+    "store": '"sqlite:///var/lib/estafeta/estafeta.db"',
+    "duration": '"30s"',
+    "size": '"50MiB"',
+}
+"""By form, for settings whose default shows nothing and that bring no example of their own."""
+
 
 class Setting(msgspec.Struct, frozen=True):
-    """One setting as documented. default: as written in the file, "" where it must be given."""
+    """One setting as documented. default: as written in the file, "" where it must be given.
+
+    takes: its type with unit and bounds. example: a value as written; "" for tables, which have a
+    section of their own. restart: a reload does not change it.
+    """
 
     table: str
     key: str
-    kind: str
+    takes: str
     default: str
+    example: str
+    restart: bool
     about: str
 
 
@@ -37,17 +66,10 @@ def sections() -> list[Section]:
     return found
 
 
-def shown_settings(config: Config) -> list[tuple[str, str]]:
-    """(key, value as written in the file) of everything in `config`; passwords blotted out."""
-    rows: list[tuple[str, str]] = []
-    _walk(config, "", rows)
-    return rows
-
-
 def written(value: Any, kind: Any) -> str:
-    """A value as the file would have it."""
-    base, metas = peel(kind)
-    form = next((m.extra["form"] for m in metas if m.extra and "form" in m.extra), "")
+    """A value as the file would have it, in TOML."""
+    base, _ = peel(kind)
+    form = extra(kind, "form")
     if form == "duration":
         return f'"{format_duration(value)}"'
     if form == "size":
@@ -57,7 +79,34 @@ def written(value: Any, kind: Any) -> str:
     if isinstance(value, list):
         inner = get_args(base)[0]
         return f"[{', '.join(written(item, inner) for item in value)}]"
-    return f'"{value}"' if isinstance(value, str) else str(value)
+    return quoted(value) if isinstance(value, str) else str(value)
+
+
+def quoted(text: str) -> str:
+    """A basic string of TOML."""
+    plain = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(c if c.isprintable() else f"\\U{ord(c):08X}" for c in plain) + '"'
+
+
+def extra(kind: Any, name: str) -> Any:
+    """What the Metas of a type say under that name, "" for nothing."""
+    return next((m.extra[name] for m in peel(kind)[1] if m.extra and name in m.extra), "")
+
+
+def about(kind: Any) -> str:
+    """What a setting is for."""
+    return next((m.description for m in peel(kind)[1] if m.description), "")
+
+
+def is_struct(kind: Any) -> bool:
+    base = peel(kind)[0]
+    return isinstance(base, type) and issubclass(base, msgspec.Struct)
+
+
+def takes_tables(kind: Any) -> bool:
+    """It is a list of tables, each with a section of its own."""
+    base = peel(kind)[0]
+    return get_origin(base) is list and is_struct(get_args(base)[0])
 
 
 def _collect(table: str, kind: Any, found: list[Section]) -> None:
@@ -69,13 +118,19 @@ def _collect(table: str, kind: Any, found: list[Section]) -> None:
     below: list[tuple[str, Any]] = []
     for field in msgspec.structs.fields(struct):
         hint = hints[field.name]
-        inner = peel(hint)[0]
-        if get_origin(inner) is list and _is_struct(get_args(inner)[0]):
+        if takes_tables(hint):
             below.append((f"{table}.{field.name}", hint))
-        metas = peel(hint)[1]
-        about = next((m.description for m in metas if m.description), "")
+        default = _default(field, hint)
         settings.append(
-            Setting(table, field.name, describe(hint), _default(field, hint), about or "")
+            Setting(
+                table=table,
+                key=field.name,
+                takes=_takes(hint),
+                default=default,
+                example=_example(hint, default),
+                restart=f"{table}{'[' if many else '.'}".startswith(FIXED_AT_START),
+                about=about(hint),
+            )
         )
     header = f"[[{table}]]" if many else f"[{table}]"
     found.append(Section(header, (struct.__doc__ or "").strip(), tuple(settings)))
@@ -83,9 +138,34 @@ def _collect(table: str, kind: Any, found: list[Section]) -> None:
         _collect(name, hint, found)
 
 
-def _is_struct(kind: Any) -> bool:
+def _takes(kind: Any) -> str:
+    """Its type in words, with unit and bounds."""
+    text = describe(kind)
+    metas = peel(kind)[1]
+    least = extra(kind, "least") or next((m.ge for m in metas if m.ge is not None), None)
+    most = next((m.le for m in metas if m.le is not None), None)
+    if (form := extra(kind, "form")) == "size":
+        return f"{text}, in octets" + (f", at least {format_size(int(least))}" if least else "")
+    if form == "duration":
+        return f"{text}, in seconds"
+    if most is not None:
+        return f"{text}, {least or 0} to {most}"
+    return f"{text}, at least {least}" if least is not None else text
+
+
+def _example(kind: Any, default: str) -> str:
     base = peel(kind)[0]
-    return isinstance(base, type) and issubclass(base, msgspec.Struct)
+    if takes_tables(kind):
+        return ""
+    if own := extra(kind, "example"):
+        return str(own)
+    if default not in ("", '""', "[]", "the usual one"):
+        return default
+    if get_origin(base) is list:
+        return f"[{_example(get_args(base)[0], '')}]"
+    if choices := [choice for choice in get_args(base) if choice]:
+        return written(choices[0], str)
+    return _EXAMPLES.get(extra(kind, "form"), "")
 
 
 def _default(field: msgspec.structs.FieldInfo, hint: Any) -> str:
@@ -97,20 +177,3 @@ def _default(field: msgspec.structs.FieldInfo, hint: Any) -> str:
     if value in (-1, ""):
         return '""' if value == "" else "the usual one"
     return written(value, hint)
-
-
-def _walk(value: msgspec.Struct, path: str, rows: list[tuple[str, str]]) -> None:
-    hints = get_type_hints(type(value), include_extras=True)
-    for name, hint in hints.items():
-        item = getattr(value, name)
-        key = f"{path}.{name}" if path else name
-        secret = any(m.extra and m.extra.get("secret") for m in peel(hint)[1])
-        if isinstance(item, msgspec.Struct):
-            _walk(item, key, rows)
-        elif isinstance(item, list) and item and isinstance(item[0], msgspec.Struct):
-            for n, each in enumerate(item):
-                _walk(each, f"{key}[{n}]", rows)
-        elif secret and item:
-            rows.append((key, '"***"'))
-        else:
-            rows.append((key, written(item, hint)))

@@ -1,0 +1,1 @@
+"""Check: what `serve` would stumble over, found before it is started, and nothing changed by it."""
