@@ -15,6 +15,7 @@ import msgspec
 from estafeta.store.engine import Tx
 
 NEVER = 1 << 62
+TOKEN_MAX = (1 << 63) - 1
 HINT = ("queue", 0)
 
 
@@ -146,15 +147,25 @@ def defer(tx: Tx, job: Leased, n: int, *, due: int, last: str) -> None:
     tx.hint(HINT)
 
 
-def give_back(tx: Tx, now: int) -> int:
-    """All leased -> waiting, for a worker that starts alone on its store. Returns how many."""
-    names = [
-        name
-        for (name,) in tx.rows("SELECT DISTINCT destination FROM queue WHERE lease IS NOT NULL")
-    ]
-    count = tx.run("UPDATE queue SET lease = NULL, due = ? WHERE lease IS NOT NULL", (now,))
-    for name in names:
+def give_back(tx: Tx, now: int, lowest: int = 0, highest: int = TOKEN_MAX) -> int:
+    """Leased -> waiting: the leases of workers that have ended. Returns how many rows.
+
+    lowest, highest: of their tokens (queue/holders.py).
+    """
+    which = "lease BETWEEN ? AND ?"
+    names = tx.rows(
+        f"SELECT DISTINCT destination FROM queue WHERE {which}",  # noqa: S608
+        (lowest, highest),
+    )
+    if not names:
+        return 0
+    count = tx.run(
+        f"UPDATE queue SET lease = NULL, due = ? WHERE {which}",  # noqa: S608
+        (now, lowest, highest),
+    )
+    for (name,) in names:
         expect(tx, name, now)
+    tx.hint(HINT)
     return count
 
 

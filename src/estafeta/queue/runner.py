@@ -2,7 +2,8 @@
 
 Promises: at most `per_destination` jobs at once for one destination and `total` for all, so that a
 black hole keeps only its own jobs waiting; a job is leased before it is attempted and its lease is
-renewed while it lasts; a stop finishes what has begun and gives the rest back.
+renewed while it lasts; a stop finishes what has begun and gives the rest back. Several workers may
+run on one store: a lease tells whose it is (queue/holders.py).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -20,13 +21,13 @@ import structlog
 from estafeta.mail.envelope import Envelope, Recipient
 from estafeta.mail.outcome import Deferred, Delivered, Outcome, Reply
 from estafeta.mail.protocols import Content
-from estafeta.queue import rows
+from estafeta.queue import holders, rows
 from estafeta.queue.contract import Acceptor, Attempt, Note, Notice, Prepared
 from estafeta.queue.notices import Notices
 from estafeta.queue.plan import RetryPlan
 from estafeta.queue.settle import Attempted, record_late, settle
 from estafeta.store import ledger
-from estafeta.store.bodies import Bodies, BodyMissing
+from estafeta.store.bodies import Bodies, BodyMissing, bring
 from estafeta.store.engine import Listening, Store, StoreClosed, StoreConflict, StoreError, Tx
 from estafeta.store.ids import Ids, queue_id
 from estafeta.store.rows import Acceptance
@@ -46,6 +47,10 @@ LEASE_DESTINATIONS_MAX = 20  # looked at in one unit
 OURS = Delivered(Reply(250, "2.1.5", "the recipient is ours"))
 
 OUR_FAULT = Deferred(Reply(451, "4.3.0", "a fault of ours; the log has more"), "other")
+
+BODY_AWAY = Deferred(
+    Reply(451, "4.3.0", "our store of large messages does not answer; the log has more"), "other"
+)
 
 log = structlog.get_logger("queue")
 
@@ -99,7 +104,10 @@ class Queue:
         acceptor: Acceptor,
         notices: Notices,
         settings: QueueSettings,
+        run: holders.Run | None = None,
     ) -> None:
+        """run: None where this is the only worker and the only node."""
+        self._service = run or holders.Run(node="", run=ids.next())
         self._store = store
         self._bodies = bodies
         self._ids = ids
@@ -112,7 +120,9 @@ class Queue:
         self._active: Counter[str] = Counter()
         self._jobs: dict[asyncio.Task[None], Job] = {}
         self._wake = asyncio.Event()
-        self._begun = False
+        self._tokens: Iterator[int] | None = None  # once begun
+        self.holder: holders.Holder | None = None
+        self.begun = asyncio.Event()
         self._stopping = False
         self._grace_until = 0.0  # of the loop's time, once stopping
 
@@ -123,10 +133,10 @@ class Queue:
     # -- work that begins with its acceptance --------------------------------------------------
 
     def claim(self, destination: str) -> int | None:
-        if not self._begun or self._stopping or not self._room(destination):
+        if self._tokens is None or self._stopping or not self._room(destination):
             return None
         self._active[destination] += 1
-        return self._ids.next()
+        return next(self._tokens)
 
     def release(self, destination: str) -> None:
         self._active[destination] -= 1
@@ -149,11 +159,10 @@ class Queue:
     # -- work that was waiting -----------------------------------------------------------------
 
     async def run(self) -> None:
-        """Until `stop`. Alone on its store: leases that a former run left are given back first."""
-        while not self._begun and not self._stopping:
+        """Until `stop`. Leases that a former run left are given back first."""
+        while self._tokens is None and not self._stopping:
             try:
-                await self._store.run(lambda tx: rows.give_back(tx, self._now()))
-                self._begun = True  # from now on a lease is one of ours
+                await self._begin_to_hold()
             except StoreError as error:
                 log.warning("queue cannot begin", error=str(error))
                 await self._rest(STORE_RETRY_SECONDS)
@@ -180,6 +189,34 @@ class Queue:
             for task in beside:
                 task.cancel()
             listening.close()
+
+    async def _begin_to_hold(self) -> None:
+        holder = await self._store.run(lambda tx: holders.begin(tx, self._service, self._now()))
+        if holder.tag:
+            self._ids.use(holder.tag)
+        self._tokens = iter(holder.tokens)
+        self.holder = holder
+        self.begun.set()
+
+    async def inherit(self, numbers: Sequence[int]) -> None:
+        """Those workers of the same service are dead: what they held is due at once.
+
+        Raises StoreClosed; while the store cannot, waits and tries again.
+        """
+        dead = list(numbers)
+        count = await self._insistently(
+            lambda: self._store.run(lambda tx: holders.end(tx, dead, self._now()))
+        )
+        if count:
+            log.info("leases passed on", recipients=count)
+
+    async def _give_back(self) -> None:
+        """Own leases, once nobody works on them any more."""
+        if self.holder is not None:
+            tokens = self.holder.tokens
+            await self._store.run(
+                lambda tx: rows.give_back(tx, self._now(), tokens.start, tokens[-1])
+            )
 
     async def _rest(self, seconds: float) -> None:
         """At most so long; something to do ends it."""
@@ -212,13 +249,13 @@ class Queue:
                     left = STOP_GRACE_SECONDS
                 await asyncio.wait(list(self._jobs), timeout=left)
             if cut:
-                await self._store.run(lambda tx: rows.give_back(tx, self._now()))
+                await self._give_back()
         except asyncio.CancelledError:
             while self._jobs:
                 for job in list(self._jobs):
                     job.cancel()
                 await asyncio.wait(list(self._jobs))
-            await self._store.run(lambda tx: rows.give_back(tx, self._now()))
+            await self._give_back()
             raise
 
     def _cut_harmless(self) -> bool:
@@ -263,7 +300,8 @@ class Queue:
             return POLL_SECONDS
         if due > now:
             return min((due - now) / 1000, POLL_SECONDS)
-        spare = [self._ids.next() for _ in range(room)]
+        assert self._tokens is not None
+        spare = [token for _, token in zip(range(room), self._tokens, strict=False)]
 
         def unit(tx: Tx) -> list[Job | Unloadable]:
             tokens = iter(spare)
@@ -332,13 +370,18 @@ class Queue:
         child: Prepared | None = None
         in_child: frozenset[int] = frozenset()
         notes: Sequence[Note] = ()
-        if not job.fresh and await self._insistently(partial(self._acceptor.is_ours, destination)):
+        outcomes: Sequence[Outcome]
+        if not await self._brought(job):
+            outcomes = [BODY_AWAY] * len(job.recipients)
+        elif not job.fresh and await self._insistently(
+            partial(self._acceptor.is_ours, destination)
+        ):
             # Its domain became ours, or its mailbox could not be reached when it was accepted.
             child, unknown = await self._insistently(
                 partial(self._acceptor.prepare_again, acceptance, job.recipients, job.content)
             )
             in_child = frozenset(range(len(job.recipients))) - unknown.keys()
-            outcomes: Sequence[Outcome] = [unknown.get(n, OURS) for n in range(len(job.recipients))]
+            outcomes = [unknown.get(n, OURS) for n in range(len(job.recipients))]
         else:
             envelope = Envelope(
                 acceptance.reverse_path,
@@ -385,16 +428,27 @@ class Queue:
             in_child,
         )
 
+    async def _brought(self, job: Job) -> bool:
+        """Whether the message can be read now; a large one may lie elsewhere."""
+        try:
+            await bring(job.content)
+        except StoreError as error:
+            log.warning("message not at hand", queue_id=queue_id(job.acceptance.id), why=str(error))
+            return False
+        return True
+
     async def _notices_about(self, done: Attempted, content: Content) -> list[Notice]:
         """The bounce first, as `settle` expects it; then reports of success."""
         found: list[Notice] = []
         failures = done.failures()
         if failures:
+            await bring(content)
             partly = done.acceptance.recipients > len(failures)
             found.append(
                 await self._notices.failure(done.acceptance, failures, content, partly=partly)
             )
         for n in done.relayed_silently():
+            await bring(content)
             outcome = done.outcomes[n]
             found.append(
                 await self._notices.success(

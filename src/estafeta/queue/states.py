@@ -40,9 +40,8 @@ STATES = (
         "leased",
         "lease = token of the worker's job, due = end of the lease",
         "a worker is attempting it",
-        "when the lease ends it is due again and taken by whoever comes first; a worker that "
-        "starts alone on its store gives all leases back at once. The attempt may be made twice, "
-        "the outcome is recorded once",
+        "when its worker is known to be dead it is due at once, else when the lease ends, and is "
+        "taken by whoever comes first. The attempt may be made twice, the outcome is recorded once",
     ),
     State(
         "held",
@@ -71,7 +70,7 @@ TRANSITIONS = (
     Transition(
         "leased",
         "waiting",
-        "the worker starts anew, or the lease ended",
+        "its worker has ended",
         "rows.give_back",
         "unchanged",
     ),

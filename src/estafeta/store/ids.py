@@ -1,8 +1,9 @@
 """Ids: time-ordered 63-bit numbers for acceptances, bodies and events, and how people see them.
 
-42 bits of milliseconds since 1970, 21 bits that start at random in each millisecond and count up.
-Two processes may meet in one millisecond: the primary key then refuses the second, which is a
-temporary error of that unit and no loss.
+42 bits of milliseconds since 1970, 13 bits that start at random in each millisecond and count up,
+8 bits of the process. Workers of one store are given different ones (`use`); others draw theirs.
+Where two meet all the same, the primary key refuses the second: a temporary error of that unit and
+no loss.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: no I, L, 
 _PAIRS = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
 _VALUES = {c: n for n, c in enumerate(_ALPHABET)} | {c.lower(): n for n, c in enumerate(_ALPHABET)}
 LOW_BITS = 21
+TAG_BITS = 8
 QUEUE_ID_LENGTH = 13
 
 
@@ -25,15 +27,22 @@ class Ids:
         self._clock = clock
         # Ids need to differ, not to be secret: the system's dice cost a call into the kernel.
         self._dice = random.Random(dice.getrandbits(128))  # noqa: S311
+        self._tag = self._dice.getrandbits(TAG_BITS)
         self._last = 0
+
+    def use(self, tag: int) -> None:
+        """From now on with a tag (below 256) that no other process has."""
+        self._tag = tag
+        self._last = 0 if not self._last else (self._last >> TAG_BITS) + 1 << TAG_BITS | tag
 
     def next(self) -> int:
         base = int(self._clock.now() * 1000) << LOW_BITS
         if self._last < base:
             # The upper half stays free for counting within the millisecond.
-            self._last = base | self._dice.getrandbits(LOW_BITS - 1)
+            random_part = self._dice.getrandbits(LOW_BITS - TAG_BITS - 1)
+            self._last = base | random_part << TAG_BITS | self._tag
         else:
-            self._last += 1
+            self._last += 1 << TAG_BITS
         return self._last
 
 

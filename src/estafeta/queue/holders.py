@@ -1,0 +1,116 @@
+"""Holders: which worker holds which leases, so that those of a dead one, and no others, pass on.
+
+A worker takes a number from the store before its first lease, and every lease token of its begins
+with that number. Numbers are never given out twice. Beside each stands where its worker runs: a
+service that starts alone on its store, or again on its node, knows by that whose leases nobody will
+end any more. Those of a node that is gone end by time.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from estafeta.queue import rows
+from estafeta.store import counters
+from estafeta.store.engine import Tx
+
+TOKEN_BITS = 39
+"""Of a token, for the leases of one worker: 500 thousand millions."""
+
+NUMBER_BITS = 24
+"""Of a token, for the worker: so many starts until a number comes again."""
+
+TAGS = 256
+"""Workers of one store that can tell their ids apart (store/ids.py)."""
+
+_NAME = "worker "  # of the row in `meta`, before the number
+
+
+class Run(msgspec.Struct, frozen=True):
+    """One run of a service over a store, shared by its workers.
+
+    node: the machine and its data folder, held by one service at a time. run: differs from that of
+    any former run there. alone: no other node works on the store.
+    """
+
+    node: str
+    run: int
+    alone: bool = True
+
+
+class Holder(msgspec.Struct, frozen=True):
+    """A worker that has begun. tag: no other living worker of this store has it; 0: none was left."""
+
+    number: int
+    tag: int
+
+    @property
+    def tokens(self) -> range:
+        """Every lease token it may give out."""
+        return tokens_of(self.number)
+
+
+class _Registered(msgspec.Struct, frozen=True):
+    node: str
+    run: int
+    tag: int
+
+
+def tokens_of(number: int) -> range:
+    first = (number % (1 << NUMBER_BITS)) << TOKEN_BITS
+    return range(first, first + (1 << TOKEN_BITS))
+
+
+def begin(tx: Tx, run: Run, now: int) -> Holder:
+    """A new worker of `run`. What former runs left leased is given back."""
+    number = counters.take(tx, "worker")  # first: who begins at the same time waits here
+    living: dict[int, _Registered] = {}
+    dead: list[int] = []
+    for other, registered in _registered(tx):
+        over = (run.alone or registered.node == run.node) and registered.run != run.run
+        if over:
+            dead.append(other)
+        else:
+            living[other] = registered
+    if run.alone:
+        # All but ours, whoever made it: nobody else is there.
+        _give_back_all_but(tx, sorted(tokens_of(each).start for each in living), now)
+        _forget(tx, dead)
+    else:
+        end(tx, dead, now)
+    used = {each.tag for each in living.values()}
+    tag = next((tag for tag in range(1, TAGS) if tag not in used), 0)
+    value = msgspec.json.encode(_Registered(run.node, run.run, tag)).decode()
+    tx.run("INSERT INTO meta (name, value) VALUES (?, ?)", (f"{_NAME}{number}", value))
+    return Holder(number, tag)
+
+
+def end(tx: Tx, numbers: list[int], now: int) -> int:
+    """Those workers are dead: their leases are given back. Returns how many rows that was."""
+    count = 0
+    for number in numbers:
+        tokens = tokens_of(number)
+        count += rows.give_back(tx, now, tokens.start, tokens[-1])
+    _forget(tx, numbers)
+    return count
+
+
+def _give_back_all_but(tx: Tx, kept: list[int], now: int) -> None:
+    """kept: first tokens of living workers, ascending."""
+    lowest = 0
+    for first in kept:
+        rows.give_back(tx, now, lowest, first - 1)
+        lowest = first + (1 << TOKEN_BITS)
+    rows.give_back(tx, now, lowest)
+
+
+def _registered(tx: Tx) -> list[tuple[int, _Registered]]:
+    found = tx.rows("SELECT name, value FROM meta WHERE name LIKE ?", (f"{_NAME}%",))
+    return [
+        (int(name.removeprefix(_NAME)), msgspec.json.decode(value, type=_Registered))
+        for name, value in found
+    ]
+
+
+def _forget(tx: Tx, numbers: list[int]) -> None:
+    tx.run_many("DELETE FROM meta WHERE name = ?", [(f"{_NAME}{number}",) for number in numbers])
