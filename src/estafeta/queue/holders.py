@@ -39,7 +39,7 @@ class Run(msgspec.Struct, frozen=True):
 
 
 class Holder(msgspec.Struct, frozen=True):
-    """A worker that has begun. tag: no other living worker of this store has it; 0: none was left."""
+    """A worker that has begun. tag: no other living worker of the store has it; 0: none was left."""
 
     number: int
     tag: int
