@@ -1,15 +1,18 @@
 """Installation: a whole estafeta on a simulated machine, through crashes, on the same files.
 
 The program is the one that `office.assemble` puts together for a real machine; only its world is
-simulated. `main` is one life: it opens the store, makes its people if they are not there yet, opens
-its doors and runs until the life ends.
+simulated. Each worker's `main` is one life: it opens the store, makes the people if they are not
+there yet, opens its doors and runs until the life ends. What `estafeta serve` does as supervisor of
+its workers is done here from outside.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+import contextvars
+import random
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -24,13 +27,16 @@ from estafeta.office.doors import Latch
 from estafeta.office.service import Component
 from estafeta.office.upkeep import Upkeep
 from estafeta.store import accounts
+from estafeta.store.bodies import Bodies
 from estafeta.store.credentials import Password
 from estafeta.store.engine import StoreError, Tx
+from estafeta.store.limits import FOREIGN_COMMIT_POLL_SECONDS
 from estafeta.store.open import open_store
 from estafeta.store.sqlite import SqliteStore
 from estafeta.wire.sasl import scram_keys
 from estafeta.world.seams import Endpoint
 
+from .process import SimProcess, life_at_work
 from .tls import SimClientTls, sim_server_tls
 from .world import SimMachine
 
@@ -49,6 +55,9 @@ STOP_SECONDS = 30.0
 
 PAUSE_SECONDS = 3.0
 """From a clean stop to the next start."""
+
+LOOKS = 3
+"""After a commit another worker looks so often, each 20 ms: it cannot in the middle of its own."""
 
 _DOORS: tuple[tuple[Literal["mx", "submission", "imap"], int], ...] = (
     ("mx", 25),
@@ -80,8 +89,10 @@ def cheap_password() -> Password:
 
 
 class SimInstallation:
-    """One installation on one machine. dns: resolvers it asks. synchronous: FULL, but where a
-    test shows what NORMAL loses."""
+    """Of `domain`, on `machine`, a worker in each of its processes. addresses: it listens there.
+
+    dice: of what several workers have besides; not used where there is one.
+    """
 
     def __init__(
         self,
@@ -89,31 +100,165 @@ class SimInstallation:
         machine: SimMachine,
         addresses: Sequence[str],
         dns: Sequence[Endpoint],
+        dice: random.Random,
         *,
         synchronous: str = "FULL",
     ) -> None:
         self.domain = domain
         self.machine = machine
         self.addresses = tuple(addresses)
+        self.dns = tuple(dns)
+        self.dice = dice
+        self.synchronous = synchronous
+        self.serving = asyncio.Event()
+        self.stopping = False
+        self.workers = [SimWorker(self, process) for process in machine.processes]
+
+    @property
+    def there(self) -> SimWorker | None:
+        """A worker whose store is open."""
+        return next((each for each in self.workers if each.store is not None), None)
+
+    @property
+    def store(self) -> SqliteStore | None:
+        return self.there.store if self.there is not None else None
+
+    @property
+    def bodies(self) -> Bodies:
+        assert self.there is not None
+        assert self.there.installation is not None
+        return self.there.installation.bodies
+
+    def stop(self) -> None:
+        """A clean stop, as of SIGTERM; after it `run` begins the next life on the same files.
+
+        `serving` is set again when that serves.
+        """
+        self.stopping = True
+        self.serving.clear()
+        for worker in self.workers:
+            worker.stop()
+
+    async def run(self) -> None:
+        """Lives, one after another, until cancelled. Deaths come from outside; `restart` too."""
+        while True:
+            self.stopping = False
+            await asyncio.gather(*(worker.run() for worker in self.workers))
+            if self.machine.up:
+                await asyncio.sleep(PAUSE_SECONDS)
+            if not self.machine.up:
+                await self.machine.revived()
+
+    def tell_serving(self) -> None:
+        """A worker has begun to serve, or has ended."""
+        if not self.stopping and all(worker.serving.is_set() for worker in self.workers):
+            self.serving.set()
+        else:
+            self.serving.clear()
+
+    def share_disk(self) -> None:
+        """At the start of a life: what one writes there, the others see a little later."""
+        if len(self.workers) > 1:
+            self.machine.power.on_sync = self._synced
+
+    def _synced(self, name: str) -> None:
+        """A COMMIT ends by a sync of the log."""
+        if name.endswith("-wal"):
+            life = life_at_work()
+            for worker in self.workers:
+                if worker.process.life is not life:
+                    worker.look_soon(self.dice.uniform(0, FOREIGN_COMMIT_POLL_SECONDS))
+
+    def config(self) -> Config:
+        host = self.domain.host
+        return Config(
+            server=Server(
+                hostname=host,
+                data_dir=str(self.machine.root),
+                postmaster=f"postmaster@{self.domain.name}",
+            ),
+            listener=[
+                Listener(role=role, address=address, port=port, tls="starttls")
+                for role, port in _DOORS
+                for address in self.addresses
+            ],
+            smtp=Smtp(plaintext_auth_networks=list(NETWORKS)),
+            dns=Dns(servers=[str(server) for server in self.dns], timeout=3.0),
+            relay=Relay(hello_name=host, allow_networks=list(NETWORKS)),
+            queue=Queue(
+                retry=list(RETRY), repeat=REPEAT, give_up_after=GIVE_UP_SECONDS, concurrency=20
+            ),
+        )
+
+    def outside(self) -> Outside:
+        return Outside(
+            dns_servers=self.dns,
+            tls_server=sim_server_tls(self.domain.host),
+            tls_client=SimClientTls(verify=False),
+            tls_verifying=SimClientTls(verify=True),
+        )
+
+    def people(self, tx: Tx) -> None:
+        domain = self.domain
+        if accounts.domain(tx, domain.name) is not None:
+            return
+        accounts.add_domain(tx, domain.name, 0)
+        for person in domain.people:
+            accounts.add_account(tx, f"{person}@{domain.name}", 0, password=cheap_password())
+        for address, target in domain.aliases:
+            accounts.add_alias(tx, address, target)
+
+
+class SimWorker:
+    """One worker: a process that serves, through its deaths."""
+
+    def __init__(self, of: SimInstallation, process: SimProcess) -> None:
+        self._of = of
+        self.process = process
         self.store: SqliteStore | None = None
         self.installation: Installation | None = None
         self.serving = asyncio.Event()
         self._stop_asked = asyncio.Event()
-        self._dns = tuple(dns)
-        self._synchronous = synchronous
+        self._looks = 0
+        self._context = contextvars.copy_context()
+
+    async def run(self) -> None:
+        """Until the installation is stopped or its machine dies. Dead, it waits for its `restart`;
+        one that ended by itself begins again."""
+        self._stop_asked.clear()
+        if not self.process.up:
+            self.process.restart()
+        while True:
+            life = self.process.start(self.main())
+            await _first(life, self.process.died())
+            if life.done() and self.process.up:
+                # A full disk may keep it from starting or from closing its files in order; who
+                # watches over it starts it again. Anything else is raised.
+                with contextlib.suppress(StoreError, apsw.FullError, apsw.IOError):
+                    await life
+            self._bury()
+            if self.process.up and not self._of.stopping:
+                await asyncio.sleep(PAUSE_SECONDS)
+            if not self.process.up and self.process.machine.up:
+                machine = self.process.machine
+                await _first(self.process.revived(), machine.died(), self._stop_asked.wait())
+            if self._of.stopping or not self.process.machine.up:
+                return
 
     async def main(self) -> None:
-        """One life. To be started on the machine."""
-        world = self.machine.world
+        """One life. To be started in its process."""
+        of, world = self._of, self.process.world
+        self._context = contextvars.copy_context()
         store = await open_store(
-            f"sqlite://{self.machine.root}/estafeta.db",
+            f"sqlite://{self.process.machine.root}/estafeta.db",
             world,
             inline=True,
-            synchronous=self._synchronous,
+            synchronous=of.synchronous,
         )
         self.store = store
-        await store.run(self._people)
-        installation = Installation(self._config(), world, store, self._outside(), NoMeter())
+        of.share_disk()
+        await store.run(of.people)
+        installation = Installation(of.config(), world, store, of.outside(), NoMeter())
         self.installation = installation
         upkeep = Upkeep(store, installation.bodies, world.clock)
         components: list[Component] = [
@@ -125,6 +270,7 @@ class SimInstallation:
         for component in components:
             await component.start()
         self.serving.set()
+        of.tell_serving()
         await self._stop_asked.wait()
         await self._stop(components)
 
@@ -140,74 +286,39 @@ class SimInstallation:
                     await component.stop()
 
     def stop(self) -> None:
-        """A clean stop, as of SIGTERM; after it `run` begins the next life on the same files.
-
-        `serving` is set again when that serves.
-        """
-        self.serving.clear()
         self._stop_asked.set()
 
-    def bury(self) -> None:
+    def look_soon(self, seconds: float) -> None:
+        """In place of a look each 20 ms: those that may see what was just committed."""
+        if self.store is None:
+            return
+        if not self._looks:
+            loop = asyncio.get_running_loop()
+            loop.call_later(seconds, self._look, self.store, context=self._context)
+        self._looks = LOOKS
+
+    def _look(self, store: SqliteStore) -> None:
+        store.look()
+        self._looks -= 1
+        if self._looks and store is self.store:
+            asyncio.get_running_loop().call_later(FOREIGN_COMMIT_POLL_SECONDS, self._look, store)
+        else:
+            self._looks = 0
+
+    def _bury(self) -> None:
         """After the end of a life: what it may still hold open is closed without a word."""
         self.serving.clear()
+        self._of.tell_serving()
         if self.store is not None:
             self.store.abandon()
         self.store = self.installation = None
+        self._looks = 0
 
-    async def run(self) -> None:
-        """Lives, one after another, until cancelled. Deaths come from outside; `restart` too."""
-        while True:
-            self._stop_asked.clear()
-            life = self.machine.start(self.main())
-            death = asyncio.ensure_future(self.machine.died())
-            await asyncio.wait((life, death), return_when=asyncio.FIRST_COMPLETED)
-            if not death.done():
-                death.cancel()
-                # A full disk may keep it from starting or from closing its files in order; who
-                # watches over it starts it again. Anything else is raised.
-                with contextlib.suppress(StoreError, apsw.FullError, apsw.IOError):
-                    await life
-                self.bury()
-                await asyncio.sleep(PAUSE_SECONDS)
-                continue
-            self.bury()
-            await self.machine.revived()
 
-    def _config(self) -> Config:
-        host = self.domain.host
-        return Config(
-            server=Server(
-                hostname=host,
-                data_dir=str(self.machine.root),
-                postmaster=f"postmaster@{self.domain.name}",
-            ),
-            listener=[
-                Listener(role=role, address=address, port=port, tls="starttls")
-                for role, port in _DOORS
-                for address in self.addresses
-            ],
-            smtp=Smtp(plaintext_auth_networks=list(NETWORKS)),
-            dns=Dns(servers=[str(server) for server in self._dns], timeout=3.0),
-            relay=Relay(hello_name=host, allow_networks=list(NETWORKS)),
-            queue=Queue(
-                retry=list(RETRY), repeat=REPEAT, give_up_after=GIVE_UP_SECONDS, concurrency=20
-            ),
-        )
-
-    def _outside(self) -> Outside:
-        return Outside(
-            dns_servers=self._dns,
-            tls_server=sim_server_tls(self.domain.host),
-            tls_client=SimClientTls(verify=False),
-            tls_verifying=SimClientTls(verify=True),
-        )
-
-    def _people(self, tx: Tx) -> None:
-        domain = self.domain
-        if accounts.domain(tx, domain.name) is not None:
-            return
-        accounts.add_domain(tx, domain.name, 0)
-        for person in domain.people:
-            accounts.add_account(tx, f"{person}@{domain.name}", 0, password=cheap_password())
-        for address, target in domain.aliases:
-            accounts.add_alias(tx, address, target)
+async def _first(*works: Awaitable[object]) -> None:
+    """Returns when one of them is done; the others are left, but for those that only waited."""
+    futures = [asyncio.ensure_future(work) for work in works]
+    await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+    for future, work in zip(futures, works, strict=True):
+        if future is not work:
+            future.cancel()

@@ -237,6 +237,7 @@ class _Rehearsal:
                 machine,
                 ADDRESSES[name],
                 [Endpoint(DNS_ADDRESS, 53)],
+                random.Random(self.seed),
                 synchronous=self.plan.synchronous,
             )
 
@@ -333,8 +334,7 @@ class _Rehearsal:
         assert account is not None
         inbox = mailboxes.mailbox_by_name(tx, account.id, "INBOX")
         assert inbox is not None
-        installation = self.installations[account.domain.partition(".")[0]].installation
-        assert installation is not None
+        installation = self.installations[account.domain.partition(".")[0]]
         found = []
         for uid in messages.uids(tx, account.id, inbox.id):
             content = messages.content(tx, installation.bodies, account.id, inbox.id, uid)
