@@ -8,6 +8,8 @@ end any more. Those of a node that is gone end by time.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import msgspec
 
 from estafeta.queue import rows
@@ -26,20 +28,21 @@ TAGS = 256
 _NAME = "worker "  # of the row in `meta`, before the number
 
 
-class Run(msgspec.Struct, frozen=True):
-    """One run of a service over a store, shared by its workers.
+class Life(msgspec.Struct, frozen=True):
+    """One worker's life. node: the machine and its data folder, held by one service at a time.
 
-    node: the machine and its data folder, held by one service at a time. run: differs from that of
-    any former run there. alone: no other node works on the store.
+    run: of that service; differs from any former one there. life: differs from that of any other
+    worker of the run. alone: no other node works on the store.
     """
 
     node: str
     run: int
+    life: int = 0
     alone: bool = True
 
 
 class Holder(msgspec.Struct, frozen=True):
-    """A worker that has begun. tag: no other living worker of the store has it; 0: none was left."""
+    """A worker that has begun. tag: no other living worker has it; 0: none was left."""
 
     number: int
     tag: int
@@ -53,6 +56,7 @@ class Holder(msgspec.Struct, frozen=True):
 class _Registered(msgspec.Struct, frozen=True):
     node: str
     run: int
+    life: int
     tag: int
 
 
@@ -61,32 +65,40 @@ def tokens_of(number: int) -> range:
     return range(first, first + (1 << TOKEN_BITS))
 
 
-def begin(tx: Tx, run: Run, now: int) -> Holder:
-    """A new worker of `run`. What former runs left leased is given back."""
+def begin(tx: Tx, life: Life, now: int) -> Holder:
+    """A new worker begins. What former runs of its service left leased is given back."""
     number = counters.take(tx, "worker")  # first: who begins at the same time waits here
     living: dict[int, _Registered] = {}
     dead: list[int] = []
     for other, registered in _registered(tx):
-        over = (run.alone or registered.node == run.node) and registered.run != run.run
-        if over:
+        if registered.run != life.run and (life.alone or registered.node == life.node):
             dead.append(other)
         else:
             living[other] = registered
-    if run.alone:
+    if life.alone:
         # All but ours, whoever made it: nobody else is there.
         _give_back_all_but(tx, sorted(tokens_of(each).start for each in living), now)
         _forget(tx, dead)
     else:
-        end(tx, dead, now)
+        _end(tx, dead, now)
     used = {each.tag for each in living.values()}
     tag = next((tag for tag in range(1, TAGS) if tag not in used), 0)
-    value = msgspec.json.encode(_Registered(run.node, run.run, tag)).decode()
+    value = msgspec.json.encode(_Registered(life.node, life.run, life.life, tag)).decode()
     tx.run("INSERT INTO meta (name, value) VALUES (?, ?)", (f"{_NAME}{number}", value))
     return Holder(number, tag)
 
 
-def end(tx: Tx, numbers: list[int], now: int) -> int:
-    """Those workers are dead: their leases are given back. Returns how many rows that was."""
+def bury(tx: Tx, life: Life, lives: Collection[int], now: int) -> int:
+    """Those of the same run as `life` are dead: their leases are given back. Returns rows."""
+    dead = [
+        number
+        for number, each in _registered(tx)
+        if (each.node, each.run) == (life.node, life.run) and each.life in lives
+    ]
+    return _end(tx, dead, now)
+
+
+def _end(tx: Tx, numbers: list[int], now: int) -> int:
     count = 0
     for number in numbers:
         tokens = tokens_of(number)

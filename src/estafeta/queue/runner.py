@@ -104,10 +104,10 @@ class Queue:
         acceptor: Acceptor,
         notices: Notices,
         settings: QueueSettings,
-        run: holders.Run | None = None,
+        life: holders.Life | None = None,
     ) -> None:
-        """run: None where this is the only worker and the only node."""
-        self._service = run or holders.Run(node="", run=ids.next())
+        """life: None where this is the only worker and the only node."""
+        self._life = life or holders.Life(node="", run=ids.next())
         self._store = store
         self._bodies = bodies
         self._ids = ids
@@ -191,21 +191,20 @@ class Queue:
             listening.close()
 
     async def _begin_to_hold(self) -> None:
-        holder = await self._store.run(lambda tx: holders.begin(tx, self._service, self._now()))
+        holder = await self._store.run(lambda tx: holders.begin(tx, self._life, self._now()))
         if holder.tag:
             self._ids.use(holder.tag)
         self._tokens = iter(holder.tokens)
         self.holder = holder
         self.begun.set()
 
-    async def inherit(self, numbers: Sequence[int]) -> None:
-        """Those workers of the same service are dead: what they held is due at once.
+    async def bury(self, lives: Sequence[int]) -> None:
+        """Those workers of the same run are dead: what they held is due at once.
 
         Raises StoreClosed; while the store cannot, waits and tries again.
         """
-        dead = list(numbers)
         count = await self._insistently(
-            lambda: self._store.run(lambda tx: holders.end(tx, dead, self._now()))
+            lambda: self._store.run(lambda tx: holders.bury(tx, self._life, lives, self._now()))
         )
         if count:
             log.info("leases passed on", recipients=count)
