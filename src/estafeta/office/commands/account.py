@@ -15,8 +15,6 @@ from estafeta.office.commands.common import (
     JsonOption,
     in_store,
     now_ms,
-    print_json,
-    print_table,
     say_done,
     shown_quota,
     the_address,
@@ -25,6 +23,7 @@ from estafeta.office.commands.common import (
     the_language,
     the_quota,
 )
+from estafeta.office.commands.rows import Columns, print_one, print_rows
 from estafeta.office.config import Config
 from estafeta.office.config_types import format_size
 from estafeta.office.errors import CommandError, UsageMistake
@@ -52,6 +51,31 @@ Stdin = Annotated[
 Generate = Annotated[
     bool, typer.Option("--generate", help="Make a password and print it on standard output.")
 ]
+
+_COLUMNS: Columns[Account] = {
+    "address": lambda a: a.address,
+    "name": lambda a: a.name,
+    "used": lambda a: format_size(a.used),
+    "quota": lambda a: shown_quota(a.quota),
+    "language": lambda a: a.language,
+    "state": lambda a: _state(a.disabled),
+}
+_LINES: Columns[dict[str, Any]] = {
+    "address": lambda a: a["address"],
+    "name": lambda a: a["name"],
+    "state": lambda a: _state(a["disabled"]),
+    "used": lambda a: format_size(a["used"]),
+    "quota": lambda a: shown_quota(a["quota"]),
+    "language": lambda a: a["language"],
+    "identities": lambda a: ", ".join(a["identities"]),
+    "aliases": lambda a: ", ".join(a["aliases"]),
+}
+_BOX_COLUMNS: Columns[dict[str, Any]] = {
+    "mailbox": lambda m: m["name"],
+    "role": lambda m: m["role"],
+    "messages": lambda m: str(m["messages"]),
+    "unseen": lambda m: str(m["unseen"]),
+}
 
 
 @app.command()
@@ -107,24 +131,7 @@ def list_(
     async def work(store: Store, _world: World, _: Config) -> list[Account]:
         return await store.read(unit)
 
-    found = in_store(config, work)
-    if json:
-        print_json(found)
-        return
-    print_table(
-        ("address", "name", "used", "quota", "language", "state"),
-        [
-            (
-                a.address,
-                a.name,
-                format_size(a.used),
-                shown_quota(a.quota),
-                a.language,
-                "disabled" if a.disabled else "active",
-            )
-            for a in found
-        ],
-    )
+    print_rows(in_store(config, work), _COLUMNS, json=json)
 
 
 @app.command()
@@ -148,26 +155,9 @@ def show(address: Address, json: JsonOption = False, config: ConfigOption = None
         return await store.read(unit)
 
     found = in_store(config, work)
-    if json:
-        print_json(found)
-        return
-    print_table(
-        ("setting", "value"),
-        [
-            ("address", found["address"]),
-            ("name", found["name"]),
-            ("state", "disabled" if found["disabled"] else "active"),
-            ("used", format_size(found["used"])),
-            ("quota", shown_quota(found["quota"])),
-            ("language", found["language"]),
-            ("identities", ", ".join(found["identities"])),
-            ("aliases", ", ".join(found["aliases"])),
-        ],
-    )
-    print_table(
-        ("mailbox", "role", "messages", "unseen"),
-        [(m["name"], m["role"], str(m["messages"]), str(m["unseen"])) for m in found["mailboxes"]],
-    )
+    print_one(found, _LINES, json=json)
+    if not json:
+        print_rows(found["mailboxes"], _BOX_COLUMNS, json=False)
 
 
 @app.command("set")
@@ -246,6 +236,10 @@ def _change(config: Any, where: str, given: dict[str, Any]) -> None:
         await store.run(lambda tx: accounts.set_account(tx, _existing(tx, where).id, **given))
 
     in_store(config, work)
+
+
+def _state(disabled: bool) -> str:
+    return "disabled" if disabled else "active"
 
 
 def _existing(tx: Tx, address: str) -> Account:

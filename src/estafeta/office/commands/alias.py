@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -10,14 +11,13 @@ from estafeta.office.commands.common import (
     ConfigOption,
     JsonOption,
     in_store,
-    print_json,
-    print_table,
     say_done,
     the_address,
     the_domain,
     the_domain_of_ours,
     warn_of_nobody,
 )
+from estafeta.office.commands.rows import Columns, print_rows
 from estafeta.office.config import Config
 from estafeta.office.errors import CommandError, UsageMistake
 from estafeta.store import accounts
@@ -29,6 +29,11 @@ identity_app = typer.Typer(no_args_is_help=True, help="Further addresses an acco
 
 Alias = Annotated[str, typer.Argument(metavar="ADDRESS", help="Such as sales@example.org.")]
 Account = Annotated[str, typer.Argument(metavar="ACCOUNT", help="Such as you@example.org.")]
+
+_COLUMNS: Columns[dict[str, str]] = {
+    "address": lambda pair: pair["address"],
+    "target": lambda pair: pair["target"],
+}
 
 
 @alias_app.command("add")
@@ -68,11 +73,7 @@ def list_aliases(
     async def work(store: Store, _world: World, _: Config) -> list[tuple[str, str]]:
         return await store.read(unit)
 
-    found = in_store(config, work)
-    if json:
-        print_json([{"address": a, "target": t} for a, t in found])
-        return
-    print_table(("address", "target"), found)
+    print_rows(_pairs(in_store(config, work)), _COLUMNS, json=json)
 
 
 @alias_app.command("show")
@@ -86,10 +87,8 @@ def show_alias(address: Alias, json: JsonOption = False, config: ConfigOption = 
     found = in_store(config, work)
     if not found:
         raise CommandError(f"there is no alias {alias} here")
-    if json:
-        print_json({"address": alias, "targets": found})
-        return
-    print_table(("address", "target"), [(alias, target) for target in found])
+    pairs = _pairs([(alias, target) for target in found])
+    print_rows(pairs, _COLUMNS, json=json, as_json={"address": alias, "targets": found})
 
 
 @alias_app.command("set")
@@ -159,10 +158,8 @@ def list_identities(
         return list(await store.read(lambda tx: accounts.identities(tx, _account(tx, who))))
 
     found = in_store(config, work)
-    if json:
-        print_json({"account": who, "identities": found})
-        return
-    print_table(("account", "identity"), [(who, further) for further in found])
+    columns: Columns[str] = {"account": lambda _: who, "identity": lambda further: further}
+    print_rows(found, columns, json=json, as_json={"account": who, "identities": found})
 
 
 @identity_app.command("remove")
@@ -178,6 +175,10 @@ def remove_identity(account: Account, address: Alias, config: ConfigOption = Non
 
     _run(config, unit)
     say_done(f"{who} may no longer write as {further}")
+
+
+def _pairs(found: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
+    return [{"address": address, "target": target} for address, target in found]
 
 
 def _alias_and_goals(address: str, targets: list[str]) -> tuple[str, list[str]]:

@@ -12,8 +12,6 @@ from estafeta.office.commands.common import (
     JsonOption,
     in_store,
     now_ms,
-    print_json,
-    print_table,
     say_done,
     the_address,
     the_domain,
@@ -21,6 +19,7 @@ from estafeta.office.commands.common import (
     the_language,
     warn_of_nobody,
 )
+from estafeta.office.commands.rows import Columns, print_one, print_rows
 from estafeta.office.config import Config
 from estafeta.office.errors import UsageMistake
 from estafeta.store import accounts
@@ -48,6 +47,21 @@ CatchAll = Annotated[
 Language = Annotated[
     str | None, typer.Option(help="en or es; empty: as the installation.", show_default=False)
 ]
+
+_COLUMNS: Columns[Domain] = {
+    "domain": lambda d: d.name,
+    "separator": lambda d: d.separator,
+    "catch-all": lambda d: d.catch_all,
+    "language": lambda d: d.language,
+}
+_LINES: Columns[dict[str, Any]] = {
+    "domain": lambda d: d["name"],
+    "separator": lambda d: d["separator"],
+    "catch-all": lambda d: d["catch_all"],
+    "language": lambda d: d["language"],
+    "accounts": lambda d: ", ".join(d["accounts"]),
+    "aliases": lambda d: ", ".join(f"{a} → {t}" for a, t in d["aliases"]),
+}
 
 
 @app.command()
@@ -77,14 +91,7 @@ def list_(json: JsonOption = False, config: ConfigOption = None) -> None:
     async def work(store: Store, _world: World, _: Config) -> list[Domain]:
         return list(await store.read(accounts.domains))
 
-    found = in_store(config, work)
-    if json:
-        print_json(found)
-        return
-    print_table(
-        ("domain", "separator", "catch-all", "language"),
-        [(d.name, d.separator, d.catch_all, d.language) for d in found],
-    )
+    print_rows(in_store(config, work), _COLUMNS, json=json)
 
 
 @app.command()
@@ -103,21 +110,7 @@ def show(name: Name, json: JsonOption = False, config: ConfigOption = None) -> N
     async def work(store: Store, _world: World, _: Config) -> dict[str, Any]:
         return await store.read(unit)
 
-    found = in_store(config, work)
-    if json:
-        print_json(found)
-        return
-    print_table(
-        ("setting", "value"),
-        [
-            ("domain", found["name"]),
-            ("separator", found["separator"]),
-            ("catch-all", found["catch_all"]),
-            ("language", found["language"]),
-            ("accounts", ", ".join(found["accounts"])),
-            ("aliases", ", ".join(f"{a} → {t}" for a, t in found["aliases"])),
-        ],
-    )
+    print_one(in_store(config, work), _LINES, json=json)
 
 
 @app.command("set")

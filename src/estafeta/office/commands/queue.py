@@ -13,9 +13,8 @@ from estafeta.office.commands.common import (
     ConfigOption,
     JsonOption,
     in_store,
-    print_json,
-    print_table,
 )
+from estafeta.office.commands.rows import Columns, print_rows
 from estafeta.office.config import Config
 from estafeta.office.errors import CommandError, UsageMistake
 from estafeta.office.times import shown_time
@@ -49,6 +48,17 @@ class Waiting(msgspec.Struct, frozen=True):
     reply: str
 
 
+_COLUMNS: Columns[Waiting] = {
+    "queue id": lambda w: w.queue_id,
+    "recipient": lambda w: w.recipient,
+    "from": lambda w: w.sender or "<>",
+    "state": lambda w: w.state,
+    "next try": lambda w: shown_time(w.due) if w.state == "waiting" else "",
+    "attempts": lambda w: str(w.attempts),
+    "why": lambda w: _why(w),
+}
+
+
 @app.command("list")
 def list_(
     destination: Annotated[str | None, typer.Option(help="Only those for this domain.")] = None,
@@ -65,7 +75,7 @@ def list_(
         sql = f"{_SELECT}{where}ORDER BY q.acceptance, q.n LIMIT ?"
         return [_waiting(row) for row in tx.rows(sql, [*values, limit])]
 
-    _print(_read(config, unit), json)
+    print_rows(_read(config, unit), _COLUMNS, json=json)
 
 
 @app.command()
@@ -87,7 +97,7 @@ def show(
     found = _read(config, unit)
     if not found:
         raise CommandError(f"{message} is not in the queue; `estafeta trace` tells its journey")
-    _print(found, json)
+    print_rows(found, _COLUMNS, json=json)
 
 
 def _read(config: Any, unit: Any) -> list[Waiting]:
@@ -112,27 +122,6 @@ def _waiting(row: tuple[Any, ...]) -> Waiting:
         state=f"held: {held}" if held else "being sent" if leased else "waiting",
         cause=outcome.cause if isinstance(outcome, Deferred) else "",
         reply=str(outcome.reply) if outcome is not None else "",
-    )
-
-
-def _print(found: list[Waiting], json: bool) -> None:
-    if json:
-        print_json(found)
-        return
-    print_table(
-        ("queue id", "recipient", "from", "state", "next try", "attempts", "why"),
-        [
-            (
-                w.queue_id,
-                w.recipient,
-                w.sender or "<>",
-                w.state,
-                shown_time(w.due) if w.state == "waiting" else "",
-                str(w.attempts),
-                _why(w),
-            )
-            for w in found
-        ],
     )
 
 
