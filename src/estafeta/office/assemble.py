@@ -91,7 +91,14 @@ class Installation:
         self.outside = outside
         server = config.server
         self.ids = Ids(world.clock, world.dice)
-        self.bodies = Bodies(world.disk, self.ids)
+        self.bodies = Bodies(
+            world.disk,
+            self.ids,
+            objects=world.objects,
+            large=config.bodies.large,
+            cache_octets=config.bodies.cache_max,
+            meter=meter,
+        )
         self.authenticator = Authenticator(store, world)
         self._directory = LocalDirectory(postmaster=server.postmaster).look_up
         notices = Notices(
@@ -130,7 +137,8 @@ class Installation:
         self.doors = Doors(world.net, [self._door(x) for x in config.listener if x.role != "http"])
 
     def health_checks(self) -> dict[str, Check]:
-        """For /healthz: the store answers and can be written, the listeners are open."""
+        """For /healthz: the store answers and can be written, the listeners are open, the object
+        store does what it is asked."""
 
         async def store() -> str:
             await self.store.read(queue_rows.size)
@@ -143,7 +151,13 @@ class Installation:
         async def listeners() -> str:
             return "" if self.doors.is_open else "none is open"
 
-        return {"store": store, "listeners": listeners}
+        async def bodies() -> str:
+            return await self.bodies.trouble()
+
+        checks: dict[str, Check] = {"store": store, "listeners": listeners}
+        if self.bodies.shelf is not None:
+            checks["bodies"] = bodies
+        return checks
 
     def reconfigure(self, config: Config, outside: Outside) -> None:
         """For sessions and attempts from now on; listeners, names and the store stay."""

@@ -297,6 +297,68 @@ class Queue(_Section, frozen=True):
     per_destination_concurrency: Annotated[Count, _about("Deliveries at once to one domain.")] = 20
 
 
+class Bodies(_Section, frozen=True):
+    """The octets of messages. Up to 256 KiB they are in the store itself."""
+
+    large: Annotated[
+        Literal["files", "s3"],
+        _about(
+            "Where larger ones go: files in `data_dir`, or the bucket of `[s3]`. Those that are "
+            "there already stay where they are, and are read from there."
+        ),
+    ] = "files"
+    cache_max: Annotated[
+        Size, _about("Disk each process may use to keep bodies from the bucket at hand.")
+    ] = 1024 * 1024 * 1024
+
+
+class S3(_Section, frozen=True):
+    """A bucket of Amazon S3, or of a server that speaks like it; needs `estafeta[s3]`.
+
+    Without keys here those of the environment are used: AWS_ACCESS_KEY_ID and
+    AWS_SECRET_ACCESS_KEY, a web identity, the role of the container or of the machine.
+    """
+
+    bucket: Annotated[
+        str,
+        _about(
+            "Name of the bucket. Needed as long as bodies lie there. Empty: none.",
+            example='"mail-bodies"',
+        ),
+    ] = ""
+    endpoint: Annotated[
+        str,
+        _about(
+            "URL of the server. Empty: Amazon's of that region, or AWS_ENDPOINT_URL.",
+            example='"https://s3.example.org"',
+        ),
+    ] = ""
+    region: Annotated[
+        str, _about("Region. Empty: AWS_REGION, or us-east-1.", example='"eu-west-1"')
+    ] = ""
+    prefix: Annotated[
+        str,
+        _about(
+            "What names in the bucket begin with. One installation alone may use a prefix.",
+            example='"mail/"',
+        ),
+    ] = ""
+    addressing: Annotated[
+        Literal["path", "host"],
+        _about("Whether the bucket's name is in the path of the URL, or before its host."),
+    ] = "path"
+    access_key_id: Annotated[
+        str, _about("Access key. Empty: as the environment says.", example='"AKIAEXAMPLE"')
+    ] = ""
+    secret_access_key: Annotated[
+        str, _about("The key's secret.", secret=True, example='"correct horse"')
+    ] = ""
+    secret_access_key_file: Annotated[
+        str,
+        _about("File that holds the secret, on its first line.", example='"/etc/estafeta/s3"'),
+    ] = ""
+
+
 class Imap(_Section, frozen=True):
     """IMAP."""
 
@@ -331,6 +393,8 @@ class Config(_Section, frozen=True):
     dns: Dns = msgspec.field(default_factory=Dns)
     relay: Relay = msgspec.field(default_factory=Relay)
     queue: Queue = msgspec.field(default_factory=Queue)
+    bodies: Bodies = msgspec.field(default_factory=Bodies)
+    s3: S3 = msgspec.field(default_factory=S3)
     imap: Imap = msgspec.field(default_factory=Imap)
     pop3: Pop3 = msgspec.field(default_factory=Pop3)
     http: Http = msgspec.field(default_factory=Http)

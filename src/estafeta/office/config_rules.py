@@ -87,6 +87,11 @@ def complete(config: Config, base: FilePath | None) -> Config:
                 for route in config.relay.routes
             ],
         ),
+        s3=msgspec.structs.replace(
+            config.s3,
+            prefix=f"{config.s3.prefix.strip('/')}/" if config.s3.prefix.strip("/") else "",
+            secret_access_key_file=absolute(config.s3.secret_access_key_file),
+        ),
     )
 
 
@@ -115,19 +120,27 @@ def fill_secrets(config: Config) -> tuple[Config, list[tuple[Path, str]]]:
     """Passwords that stand in files put in place, and what is wrong with those files."""
     routes: list[Route] = []
     broken: list[tuple[Path, str]] = []
+
+    def secret(file: str, where: Path) -> str:
+        try:
+            with FilePath(file).open(encoding="utf-8") as opened:
+                return opened.readline(PASSWORD_CHARACTERS_MAX).rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as trouble:
+            reason = getattr(trouble, "strerror", None) or "it is not UTF-8"
+            broken.append((where, f"a readable file was expected: {reason.lower()}"))
+            return ""
+
     for n, route in enumerate(config.relay.routes):
         if route.password_file and not route.password:
-            try:
-                with FilePath(route.password_file).open(encoding="utf-8") as file:
-                    password = file.readline(PASSWORD_CHARACTERS_MAX).rstrip("\r\n")
-                route = msgspec.structs.replace(route, password=password)
-            except (OSError, UnicodeDecodeError) as trouble:
-                reason = getattr(trouble, "strerror", None) or "it is not UTF-8"
-                where: Path = ("relay", "routes", n, "password_file")
-                broken.append((where, f"a readable file was expected: {reason.lower()}"))
+            password = secret(route.password_file, ("relay", "routes", n, "password_file"))
+            route = msgspec.structs.replace(route, password=password)
         routes.append(route)
     relay = msgspec.structs.replace(config.relay, routes=routes)
-    return msgspec.structs.replace(config, relay=relay), broken
+    s3 = config.s3
+    if s3.secret_access_key_file and not s3.secret_access_key:
+        key = secret(s3.secret_access_key_file, ("s3", "secret_access_key_file"))
+        s3 = msgspec.structs.replace(s3, secret_access_key=key)
+    return msgspec.structs.replace(config, relay=relay, s3=s3), broken
 
 
 def broken_rules(config: Config) -> Iterator[tuple[Path, str]]:
@@ -152,8 +165,23 @@ def broken_rules(config: Config) -> Iterator[tuple[Path, str]]:
     ):
         if address and ipaddress.ip_address(address).version != version:
             yield ("relay", setting), f"an IPv{version} address was expected"
+    yield from _broken_s3(config)
     if "@" not in config.server.postmaster:
         yield ("server", "postmaster"), "a mail address was expected"
+
+
+def _broken_s3(config: Config) -> Iterator[tuple[Path, str]]:
+    s3 = config.s3
+    if config.bodies.large == "s3" and not s3.bucket:
+        yield ("bodies", "large"), "[s3] bucket was expected beside it"
+    if s3.endpoint and not s3.endpoint.startswith(("https://", "http://")):
+        yield ("s3", "endpoint"), 'a URL such as "https://s3.example.org" was expected'
+    if not s3.prefix.isascii() or any(part in (".", "..") for part in s3.prefix.split("/")):
+        yield ("s3", "prefix"), 'a path such as "mail/" in ASCII was expected'
+    if s3.access_key_id and not (s3.secret_access_key or s3.secret_access_key_file):
+        yield ("s3", "access_key_id"), "secret_access_key or secret_access_key_file was expected"
+    if s3.secret_access_key and not s3.access_key_id:
+        yield ("s3", "secret_access_key"), "access_key_id was expected beside it"
 
 
 def _broken_listeners(config: Config) -> Iterator[tuple[Path, str]]:

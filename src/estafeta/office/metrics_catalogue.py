@@ -105,6 +105,25 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric("estafeta_store_reads_total", "counter", "Snapshots read."),
     Metric("estafeta_store_checkpoints_total", "counter", "Checkpoints of the write-ahead log."),
     Metric("estafeta_store_pauses_total", "counter", "Pauses of writing for a checkpoint."),
+    Metric(
+        "estafeta_objects_total",
+        "counter",
+        "Requests to the object store. operation: put, get, list, delete. result: ok, failed.",
+        ("operation", "result"),
+    ),
+    Metric(
+        "estafeta_objects_seconds",
+        "histogram",
+        "Duration of one request to the object store, retries included.",
+        ("operation",),
+        _SLOW,
+    ),
+    Metric(
+        "estafeta_bodies_cache_total",
+        "counter",
+        "Bodies wanted whole from the object store. result: hit (on disk already), miss.",
+        ("result",),
+    ),
     # The program
     Metric("estafeta_errors_total", "counter", "Errors that are ours: bugs.", ("room",)),
 )

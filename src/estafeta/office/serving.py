@@ -14,6 +14,7 @@ from estafeta.office.config_read import read_config
 from estafeta.office.doors import Latch
 from estafeta.office.http import HttpServer, make_app
 from estafeta.office.metrics import PrometheusMeter
+from estafeta.office.objects import objects_of
 from estafeta.office.privileges import Identity, drop, find_identity, hand_over, prepare_folder
 from estafeta.office.service import Component, Service
 from estafeta.office.settings_shown import shown_settings
@@ -22,6 +23,8 @@ from estafeta.office.tenure import Tenure
 from estafeta.office.upkeep import Upkeep
 from estafeta.office.watch import watch
 from estafeta.resolve import parse_resolv_conf
+from estafeta.store.bodies import Bodies, BodiesRefused, BodiesUnavailable
+from estafeta.store.engine import Store
 from estafeta.store.open import open_store, store_path
 from estafeta.world.addresses import own_addresses
 from estafeta.world.certificates import Authority
@@ -41,7 +44,8 @@ def serve(config: Config, *, config_file: Path, ready_fd: int | None = None) -> 
     data_dir = Path(config.server.data_dir)
     prepare_folder(data_dir, identity)
     with Tenure(store_path(config.server.store)):
-        run(_serve(config, config_file, identity, real_world(data_dir), ready_fd))
+        world = real_world(data_dir, objects_of(config))
+        run(_serve(config, config_file, identity, world, ready_fd))
 
 
 async def _serve(
@@ -56,6 +60,7 @@ async def _serve(
     store = await open_store(config.server.store, world)
     watch(meter, store, world.clock)
     installation = Installation(config, world, store, outside, meter)
+    await _own_objects(installation.bodies, store)
 
     def reload() -> None:
         fresh = read_config(config_file)
@@ -83,6 +88,18 @@ async def _serve(
     )
     _calm_collector()
     await service.run()
+
+
+async def _own_objects(bodies: Bodies, store: Store) -> None:
+    """What waiting cannot mend stops the start; an object store that is away does not: small
+    messages need none, large ones are answered 451 until it is back. Raises BodiesRefused."""
+    try:
+        await bodies.own(store)
+    except BodiesRefused:
+        await store.close()
+        raise
+    except BodiesUnavailable as error:
+        log.warning("object store not available, large messages wait", error=str(error))
 
 
 def waiting_for_restart(running: Config, fresh: Config) -> list[str]:
@@ -131,6 +148,12 @@ def outside_of(config: Config, world: World) -> Outside:
     )
 
 
+def dns_servers(config: Config) -> tuple[Endpoint, ...]:
+    """Those of the configuration, else those of this machine."""
+    servers = tuple(parse_endpoint(server) for server in config.dns.servers)
+    return servers or tuple(parse_resolv_conf(_text_of(RESOLV_CONF)).servers)
+
+
 def _own_addresses() -> tuple[str, ...]:
     try:
         return own_addresses()
@@ -148,12 +171,6 @@ def _self_signed(config: Config, world: World) -> tuple[Path, Path]:
         authority = Authority(f"{config.server.hostname} self-signed", world.clock.now())
         authority.write(folder / "authority.pem")
         return authority.issue([config.server.hostname], folder)
-def dns_servers(config: Config) -> tuple[Endpoint, ...]:
-    """Those of the configuration, else those of this machine."""
-    servers = tuple(parse_endpoint(server) for server in config.dns.servers)
-    return servers or tuple(parse_resolv_conf(_text_of(RESOLV_CONF)).servers)
-
-
     return chain, key
 
 

@@ -14,10 +14,10 @@ from estafeta.office.config import Config
 from estafeta.office.config_read import describe, peel
 from estafeta.office.config_types import format_duration, format_size
 
-FIXED_AT_START = ("server.", "log.", "listener[", "dns.", "http.")
+FIXED_AT_START = ("server.", "log.", "listener[", "dns.", "http.", "bodies.", "s3.")
 """Beginnings of keys that a reload leaves as they are.
 
-Doors, store, resolver and pages are made once; the rest of the settings is read at each use.
+Doors, store, bodies, resolver and pages are made once; the other settings are read at each use.
 """
 
 _EXAMPLES = {

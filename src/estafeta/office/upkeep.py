@@ -52,5 +52,5 @@ class Upkeep:
                 while not await self._store.run(partial(audit.seal_slice, now=now)):
                     pass
                 await collect_garbage(self._store, self._bodies, now)
-            except StoreError as error:
+            except (StoreError, OSError) as error:
                 log.warning("upkeep failed", error=str(error))

@@ -24,10 +24,41 @@ LOCK_WAIT_MS_MAX = 30_000  # for another process to end its transaction
 LOCK_POLL_SECONDS = 0.0002  # by the one process whose turn is next
 FOREIGN_COMMIT_POLL_SECONDS = 0.02
 
+# PostgreSQL
+SERVER_VERSION_MIN = 13
+WRITERS = 4  # connections that write, a process
+READERS = 4  # connections that read, a process
+POSTGRES_BATCH_UNITS_MAX = 32  # units in one transaction
+STATEMENTS_AHEAD_MAX = 100  # sent without waiting for their answers
+STATEMENTS_PREPARED = 250  # a connection
+AGAIN_MAX = 10  # times a transaction is begun that others stand in the way of
+AGAIN_SECONDS = 0.002  # before the first of them; each further one waits so much longer
+CONNECT_SECONDS_MAX = 10
+SILENCE_MS_MAX = 20_000  # of a server that acknowledges nothing
+STATEMENT_MS_MAX = 120_000
+BELL_AGAIN_SECONDS = 1.0  # until hints are listened for again
+BELL_OCTETS_MAX = 7000  # of hints in one NOTIFY (PostgreSQL takes 7999)
+
 # Bodies
-INLINE_BODY_OCTETS_MAX = 256 * 1024  # larger ones are a file each
+INLINE_BODY_OCTETS_MAX = 256 * 1024  # larger ones are a file or an object each
+BODY_PIECE_OCTETS = 64 * 1024  # read at once of a body
+BODY_MADE_MS_MAX = 12 * 3600 * 1000  # from the first octet of a file to its unit
 GARBAGE_AGE_MS = 24 * 3600 * 1000  # younger ones may belong to a unit that is still on its way
 GARBAGE_SLICE = 500  # bodies looked at in one unit
+
+# Bodies in an object store
+# Never to be changed: from it follows which object holds an octet of a body stored long ago.
+OBJECT_OCTETS_MAX = 4 * 1024 * 1024  # larger bodies are cut into several objects
+OBJECT_NAMES_TRIED_MAX = 3  # for one body, where a name is taken
+OBJECTS_LISTED = 1000  # names asked for in one request
+BODY_TRANSFER_SECONDS_MAX = 240.0  # to or from the object store; clients wait 600 (RFC 5321)
+OWN_SECONDS_MAX = 20.0  # to see at the start whether the object store can be used
+TRANSFERS_AT_ONCE = 8  # whole bodies on their way; each holds its parts in memory
+PARTS_AT_ONCE = 2  # objects of one body on their way
+HEAD_OCTETS_MAX = 64 * 1024  # fetched alone, where no more than a header is wanted
+HEADS_AT_ONCE = 32
+BODY_CACHE_OCTETS = 1024 * 1024 * 1024  # on disk, a process
+CACHED_BODIES_MAX = 256  # each is an open file
 
 # Mailboxes
 MAILBOX_NAME_OCTETS_MAX = 1000

@@ -8,7 +8,9 @@ were made since they were last synced.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -65,6 +67,21 @@ class RealDisk:
             for entry in entries:
                 yield entry.name
 
+    def scratch(self) -> RealScratch:
+        try:
+            return RealScratch(self._nameless())
+        except FileNotFoundError:
+            self._make("")
+            return RealScratch(self._nameless())
+
+    def _nameless(self) -> int:
+        with contextlib.suppress(OSError):
+            return os.open(self._root, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        # A file system without O_TMPFILE (NFS, overlayfs of older kernels).
+        descriptor, path = tempfile.mkstemp(prefix=".scratch-", dir=self._root)
+        os.unlink(path)
+        return descriptor
+
     def _place(self, path: str) -> str:
         """Where `path` lies. "" is the root itself. Raises ValueError for a path that leaves it."""
         if (path and any(part in ("", ".", "..") for part in path.split("/"))) or "\0" in path:
@@ -104,3 +121,26 @@ class RealFile:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
+
+
+class RealScratch:
+    """Implements `seams.ScratchFile`: an open descriptor, no name."""
+
+    __slots__ = ("_descriptor", "_size")
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._size = 0
+
+    def write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            count = os.pwrite(self._descriptor, view, self._size)
+            self._size += count
+            view = view[count:]
+
+    def read(self, start: int, end: int) -> bytes:
+        return os.pread(self._descriptor, max(0, end - start), start)
+
+    def __del__(self) -> None:
+        os.close(self._descriptor)

@@ -51,5 +51,17 @@ SWITCH_INTERVAL_SECONDS = 0.001
 """How soon a thread (COMMIT, fsync) gets the interpreter back from a busy loop. At Python's own
 5 ms a writer thread beside a busy loop starves."""
 
+OBJECT_CONNECT_SECONDS = 5
+"""Wait for a connection to the object store."""
+
+OBJECT_REQUEST_SECONDS = 30
+"""One request to the object store, from its connection to the last octet of the answer."""
+
+OBJECT_RETRIES_MAX = 2
+"""A request to the object store that failed for reasons that may pass is made again so often."""
+
+OBJECT_RETRY_SECONDS = 40
+"""No further try of a request to the object store is begun after so long."""
+
 MAIL_ADDRESSES_MAX = 20
 """Mail addresses of a client's certificate that are looked at."""

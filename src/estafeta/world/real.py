@@ -14,12 +14,12 @@ from .dice import system_dice
 from .disk import RealDisk
 from .limits import SWITCH_INTERVAL_SECONDS
 from .net import RealNet
-from .seams import World
+from .seams import Objects, World
 
 T = TypeVar("T")
 
 
-def real_world(root: Path) -> World:
+def real_world(root: Path, objects: Objects | None = None) -> World:
     """This machine. root: the directory that `disk` keeps to."""
     return World(
         clock=SystemClock(),
@@ -27,6 +27,7 @@ def real_world(root: Path) -> World:
         net=RealNet(),
         disk=RealDisk(root),
         cpu=ProcessCpu(),
+        objects=objects,
     )
 
 

@@ -9,7 +9,7 @@ clock the simulation makes virtual. The real forms stand beside this file; the s
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -192,6 +192,10 @@ class Disk(Protocol):
 
     def list(self, path: str) -> Iterator[str]: ...
 
+    def scratch(self) -> ScratchFile:
+        """A file without a name: gone with its last holder, or with the process. Raises OSError."""
+        ...
+
 
 class WritableFile(Protocol):
     def write(self, data: bytes) -> None: ...
@@ -203,6 +207,56 @@ class WritableFile(Protocol):
     def close(self) -> None: ...
 
 
+class ScratchFile(Protocol):
+    """Closed by nobody: it ends when nothing refers to it any more."""
+
+    def write(self, data: bytes) -> None:
+        """Behind what is there. Raises OSError (ENOSPC)."""
+        ...
+
+    def read(self, start: int, end: int) -> bytes: ...
+
+
+class ObjectsError(Exception):
+    """The object store could not do it: it is away, slow, or in trouble. One line, for the log."""
+
+
+class ObjectMissing(ObjectsError):
+    """There is no object of that name."""
+
+
+class ObjectExists(ObjectsError):
+    """The name is taken; what is there was left as it is."""
+
+
+class ObjectsRefused(ObjectsError):
+    """Credentials, bucket or rights are wrong: waiting does not help, a person must."""
+
+
+class Objects(Protocol):
+    """A bucket, or the part of it below a prefix. Names are "/"-separated ASCII.
+
+    An object is whole or not there, and durable once `put` has returned. Each call may last as
+    long as the network does: the caller bounds it with asyncio.timeout. All raise ObjectsError.
+    """
+
+    async def put(self, name: str, data: bytes) -> None:
+        """A new object; one that is there is never replaced. Raises ObjectExists."""
+        ...
+
+    async def get(self, name: str, start: int, end: int) -> bytes:
+        """The octets [start, end), end > start, both within it. Raises ObjectMissing."""
+        ...
+
+    async def list(self, prefix: str, after: str, limit: int) -> Sequence[tuple[str, int]]:
+        """(name, octets) of the first so many below `prefix`, in order of names, behind `after`."""
+        ...
+
+    async def delete(self, names: Sequence[str]) -> None:
+        """Those that are there."""
+        ...
+
+
 class Cpu(Protocol):
     """Where Python work of more than 2 ms goes; a process pool in the real world."""
 
@@ -211,13 +265,14 @@ class Cpu(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """One machine's outside."""
+    """One machine's outside. objects: None where no object store was named."""
 
     clock: Clock
     dice: random.Random
     net: Net
     disk: Disk
     cpu: Cpu
+    objects: Objects | None = None
 
 
 __all__ = [
@@ -229,6 +284,12 @@ __all__ = [
     "Handler",
     "Listener",
     "Net",
+    "ObjectExists",
+    "ObjectMissing",
+    "Objects",
+    "ObjectsError",
+    "ObjectsRefused",
+    "ScratchFile",
     "Stream",
     "TlsConfig",
     "TlsError",

@@ -19,6 +19,7 @@ from estafeta.office.config import Config
 from estafeta.office.config_read import read_config
 from estafeta.office.config_types import format_size, parse_size
 from estafeta.office.errors import CommandError, NoConfiguration, UsageMistake
+from estafeta.office.objects import objects_of
 from estafeta.office.privileges import find_identity, hand_over, prepare_folder
 from estafeta.store import accounts
 from estafeta.store.engine import Store, Tx
@@ -72,7 +73,7 @@ def in_store(given: Path | None, work: Callable[[Store, World, Config], Awaitabl
         prepare_folder(data_dir, identity)
 
     async def main() -> T:
-        world = real_world(data_dir)
+        world = real_world(data_dir, objects_of(config))
         store = await open_store(config.server.store, world)
         try:
             return await work(store, world, config)

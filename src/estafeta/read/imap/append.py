@@ -40,7 +40,7 @@ async def append(s: Session, first: a.Append) -> None:
     taken: list[Message] = []
     announced: a.Append = first
     octets = 0
-    trouble: OSError | None = None
+    trouble: OSError | StoreError | None = None
     while True:
         octets += announced.size
         refused = await _refused(s, announced, octets, len(taken))
@@ -53,7 +53,7 @@ async def append(s: Session, first: a.Append) -> None:
         s.machine.take_message()
         try:
             taken.append(await _take(s, announced))
-        except OSError as error:
+        except (OSError, StoreError) as error:
             trouble = error
         event = await s.event()
         if isinstance(event, a.Append):
@@ -66,7 +66,7 @@ async def append(s: Session, first: a.Append) -> None:
             return
         break
     if trouble is not None:
-        raise _store_error(trouble)
+        raise trouble if isinstance(trouble, StoreError) else _store_error(trouble)
     await _place(s, first, taken)
 
 
@@ -151,6 +151,9 @@ def _store_error(trouble: OSError) -> StoreError:
 
 
 async def _place(s: Session, c: a.Append, taken: list[Message]) -> None:
+    for message in taken:
+        if not message.body.stored:
+            s.house.bodies.must_be_young(message.body.id)
     total = sum(message.body.size for message in taken)
 
     def unit(tx: Tx) -> list[Placed]:

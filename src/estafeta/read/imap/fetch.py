@@ -12,14 +12,13 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from estafeta.mail.protocols import Content
 from estafeta.read.imap import forms
-from estafeta.read.imap.slices import octets_of
+from estafeta.read.imap.slices import octets_of, reach
 from estafeta.read.imap.view import View, batches
 from estafeta.read.limits import BODIES_OCTETS_AT_ONCE, OUTPUT_OCTETS, ROWS_AT_ONCE
 from estafeta.store import flags as bits
 from estafeta.store import messages
-from estafeta.store.bodies import Bodies
+from estafeta.store.bodies import Bodies, Body, bring
 from estafeta.store.engine import Store, Tx
 from estafeta.store.messages import MessageRow
 from estafeta.wire.imap.commands import Item
@@ -198,6 +197,8 @@ async def _send_bodies(
             found = contents.get(rows[at].uid)
             if found is None:
                 continue  # expunged since its row was read
+            if found[1].distant is not None:
+                await bring(found[1], _reach(plan, found))
             out.add(narrow[at] + separator)
             for n, item in enumerate(plan.bodies):
                 if n:
@@ -220,7 +221,13 @@ def _window(rows: list[MessageRow], start: int) -> int:
     return end
 
 
-Found = tuple[bytes, Content, bytes]
+def _reach(plan: Plan, found: Found) -> int:
+    """How much of a body that lies elsewhere must be here."""
+    _, body, parts = found
+    return max(reach(body.size, parts, item.section) for item in plan.bodies if item.section)
+
+
+Found = tuple[bytes, Body, bytes]
 
 
 def contents_of(tx: Tx, bodies: Bodies, view: View, rows: list[MessageRow]) -> dict[int, Found]:

@@ -19,7 +19,7 @@ from estafeta.read.imap.fetch import contents_of
 from estafeta.read.imap.view import View
 from estafeta.read.limits import BODIES_OCTETS_AT_ONCE, ROWS_AT_ONCE
 from estafeta.store import messages
-from estafeta.store.bodies import Bodies
+from estafeta.store.bodies import Bodies, bring_each
 from estafeta.store.engine import Store
 from estafeta.store.messages import MessageRow
 from estafeta.wire.imap import commands as k
@@ -197,14 +197,12 @@ class Search:
     async def _headers(self, rows: Rows) -> dict[int, bytes]:
         if not rows:
             return {}
-        return await self._store.read(
-            lambda tx: {
-                uid: prefix + content.read(*_header_place(parts))
-                for uid, (prefix, content, parts) in contents_of(
-                    tx, self._bodies, self._view, rows
-                ).items()
-            }
-        )
+        found = await self._store.read(lambda tx: contents_of(tx, self._bodies, self._view, rows))
+        places = {uid: _header_place(parts) for uid, (_, _, parts) in found.items()}
+        await bring_each((found[uid][1], end) for uid, (_, end) in places.items())
+        return {
+            uid: prefix + content.read(*places[uid]) for uid, (prefix, content, _) in found.items()
+        }
 
     # Bodies -----------------------------------------------------------------------------------
 
@@ -227,6 +225,7 @@ class Search:
                 lambda tx, p=piece: contents_of(tx, self._bodies, self._view, p)  # type: ignore[misc]
             )
             piece = [row for row in piece if row.uid in whole]
+            await bring_each((content, None) for _, content, _ in whole.values())
             bodies = [whole[row.uid][0] + whole[row.uid][1].read() for row in piece]
             says = await self._cpu.run(
                 texts.which_say,

@@ -98,6 +98,14 @@ def octets_of(prefix: bytes, content: Content, parts: bytes, wanted: Section) ->
     return result.add_range(content, *place)
 
 
+def reach(size: int, parts: bytes, wanted: Section) -> int:
+    """How far into a content of `size` octets `octets_of` reads, or what it gives reaches."""
+    if not wanted.part and wanted.text.startswith("HEADER"):
+        place = section(parts, "HEADER")
+        return place[1] if place is not None else 0
+    return size
+
+
 def _fields(header: bytes, wanted: Section) -> bytes:
     if wanted.text.endswith("NOT"):
         return header_fields(header, wanted.fields, negate=True)

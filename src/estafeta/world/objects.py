@@ -1,0 +1,146 @@
+"""Objects: a bucket of S3, or of a server that speaks like it, by obstore (extra `[s3]`).
+
+Promises: every object goes in one PUT with `If-None-Match: *`, so nothing is ever replaced and no
+part of an upload stays behind unseen; a request is tried again a few times within bounds; errors
+are one line that names what was asked of which bucket.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+from .limits import (
+    OBJECT_CONNECT_SECONDS,
+    OBJECT_REQUEST_SECONDS,
+    OBJECT_RETRIES_MAX,
+    OBJECT_RETRY_SECONDS,
+)
+from .seams import ObjectExists, ObjectMissing, ObjectsError, ObjectsRefused
+
+_SAID = re.compile(r"<Code>([^<]*)</Code>\s*<Message>([^<]*)</Message>")
+NOT_INSTALLED = 'S3 needs the package obstore: pip install "estafeta[s3]"'
+
+
+class S3Objects:
+    """Implements `seams.Objects`.
+
+    endpoint: URL of the server, "" for Amazon's. region: "" as the environment says. prefix: what
+    all names begin with, "" or ending in "/". access_key_id: "" for the environment's credentials
+    (variables, web identity, container or machine role). virtual_host: the bucket is part of the
+    host name instead of the path.
+    """
+
+    def __init__(
+        self,
+        bucket: str,
+        *,
+        endpoint: str = "",
+        region: str = "",
+        prefix: str = "",
+        access_key_id: str = "",
+        secret_access_key: str = "",
+        virtual_host: bool = False,
+    ) -> None:
+        """Talks to nobody yet. Raises ObjectsRefused where a setting makes no sense."""
+        try:
+            import obstore
+            from obstore.store import S3Store
+        except ImportError as missing:
+            raise ObjectsRefused(NOT_INSTALLED) from missing
+        given: dict[str, Any] = {
+            "endpoint": endpoint,
+            "region": region,
+            "access_key_id": access_key_id,
+            "secret_access_key": secret_access_key,
+        }
+        self._obstore = obstore
+        self._prefix = prefix
+        self._bucket = bucket
+        with self._told("open"):
+            self._store = S3Store(
+                bucket,
+                virtual_hosted_style_request=virtual_host,
+                client_options={
+                    "allow_http": endpoint.startswith("http://"),
+                    "connect_timeout": timedelta(seconds=OBJECT_CONNECT_SECONDS),
+                    "timeout": timedelta(seconds=OBJECT_REQUEST_SECONDS),
+                },
+                retry_config={
+                    "max_retries": OBJECT_RETRIES_MAX,
+                    "retry_timeout": timedelta(seconds=OBJECT_RETRY_SECONDS),
+                },
+                **{name: value for name, value in given.items() if value},
+            )
+
+    async def put(self, name: str, data: bytes) -> None:
+        with self._told("put", name):
+            await self._obstore.put_async(
+                self._store, self._prefix + name, data, mode="create", use_multipart=False
+            )
+
+    async def get(self, name: str, start: int, end: int) -> bytes:
+        with self._told("get", name):
+            found = await self._obstore.get_range_async(
+                self._store, self._prefix + name, start=start, end=end
+            )
+            return bytes(found)
+
+    async def list(self, prefix: str, after: str, limit: int) -> Sequence[tuple[str, int]]:
+        own = len(self._prefix)
+        found: list[tuple[str, int]] = []
+        with self._told("list", prefix):
+            listing = self._obstore.list(
+                self._store,
+                self._prefix + prefix,
+                offset=self._prefix + after if after else None,
+                chunk_size=limit,
+            )
+            async for some in listing:
+                found.extend((each["path"][own:], each["size"]) for each in some)
+                if len(found) >= limit:
+                    break
+        return found[:limit]
+
+    async def delete(self, names: Sequence[str]) -> None:
+        # One by one: the request for many at once is not spoken by every server.
+        for name in names:
+            with self._told("delete", name):
+                await self._obstore.delete_async(self._store, self._prefix + name)
+
+    @contextmanager
+    def _told(self, what: str, name: str = "") -> Iterator[None]:
+        """Errors of obstore as ours."""
+        wrong = self._obstore.exceptions
+        place = f"{what} {self._prefix}{name} in bucket {self._bucket}"
+        try:
+            yield
+        except FileNotFoundError as error:
+            if "NoSuchBucket" in str(error):
+                raise ObjectsRefused(f"there is no bucket {self._bucket}") from error
+            raise ObjectMissing(f"{place}: there is no such object") from error
+        except wrong.AlreadyExistsError as error:
+            raise ObjectExists(f"{place}: the name is taken") from error
+        except (
+            wrong.PermissionDeniedError,
+            wrong.UnauthenticatedError,
+            wrong.InvalidPathError,
+            wrong.UnknownConfigurationKeyError,
+        ) as error:
+            raise ObjectsRefused(f"{place}: {_reason(error)}") from error
+        except (wrong.BaseError, OSError, ValueError) as error:
+            if "NoSuchBucket" in str(error):  # a listing's is not told from other errors
+                raise ObjectsRefused(f"there is no bucket {self._bucket}") from error
+            raise ObjectsError(f"{place}: {_reason(error)}") from error
+
+
+def _reason(error: BaseException) -> str:
+    """What the server says (code and message of its XML), else the error's own first line."""
+    text = str(error)
+    said = _SAID.search(text)
+    if said is not None:
+        return f"{said[1]}: {said[2]}"
+    return " ".join(text.split("\n\nDebug source")[0].split())
