@@ -22,6 +22,18 @@ from .limits import (
 from .seams import ObjectExists, ObjectMissing, ObjectsError, ObjectsRefused
 
 _SAID = re.compile(r"<Code>([^<]*)</Code>\s*<Message>([^<]*)</Message>")
+_REFUSALS = frozenset(
+    (
+        "AccessDenied",
+        "AllAccessDisabled",
+        "AuthorizationHeaderMalformed",  # the region is another one
+        "ExpiredToken",
+        "InvalidAccessKeyId",
+        "InvalidBucketName",
+        "PermanentRedirect",
+        "SignatureDoesNotMatch",
+    )
+)
 NOT_INSTALLED = 'S3 needs the package obstore: pip install "estafeta[s3]"'
 
 
@@ -115,7 +127,8 @@ class S3Objects:
     def _told(self, what: str, name: str = "") -> Iterator[None]:
         """Errors of obstore as ours."""
         wrong = self._obstore.exceptions
-        place = f"{what} {self._prefix}{name} in bucket {self._bucket}"
+        asked = f"{what} {self._prefix}{name}".strip()
+        place = f"{asked} in bucket {self._bucket}"
         try:
             yield
         except FileNotFoundError as error:
@@ -132,8 +145,12 @@ class S3Objects:
         ) as error:
             raise ObjectsRefused(f"{place}: {_reason(error)}") from error
         except (wrong.BaseError, OSError, ValueError) as error:
-            if "NoSuchBucket" in str(error):  # a listing's is not told from other errors
+            # For a listing, obstore does not tell what it does for the other requests.
+            said = _SAID.search(str(error))
+            if said is not None and said[1] == "NoSuchBucket":
                 raise ObjectsRefused(f"there is no bucket {self._bucket}") from error
+            if said is not None and said[1] in _REFUSALS:
+                raise ObjectsRefused(f"{place}: {_reason(error)}") from error
             raise ObjectsError(f"{place}: {_reason(error)}") from error
 
 
