@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
 import structlog
 
+from estafeta.office import notice
 from estafeta.office.limits import STOP_SECONDS_MAX
 from estafeta.office.signals import Stop, handled
 
@@ -73,6 +73,7 @@ class Service:
     async def run(self) -> None:
         """From start to stop. Raises what a component's start raised."""
         started: list[Component] = []
+        watchdog = asyncio.create_task(notice.keep_watchdog(), name="watchdog")
         with handled(self.stop, self._reload_wanted.set):
             try:
                 for component in self._components:
@@ -86,11 +87,12 @@ class Service:
             finally:
                 self.ready.clear()
                 await self._stop_all(started)
+                watchdog.cancel()
 
     def _say_ready(self) -> None:
         self.ready.set()
         self._log.info("ready", components=[c.name for c in self._components])
-        notify("READY=1")
+        notice.ready("Serving")
         if self._ready_fd is not None:
             with suppress(OSError):
                 os.write(self._ready_fd, b"ready\n")
@@ -100,20 +102,25 @@ class Service:
         while True:
             await self._reload_wanted.wait()
             self._reload_wanted.clear()
+            notice.reloading()
+            await self._reload_now()
+            notice.ready("Serving")
+
+    async def _reload_now(self) -> None:
+        try:
+            self._reload()
+        except Exception as wrong:
+            self._log.error("reload_refused", reason=str(wrong))
+            return
+        for component in self._components:
             try:
-                self._reload()
-            except Exception as wrong:
-                self._log.error("reload_refused", reason=str(wrong))
-                continue
-            for component in self._components:
-                try:
-                    await component.reload()
-                except Exception:
-                    self._log.exception("reload_failed", component=component.name)
-            self._log.info("reloaded")
+                await component.reload()
+            except Exception:
+                self._log.exception("reload_failed", component=component.name)
+        self._log.info("reloaded")
 
     async def _stop_all(self, started: list[Component]) -> None:
-        notify("STOPPING=1")
+        notice.stopping(self._stop_seconds)
         self._log.info("stopping")
         for component in started:
             try:
@@ -146,13 +153,3 @@ class Service:
                 raise
         except Exception:
             self._log.exception("stop_failed", component=component.name)
-
-
-def notify(state: str) -> None:
-    """Tells systemd (sd_notify), where it asked to be told."""
-    where = os.environ.get("NOTIFY_SOCKET", "")
-    if not where:
-        return
-    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as to:
-        to.connect("\0" + where[1:] if where.startswith("@") else where)
-        to.send(state.encode())
