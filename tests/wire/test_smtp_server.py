@@ -96,6 +96,36 @@ def test_events_carry_what_was_said() -> None:
     assert machine.recipients_accepted == 1
 
 
+def test_an_original_recipient_in_utf8_has_three_spellings() -> None:
+    machine = ready(SUBMISSION)
+    machine.receive(
+        "MAIL FROM:<a@b.example> SMTPUTF8\r\n"
+        "RCPT TO:<ñ@d.example> ORCPT=rfc822;+C3+B1+2Bx@d.example\r\n"  # as Postfix has it
+        "RCPT TO:<ñ@d.example> ORCPT=utf-8;\\x{F1}\\x{2B}x@d.example\r\n"
+        "RCPT TO:<ñ@d.example> ORCPT=utf-8;ñ\\x{2B}x@d.example\r\n".encode()
+    )
+    told = [event.recipient.orcpt for event in run(machine) if isinstance(event, Rcpt)]
+    assert told == ["rfc822;ñ+x@d.example", "utf-8;ñ+x@d.example", "utf-8;ñ+x@d.example"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "rfc822;+C3@d.example",  # no UTF-8
+        "rfc822;+ED+A0+80@d.example",  # a surrogate's half
+        "rfc822;+C2+80@d.example",  # a control character
+        "utf-8;\\x{110000}@d.example",
+        "utf-8;\\x{0A}@d.example",
+        "utf-8;\\x{D800}@d.example",
+    ],
+)
+def test_an_original_recipient_that_is_no_text(value: str) -> None:
+    machine = ready(SUBMISSION)
+    machine.receive(f"MAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example> ORCPT={value}\r\n".encode())
+    assert not [event for event in run(machine) if isinstance(event, Rcpt)]
+    assert b"501 5.5.4 Bad value of parameter ORCPT" in machine.take_output()
+
+
 def test_a_name_cannot_break_a_received_field() -> None:
     machine = ready()
     machine.receive("EHLO pc_1 (x); [IPv6:2001:db8::1]ñ\r\n".encode())

@@ -16,8 +16,10 @@ from estafeta.wire.smtp_server.profile import Profile
 
 _KEYWORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*\Z")
 _XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-7][0-9A-F])*\Z")
-_XTEXT_UTF8 = re.compile(r"(?:[!-*,-<>-~\u0080-\U0010ffff]|\+[0-7][0-9A-F])*\Z")
-_HEXCHAR = re.compile(r"\+([0-7][0-9A-F])")
+_ORCPT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*\Z")
+_ORCPT_UTF8 = re.compile(r"(?:[!-*,-<>-~\u0080-\U0010ffff]|\+[0-9A-F]{2})*\Z")
+_HEXCHARS = re.compile(r"(?:\+[0-9A-F]{2})+")
+_EMBEDDED = re.compile(r"\\x\{([0-9A-F]{2,6})\}")
 _NOTIFY = frozenset({"SUCCESS", "FAILURE", "DELAY"})
 _NEVER = frozenset({"NEVER"})
 
@@ -121,8 +123,17 @@ def _orcpt(value: str | None, *, smtputf8: bool) -> str:
     kind, semicolon, address = (value or "").partition(";")
     if not semicolon or not address or not _KEYWORD.match(kind):
         raise _bad("ORCPT")
-    pattern = _XTEXT_UTF8 if smtputf8 else _XTEXT
-    return f"{kind.lower()};{_xtext('ORCPT', address, limits.ORCPT_OCTETS_MAX, pattern)}"
+    # Postfix gives a UTF-8 address under "rfc822" and its octets as hexchars, which xtext allows.
+    pattern = _ORCPT_UTF8 if smtputf8 else _ORCPT
+    text = _xtext("ORCPT", address, limits.ORCPT_OCTETS_MAX, pattern)
+    if kind.lower() == "utf-8":
+        try:
+            text = _EMBEDDED.sub(lambda found: chr(int(found[1], 16)), text)
+        except (ValueError, OverflowError):
+            raise _bad("ORCPT") from None
+        if not text.isprintable():
+            raise _bad("ORCPT")
+    return f"{kind.lower()};{text}"
 
 
 def _xtext(name: str, value: str | None, octets_max: int, pattern: re.Pattern[str] = _XTEXT) -> str:
@@ -131,7 +142,10 @@ def _xtext(name: str, value: str | None, octets_max: int, pattern: re.Pattern[st
         raise _bad(name)
     if "+" not in value:
         return value
-    text = _HEXCHAR.sub(lambda match: chr(int(match[1], 16)), value)
+    try:
+        text = _HEXCHARS.sub(lambda found: bytes.fromhex(found[0].replace("+", "")).decode(), value)
+    except UnicodeDecodeError:
+        raise _bad(name) from None
     if not text.isprintable():
         raise _bad(name)
     return text
