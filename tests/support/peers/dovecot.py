@@ -96,7 +96,16 @@ service old-stats {{
 service dns-client {{
   chroot =
 }}
+{auth}
 {more}
+"""
+
+_AUTH = """\
+service auth {{
+  unix_listener {folder}/auth {{
+    mode = 0666
+  }}
+}}
 """
 
 
@@ -105,7 +114,8 @@ class Dovecot:
 
     folder: where it lives; its path short enough for a Unix socket. certificate: PEM with key and
     chain: TLS on ports of its own and by STARTTLS. settings: further lines of its configuration.
-    trace: a command that runs it (strace).
+    password: everybody's. auth_for_others: other programs may ask it who may log in, at the socket
+    `auth`. trace: a command that runs it (strace).
     """
 
     def __init__(
@@ -115,6 +125,8 @@ class Dovecot:
         certificate: Path | None = None,
         host: str = LOOPBACK,
         settings: Mapping[str, str] | None = None,
+        password: str = PASSWORD,
+        auth_for_others: bool = False,
         trace: Sequence[str] = (),
     ) -> None:
         self.peers: Peers = fetch()
@@ -127,6 +139,7 @@ class Dovecot:
         self.imaps_port = free_port(host) if certificate else 0
         self.pop3s_port = free_port(host) if certificate else 0
         self.lmtp = folder / "lmtp"
+        self.auth = folder / "auth"
         self._trace = trace
         self._running: Running | None = None
         for name in ("run", "state", "mail"):
@@ -146,7 +159,8 @@ class Dovecot:
             user=user,
             group=group,
             host=host,
-            password=PASSWORD,
+            password=password,
+            auth=_AUTH.format(folder=folder) if auth_for_others else "",
             uid=os.geteuid() or FAKE_ID,
             gid=os.getegid() or FAKE_ID,
             imap_port=self.imap_port,

@@ -33,6 +33,6 @@ def letter(sender: str, recipient: str, mark: str, *, size: int = 0, drop: str =
     ]
     kept = [field for field in fields if field.partition(":")[0] != drop]
     body = _BODY
-    while len(body) < size:
-        body += b"Relleno de una carta larga, linea tras linea, hasta que baste.\r\n"
+    filling = b"Relleno de una carta larga, linea tras linea, hasta que baste.\r\n"
+    body += filling * -(-max(0, size - len(body)) // len(filling))
     return "\r\n".join(kept).encode() + b"\r\n\r\n" + body

@@ -46,7 +46,8 @@ class Postfix:
     relayhost: next hop of everything not local. transport: domain -> next hop. domains: taken as
     local, any user, stored in a Maildir by virtual(8). lmtp: deliver those to this socket instead.
     certificate: PEM with key and chain: offers STARTTLS. ca: PEM of the CAs trusted as a client.
-    settings: further lines of main.cf, which win. trace: a command that runs it (strace).
+    settings: further lines of main.cf, which win. services: port -> settings of main.cf as they are
+    for those who come there. trace: a command that runs it (strace).
 
     >>> with Postfix(tmp, relayhost=("127.0.0.1", 2525)) as postfix:
     ...     postfix.sendmail("a@a.example", ["b@b.example"], message)
@@ -64,6 +65,7 @@ class Postfix:
         certificate: Path | None = None,
         ca: Path | None = None,
         settings: Mapping[str, str] | None = None,
+        services: Mapping[int, Sequence[str]] | None = None,
         host: str = LOOPBACK,
         port: int | None = None,
         trace: Sequence[str] = (),
@@ -72,6 +74,7 @@ class Postfix:
         self.folder = folder
         self.host = host
         self.port = port or free_port(host)
+        self._ports = [self.port, *(services or {})]
         self.hostname = hostname
         self._trace = trace
         self._running: Running | None = None
@@ -105,6 +108,9 @@ class Postfix:
         master = (self.peers.root / "usr/share/postfix/master.cf.dist").read_text()
         master = _CHROOT_YES.sub(r"\1n\2", master)
         master = re.sub(r"^smtp(\s+inet)", rf"{host}:{self.port}\1", master, flags=re.M)
+        for number, given in (services or {}).items():
+            options = "".join(f"\n  -o {line}" for line in given)
+            master += f"{host}:{number} inet n - n - - smtpd{options}\n"
         (etc / "master.cf").write_text(master)
 
     def _main_cf(self) -> dict[str, str]:
@@ -201,7 +207,7 @@ class Postfix:
             self._environment(),
         )
         try:
-            self._running.wait_listening(self.host, [self.port])
+            self._running.wait_listening(self.host, self._ports)
         except BaseException:
             self.stop()
             raise

@@ -116,6 +116,9 @@ class Dsn:
     envid: str = ""
 
 
+NOTHING_ASKED = Dsn()
+
+
 class RunningServer(Protocol):
     """One instance that accepts connections.
 
@@ -134,7 +137,7 @@ class RunningServer(Protocol):
     def submission_port(self) -> int | None: ...
 
     def submit(
-        self, message: bytes, sender: str, recipients: Sequence[str], dsn: Dsn = Dsn()
+        self, message: bytes, sender: str, recipients: Sequence[str], dsn: Dsn = NOTHING_ASKED
     ) -> None:
         """Hands a message to its queue as its own users would: by its sendmail command or SMTP.
 
@@ -187,7 +190,7 @@ def submit_by_smtp(
     message: bytes,
     sender: str,
     recipients: Sequence[str],
-    dsn: Dsn = Dsn(),
+    dsn: Dsn = NOTHING_ASKED,
 ) -> None:
     """One transaction at a server that takes mail from loopback. message: lines end in CRLF.
 

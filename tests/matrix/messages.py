@@ -1,0 +1,21 @@
+"""messages: what is sent in the matrix, besides the troublesome `letter`."""
+
+from __future__ import annotations
+
+from tests.support.peers.letters import letter
+
+KIB = 1024
+LARGE_OCTETS = 10 * KIB * KIB
+
+
+def plain(sender: str, recipient: str, mark: str) -> bytes:
+    """A kibibyte of ASCII with the usual fields. mark: as for `letter`."""
+    header = letter(sender, recipient, mark).partition(b"\r\n\r\n")[0]
+    header = header.replace(b"8bit", b"7bit").replace(b'utf-8"', b'us-ascii"')
+    line = b"A line of a letter that anybody can read, with nothing special about it.\r\n"
+    return header + b"\r\n\r\n" + line * (KIB // len(line) + 1)
+
+
+def large(sender: str, recipient: str, mark: str) -> bytes:
+    """10 MiB."""
+    return letter(sender, recipient, mark, size=LARGE_OCTETS)

@@ -1,0 +1,158 @@
+"""stand: one foreign server and one house, in all the set-ups that the cases ask for.
+
+The instances of the foreign server are started when they are first asked for. Talk in the clear
+goes through taps, which know what was really said.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, ExitStack
+from functools import cached_property
+from pathlib import Path
+
+from tests.matrix.house import MANY, House, Way
+from tests.matrix.tap import Tap
+from tests.support.peers.authority import Authority
+from tests.support.peers.process import LOOPBACK, free_port
+from tests.support.peers.server import (
+    Direction,
+    Feature,
+    ForeignServer,
+    NextHop,
+    RunningServer,
+    ServerSpec,
+    Tls,
+)
+
+PEER = "peer.example"
+STARTTLS = "starttls.peer.example"
+IMPLICIT = "implicit.peer.example"
+BARE = "bare.peer.example"
+SLOW = "slow.peer.example"
+SMART = "smart.example"
+
+EVA = f"eva@{PEER}"
+PENGUIN = f"pingüino@{PEER}"
+NOBODY = f"nadie@{PEER}"
+CROWD = tuple(f"w{n:02}@{PEER}" for n in range(MANY))
+
+LOGIN = ("estafeta", "s3cret-and-long")
+
+
+class Stand:
+    """One server's stand. folder: short enough for Unix sockets."""
+
+    def __init__(self, server: ForeignServer, folder: Path, authority: Authority) -> None:
+        self.server = server
+        self.folder = folder
+        self.authority = authority
+        self.certificate = authority.issue("localhost", LOOPBACK, f"mx.{PEER}")
+        self._stack = ExitStack()
+        self._ports = {name: free_port() for name in ("base", "smtps", "bare", "slow", "smart")}
+        self.out = Tap(self._ports["base"])
+        self.out_bare = Tap(self._ports["bare"])
+        self.house = House(folder / "house", authority, self._ways())
+        self.back = Tap(self.house.ports["mx"])
+        self.back_bare = Tap(self.house.ports["mx"])
+
+    def _ways(self) -> list[Way]:
+        ports = self._ports
+        user, password = LOGIN
+        login = (f'username = "{user}"', f'password = "{password}"')
+        return [
+            Way(PEER, self.out.port),
+            Way(STARTTLS, ports["base"], "required"),
+            Way(IMPLICIT, ports["smtps"], "implicit"),
+            Way(BARE, self.out_bare.port),
+            Way(SLOW, ports["slow"]),
+            Way(SMART, ports["smart"], "required", login),
+        ]
+
+    def __enter__(self) -> Stand:
+        with ExitStack() as stack:
+            for part in (self.out, self.out_bare, self.back, self.back_bare, self.house):
+                stack.enter_context(part)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *what: object) -> None:
+        self._stack.close()
+
+    def start(self, name: str, spec: ServerSpec) -> AbstractContextManager[RunningServer]:
+        """An instance of its own, for one test."""
+        return self.server.start(self.folder / name, spec)
+
+    def _keep(self, name: str, spec: ServerSpec) -> RunningServer:
+        return self._stack.enter_context(self.start(name, spec))
+
+    @cached_property
+    def base(self) -> RunningServer:
+        """Everything on; in the clear, through the taps, to us."""
+        people = ["eva", "pingüino", *(address.partition("@")[0] for address in CROWD)]
+        spec = ServerSpec(
+            hostname=f"mx.{PEER}",
+            domains={PEER: people, STARTTLS: ["eva"], IMPLICIT: ["eva"]},
+            next_hop=NextHop(LOOPBACK, self.back.port),
+            certificate=self.certificate,
+            ca=self.authority.ca,
+            smtp_port=self._ports["base"],
+            smtps_port=self._ports["smtps"],
+        )
+        return self._keep("base", spec)
+
+    @cached_property
+    def bare(self) -> RunningServer:
+        """Neither PIPELINING nor CHUNKING, offered or used."""
+        spec = ServerSpec(
+            hostname=f"mx.{BARE}",
+            domains={BARE: ["eva"]},
+            next_hop=NextHop(LOOPBACK, self.back_bare.port),
+            pipelining=False,
+            chunking=False,
+            smtp_port=self._ports["bare"],
+        )
+        return self._keep("bare", spec)
+
+    def _secure(self, tls: Tls, port: int) -> RunningServer:
+        spec = ServerSpec(
+            hostname=f"mx.{PEER}",
+            domains={PEER: ["eva"]},
+            next_hop=NextHop("localhost", port, tls),
+            ca=self.authority.ca,
+        )
+        return self._keep(tls, spec)
+
+    @cached_property
+    def starttls(self) -> RunningServer:
+        """Sends to us by STARTTLS, or not at all."""
+        return self._secure("starttls", self.house.ports["mx"])
+
+    @cached_property
+    def implicit(self) -> RunningServer:
+        """Sends to us by TLS from the first octet: on submission's port, for port 25 has none."""
+        return self._secure("implicit", self.house.ports["submissions"])
+
+    def slow_spec(self, *, deferring: bool) -> ServerSpec:
+        """One that has no time for eva, or has it again."""
+        return ServerSpec(
+            hostname=f"mx.{SLOW}",
+            domains={SLOW: ["eva"]},
+            deferred=[f"eva@{SLOW}"] if deferring else [],
+            smtp_port=self._ports["slow"],
+        )
+
+    @cached_property
+    def smarthost(self) -> RunningServer:
+        """Demands a login of us."""
+        spec = ServerSpec(
+            hostname=f"mx.{SMART}",
+            domains={SMART: ["eva"]},
+            certificate=self.certificate,
+            credentials=LOGIN,
+            submission_port=self._ports["smart"],
+        )
+        return self._keep("smart", spec)
+
+    def why_not(self, direction: Direction, feature: Feature) -> str:
+        """Why this server cannot, as declared; "" if it can."""
+        return self.server.cannot.get((direction, feature), "")
