@@ -66,6 +66,7 @@ class S3Server:
         """Lines of estafeta.toml, by table."""
         return {
             "bodies": ['large = "s3"'],
+            "smtp": ['plaintext_auth_networks = ["127.0.0.0/8"]'],
             "s3": [
                 f'bucket = "{BUCKET}"',
                 f'endpoint = "{self.endpoint}"',

@@ -17,7 +17,9 @@ from estafeta.office.commands.common import (
 from estafeta.office.config import Config
 from estafeta.office.errors import EXIT_FAILURE
 from estafeta.store.audit import Finding, audit_full, audit_open
+from estafeta.store.bodies import Bodies
 from estafeta.store.engine import Store
+from estafeta.store.ids import Ids
 from estafeta.world.seams import World
 
 
@@ -33,7 +35,8 @@ def audit(
     async def work(store: Store, world: World, _: Config) -> list[Finding]:
         findings = await store.read(audit_open)
         if full:
-            more = [finding async for finding in audit_full(store, world.disk)]
+            bodies = Bodies(world.disk, Ids(world.clock, world.dice), objects=world.objects)
+            more = [found async for found in audit_full(store, world.disk, bodies.shelf)]
             findings += [finding for finding in more if finding not in findings]
         return findings
 

@@ -8,8 +8,9 @@ from functools import partial
 from estafeta.store.audit.books import books
 from estafeta.store.audit.boxes import account_findings, mailbox_findings, strays
 from estafeta.store.audit.fates import fates
-from estafeta.store.audit.files import bodies_slice
+from estafeta.store.audit.files import bodies_slice, object_findings
 from estafeta.store.audit.finding import Finding
+from estafeta.store.bodies import Shelf
 from estafeta.store.engine import Store, Tx
 from estafeta.world.seams import Disk
 
@@ -17,8 +18,11 @@ Step = Callable[[Tx, int], tuple[list[Finding], int | None]]
 """(snapshot, where the last step ended) -> (findings, where this one ended; None at the end)."""
 
 
-async def audit_full(store: Store, disk: Disk | None = None) -> AsyncIterator[Finding]:
-    """disk: where large bodies lie; None leaves their files unchecked. Raises StoreError."""
+async def audit_full(
+    store: Store, disk: Disk | None = None, shelf: Shelf | None = None
+) -> AsyncIterator[Finding]:
+    """disk: where large bodies lie; None leaves files and objects unchecked. shelf: where the
+    others do; None where there is no object store. Raises StoreError."""
     for account in await store.read(_accounts):
         boxes, found = await store.read(partial(account_findings, account=account))
         for finding in found:
@@ -35,6 +39,9 @@ async def audit_full(store: Store, disk: Disk | None = None) -> AsyncIterator[Fi
             found, at = await store.read(partial(_step, step=step, at=at))
             for finding in found:
                 yield finding
+    if disk is not None:
+        async for finding in object_findings(store, shelf):
+            yield finding
 
 
 def _accounts(tx: Tx) -> list[int]:
