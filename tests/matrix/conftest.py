@@ -92,7 +92,7 @@ def fill(server: ForeignServer, direction: Direction, feature: Feature) -> Itera
     result = "yes"
     try:
         yield remarks.append
-    except AssertionError:
+    except (AssertionError, OSError):  # smtplib's errors are OSErrors
         if not why:
             raise
         result = "no"

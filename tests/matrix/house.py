@@ -105,10 +105,9 @@ class House(Estafeta):
     def submit(
         self,
         message: bytes,
+        sender: str,
         recipients: Sequence[str],
         dsn: Dsn = NOTHING_ASKED,
-        *,
-        sender: str = ANA,
     ) -> None:
         """One of our people hands a message in."""
         port = self.ports["submission"]

@@ -6,6 +6,7 @@ goes through taps, which know what was really said.
 
 from __future__ import annotations
 
+import smtplib
 from contextlib import AbstractContextManager, ExitStack
 from functools import cached_property
 from pathlib import Path
@@ -15,8 +16,7 @@ from tests.matrix.tap import Tap
 from tests.support.peers.authority import Authority
 from tests.support.peers.process import LOOPBACK, free_port
 from tests.support.peers.server import (
-    Direction,
-    Feature,
+    MAIL_TIMEOUT_S,
     ForeignServer,
     NextHop,
     RunningServer,
@@ -153,6 +153,8 @@ class Stand:
         )
         return self._keep("smart", spec)
 
-    def why_not(self, direction: Direction, feature: Feature) -> str:
-        """Why this server cannot, as declared; "" if it can."""
-        return self.server.cannot.get((direction, feature), "")
+    def offers(self, keyword: str) -> bool:
+        """Whether the server offers us an extension where everything is on."""
+        with smtplib.SMTP(self.base.host, self.base.smtp_port, timeout=MAIL_TIMEOUT_S) as client:
+            client.ehlo("client.example")
+            return client.has_extn(keyword)
