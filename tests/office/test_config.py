@@ -93,6 +93,7 @@ def test_written_forms_become_values() -> None:
         ("[[relay.routes]]\ndomain='x'\nhosts=[]", 3, "relay.routes[0].hosts", "at least one", ""),
         ("[server]\nstore = 'mysql://x'", 2, "server.store", "a store such as", ""),
         ("[server]\nhostname = 'a b'", 2, "server.hostname", "a host name such as", ""),
+        ("[[listener]]\nrole='http'\ntls='implicit'", 3, "listener[0].tls", "none was", ""),
         ("[server]\na = b", 2, "", "not TOML", ""),
     ],
 )

@@ -28,11 +28,10 @@ STANDARD_PORTS: dict[tuple[str, str], int] = {
     ("pop3", "starttls"): 110,
     ("pop3", "none"): 110,
     ("http", "none"): 8080,
-    ("http", "implicit"): 8443,
 }
 """The usual port of a role under a kind of TLS; what is not here is not possible."""
 
-_TLS_OF_PORT = {465: "implicit", 993: "implicit", 995: "implicit", 8443: "implicit"}
+_TLS_OF_PORT = {465: "implicit", 993: "implicit", 995: "implicit"}
 _TLS_OF_ROLE = {"lmtp": "none", "http": "none"}
 
 DEFAULT_LISTENERS = (
@@ -73,6 +72,7 @@ def complete(config: Config, base: FilePath | None) -> Config:
                 Certificate(certificate=absolute(x.certificate), key=absolute(x.key))
                 for x in config.tls.certificates
             ],
+            client_authorities=absolute(config.tls.client_authorities),
         ),
         relay=msgspec.structs.replace(
             config.relay,

@@ -14,6 +14,9 @@ STOP_SECONDS_MAX = 30.0
 HEALTH_SECONDS_MAX = 2.0
 """/healthz gives the store so long to answer a read, seconds."""
 
+HEALTH_PAGE_OCTETS_MAX = 64 * 1024
+"""Of /healthz `estafeta health` reads so much, octets."""
+
 HTTP_CONNECTIONS_MAX = 1000
 """Open HTTP connections; the next one gets 503."""
 

@@ -14,6 +14,7 @@ import estafeta
 from estafeta.office.commands import account, alias, domain, queue, settings
 from estafeta.office.commands.audit import audit
 from estafeta.office.commands.common import clean, print_json
+from estafeta.office.commands.health import health
 from estafeta.office.commands.serve import serve
 from estafeta.office.commands.trace import trace
 from estafeta.office.config_read import ConfigError
@@ -39,6 +40,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(serve)
+app.command()(health)
 app.add_typer(domain.app, name="domain")
 app.add_typer(account.app, name="account")
 app.add_typer(alias.alias_app, name="alias")
