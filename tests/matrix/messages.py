@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from tests.support.peers.letters import letter
 
 KIB = 1024
@@ -19,3 +21,9 @@ def plain(sender: str, recipient: str, mark: str) -> bytes:
 def large(sender: str, recipient: str, mark: str) -> bytes:
     """10 MiB."""
     return letter(sender, recipient, mark, size=LARGE_OCTETS)
+
+
+def spelt(report: bytes) -> bytes:
+    """A report in lower case with one space behind each address type, for each server has its own
+    way to write the same fields."""
+    return re.sub(rb"rfc822; *", b"rfc822; ", report.lower())

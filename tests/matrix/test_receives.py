@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 from tests.matrix.conftest import Cell
 from tests.matrix.house import ANA, ENYE
-from tests.matrix.messages import large, plain
+from tests.matrix.messages import large, plain, spelt
 from tests.matrix.stand import (
     BARE,
     CROWD,
@@ -173,9 +173,10 @@ def test_dsn_success(stand: Stand, cell: Cell) -> None:
         # RFC 3461 §5.2.2: who hands on to a server that does not know DSN says "relayed"
         offered = stand.offers("DSN")
         remark("" if offered else "It does not offer DSN: we tell that it was relayed.")
-        assert f"Action: {'delivered' if offered else 'relayed'}".encode() in report
-        assert b"Original-Envelope-Id: success-2" in report.replace(b"envelope-id", b"Envelope-Id")
-        assert EVA.encode() in report
+        told = spelt(report)
+        assert f"action: {'delivered' if offered else 'relayed'}".encode() in told
+        assert f"final-recipient: rfc822; {EVA}".encode() in told
+        assert b"original-envelope-id: success-2" in told
         assert b".one dot" not in report, "RET=HDRS"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tests.matrix.conftest import Cell
 from tests.matrix.house import ANA, CROWD, ENYE, FULL, NOBODY
-from tests.matrix.messages import large, plain
+from tests.matrix.messages import large, plain, spelt
 from tests.matrix.stand import BARE, EVA, Stand
 from tests.support.peers.compare import assert_same, fields
 from tests.support.peers.letters import letter
@@ -65,9 +65,10 @@ def test_large(stand: Stand, cell: Cell) -> None:
 
 
 def test_eight_bit(stand: Stand, cell: Cell) -> None:
-    with cell(Feature.EIGHT_BIT):
+    with cell(Feature.EIGHT_BIT) as remark:
         sent(stand, "eight", letter(EVA, ANA, "eight"))
-        assert "BODY=8BITMIME" in stand.back.transaction("eight").mail.upper()
+        said = "BODY=8BITMIME" in stand.back.transaction("eight").mail.upper()
+        remark("" if said else "Sent as it is, without BODY=8BITMIME.")
 
 
 def test_smtputf8(stand: Stand, cell: Cell) -> None:
@@ -132,9 +133,10 @@ def test_dsn_success(stand: Stand, cell: Cell) -> None:
         asked = Dsn(notify=["SUCCESS"], ret="HDRS", envid="success-1")
         sent(stand, "told", letter(EVA, ANA, "told"), dsn=asked)
         [report] = with_text(stand.base, EVA, b"<told@letters.example>")
-        for line in (b"Action: delivered", f"Final-Recipient: rfc822;{ANA}".encode()):
-            assert line.lower() in report.lower().replace(b"rfc822; ", b"rfc822;"), report
-        assert b"Original-Envelope-Id: success-1" in report
+        told = spelt(report)
+        assert b"action: delivered" in told
+        assert f"final-recipient: rfc822; {ANA}".encode() in told
+        assert b"original-envelope-id: success-1" in told
         assert b".one dot" not in report, "RET=HDRS"
 
 
@@ -155,7 +157,7 @@ def test_refused(stand: Stand, cell: Cell) -> None:
         [bounce] = with_text(stand.base, EVA, b"<refused@letters.example>")
         assert NOBODY.encode() in bounce
         assert b"5.1.1" in bounce
-        assert b"Action: failed" in bounce
+        assert b"action: failed" in spelt(bounce)
         assert stand.house.wait_fates("refused", [ANA]) == {ANA: "stored"}
         [copy] = stand.house.marked(ANA, "refused")
         assert_same(message, copy)
