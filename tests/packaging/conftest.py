@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import socket
 import subprocess
-from collections.abc import Callable
+import sys
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from tests.support.peers.packages import Peers, Unavailable, fetch
+from tests.support.peers.process import free_port
 from tests.support.require import require
 
 PROJECT = Path(__file__).parents[2]
@@ -49,3 +54,84 @@ def peers() -> Peers:
         return fetch()
     except Unavailable as error:
         require("peers", str(error))
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """estafeta's wheel, built by hatchling from this checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    quiet = ["--quiet", "--disable-pip-version-check"]
+    _pip("wheel", *quiet, "--no-deps", "--no-build-isolation", "--wheel-dir", folder, PROJECT)
+    (made,) = folder.glob("*.whl")
+    return made
+
+
+@pytest.fixture(scope="session")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a fresh environment with the wheel and what it depends on, and no more."""
+    folder = tmp_path_factory.mktemp("installed") / "estafeta"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True, timeout=60)
+    python = ["--python", folder / "bin" / "python"]
+    quiet = ["--quiet", "--disable-pip-version-check", "--no-compile"]
+    try:
+        constraints = ["-c", PROJECT / "constraints.txt"]
+        _pip(*python, "install", *quiet, *constraints, f"{wheel}[fast]")
+    except subprocess.CalledProcessError as error:
+        require("peers", f"the dependencies cannot be installed: {error.stderr[-500:]}")
+    return folder
+
+
+def _pip(*words: str | Path) -> None:
+    command = [sys.executable, "-m", "pip", *map(str, words)]
+    subprocess.run(command, check=True, capture_output=True, text=True, timeout=110)
+
+
+@pytest.fixture
+def plain_dns() -> Iterator[str]:
+    """A DNS server that answers every question with nothing, as "address:port"."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+
+        def answer() -> None:
+            while True:
+                question, peer = server.recvfrom(4096)
+                if not question:
+                    return
+                server.sendto(question[:2] + b"\x81\x80" + question[4:], peer)
+
+        answering = threading.Thread(target=answer, daemon=True)
+        answering.start()
+        host, port = server.getsockname()
+        yield f"{host}:{port}"
+        server.sendto(b"", (host, port))
+        answering.join()
+
+
+Sample = Callable[[Path], tuple[Path, dict[str, int]]]
+
+
+@pytest.fixture
+def sample(plain_dns: str) -> Sample:
+    """Writes packaging/estafeta.toml for a folder: other ports, loopback, a DNS that is there."""
+
+    def write(folder: Path) -> tuple[Path, dict[str, int]]:
+        text = (PACKAGING / "estafeta.toml").read_text()
+        ports: dict[str, int] = {}
+
+        def replaced(found: re.Match[str]) -> str:
+            usual = found[1]
+            ports[usual] = free_port("127.0.0.1")
+            # TLS goes by the port where nothing is said.
+            tls = 'tls = "implicit"\n' if usual in ("465", "993", "995") else ""
+            return f'port = {ports[usual]}\naddress = "127.0.0.1"\n{tls}\n'
+
+        head, listeners = text.split("[[listener]]", 1)
+        listeners = listeners.replace('address = "127.0.0.1"\n', "")
+        listeners = re.sub(r"port = (\d+)\n\n", replaced, listeners)
+        head = head.replace("servers = []", f'servers = ["{plain_dns}"]')
+        head = head.replace('"/var/lib/estafeta"', f'"{folder / "data"}"')
+        file = folder / "estafeta.toml"
+        file.write_text(f"{head}[[listener]]{listeners}")
+        return file, ports
+
+    return write
