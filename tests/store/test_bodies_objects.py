@@ -335,7 +335,7 @@ def test_names() -> None:
         assert names.parse_object(names.object_of(id, 12)) == (id, 12)
     good = names.object_of(ids[5], 1)
     for bad in (good[:-2], good + "x", good.lower(), "x/" + good, good.replace("-1", "-01"), "a"):
-        with pytest.raises(ValueError, match="queue id|name of a body|invalid literal"):
+        with pytest.raises(ValueError, match=r"queue id|name of a body|invalid literal"):
             names.parse_object(bad)
     sizes = (0, 1, PART - 1, PART, PART + 1, 2 * PART, 2 * PART + 1)
     assert [names.parts_of(size) for size in sizes] == [1, 1, 1, 1, 2, 2, 3]
