@@ -28,7 +28,10 @@ def server() -> Iterator[S3Server]:
 
 def letter(octets: int, mark: str) -> bytes:
     dice = random.Random(mark)
-    head = f"From: <bob@far.example>\r\nMessage-ID: <{mark}@far.example>\r\nSubject: {mark}\r\n\r\n"
+    head = (
+        "From: Bob Builder <bob@far.example>\r\n"
+        f"Message-ID: <{mark}@far.example>\r\nSubject: {mark}\r\n\r\n"
+    )
     line = bytes(dice.choices(b"abcdefghijklmnopqrstuvwxyz", k=76)) + b"\r\n"
     return head.encode() + line * (octets // len(line))
 
@@ -72,6 +75,7 @@ def test_ten_mebibytes_there_and_back_and_a_bucket_that_is_away(
         got = house.wait_messages(client, 2)
         assert got[0].endswith(large[-9 * MEBIBYTE :])
         assert health(house)["ok"]
+        assert "Bob Builder" in house.command("trace", "large@far.example")
         house.stop()
 
         # Another process, with nothing in its cache.

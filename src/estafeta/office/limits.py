@@ -28,3 +28,31 @@ TRACE_MESSAGES_MAX = 50
 
 PASSWORD_CHARACTERS_MAX = 1024
 """Characters read from a `password_file`."""
+
+WORKERS_MAX = 64
+"""Worker processes of one service."""
+
+CREW_MESSAGE_OCTETS_MAX = 64 * 1024 * 1024
+"""One message between the supervisor and a worker, octets: settings, or a metrics page."""
+
+GATHER_SECONDS_MAX = 2.5
+"""For /metrics and /healthz the workers are given so long to answer, seconds."""
+
+WORKER_STEADY_SECONDS = 30.0
+"""A worker that dies younger counts as one that cannot live, seconds."""
+
+WORKER_PAUSES = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+"""Before a worker is started anew when it died young the first time, the second …, seconds. When it
+dies young once more, the service gives up."""
+
+WORKER_END_SECONDS_MAX = 5.0
+"""Beyond `stop_seconds` a worker has so long to end before it is killed, seconds."""
+
+ORPHAN_STOP_SECONDS = 5.0
+"""Workers whose supervisor was killed wait so long for what has begun, seconds."""
+
+TENURE_WAIT_SECONDS = 15.0
+"""A start waits so long for the workers of a service whose supervisor was killed, seconds."""
+
+OBJECTS_CHECK_SECONDS = 10.0
+"""`estafeta config check` waits at most so long for the object store."""

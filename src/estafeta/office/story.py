@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from estafeta.mail.dates import parse_date
 from estafeta.mail.message import text_field
 from estafeta.office.journey import Story
 from estafeta.store import accounts, ledger, mailboxes
-from estafeta.store.bodies import Bodies, BodyMissing
-from estafeta.store.engine import Tx
+from estafeta.store.bodies import Bodies, BodyMissing, bring
+from estafeta.store.engine import Store, StoreError, Tx
 from estafeta.store.journey import journey
 from estafeta.store.rows import Stored
 
@@ -31,11 +33,32 @@ def read_story(tx: Tx, bodies: Bodies, id: int) -> Story:
 
 
 def _header(tx: Tx, bodies: Bodies, body: int) -> tuple[str, int | None]:
-    """From and Date; nothing where the body is gone, which is the audit's matter."""
+    """From and Date; nothing where the body is gone, which is the audit's matter, or elsewhere."""
     try:
-        start = bodies.content(tx, body).read(0, HEADER_OCTETS)
+        found = bodies.content(tx, body)
+        if found.distant is not None:
+            return "", None
+        return _names(found.read(0, HEADER_OCTETS))
     except (BodyMissing, OSError):
         return "", None
+
+
+async def completed(story: Story, store: Store, bodies: Bodies) -> Story:
+    """With what stands in a body that lies elsewhere; as it is where that cannot be reached."""
+    body = story.known.acceptance.body
+    try:
+        found = await store.read(lambda tx: bodies.content(tx, body))
+        if found.distant is None:
+            return story
+        await bring(found, HEADER_OCTETS)
+    except StoreError:
+        return story
+    author, written = _names(found.read(0, HEADER_OCTETS))
+    return msgspec.structs.replace(story, author=author, written=written)
+
+
+def _names(start: bytes) -> tuple[str, int | None]:
+    """From and Date of a message that begins so."""
     date = text_field(start, "date")
     seconds = parse_date(date) if date else None
     author = text_field(start, "from") or ""

@@ -249,7 +249,8 @@ class Objects(Protocol):
         ...
 
     async def list(self, prefix: str, after: str, limit: int) -> Sequence[tuple[str, int]]:
-        """(name, octets) of the first so many below `prefix`, in order of names, behind `after`."""
+        """(name, octets) of the first so many below `prefix` ("" or ending in "/"), in order of
+        names, behind `after`."""
         ...
 
     async def delete(self, names: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from estafeta.office.check.dns import check_dns
 from estafeta.office.check.finding import Finding, error, ok
+from estafeta.office.check.objects import check_objects
 from estafeta.office.check.people import check_data_dir, check_private, check_user
 from estafeta.office.check.ports import check_limit, check_ports
 from estafeta.office.check.processes import with_children
@@ -36,6 +37,7 @@ async def check_machine(
     """What the file speaks of. servers: of the DNS, as the server would ask them."""
     findings = list(_local(config, file, world))
     findings += await check_dns(servers, world, config.dns.timeout)
+    findings += await check_objects(config)
     return findings
 
 
@@ -52,12 +54,16 @@ def _local(config: Config, file: Path, world: World) -> Iterator[Finding]:
 
 
 def _secrets(config: Config, file: Path, identity: Identity | None) -> Iterator[Finding]:
-    """Passwords of routes: in files of their own, or in this one."""
-    if any(route.password and not route.password_file for route in config.relay.routes):
+    """Passwords of routes and the key of the bucket: in files of their own, or in this one."""
+    s3 = config.s3
+    in_here = any(route.password and not route.password_file for route in config.relay.routes)
+    if in_here or (s3.secret_access_key and not s3.secret_access_key_file):
         yield from check_private("password", file, identity)
     for route in config.relay.routes:
         if route.password_file:
             yield from check_private("password", Path(route.password_file), identity)
+    if s3.secret_access_key_file:
+        yield from check_private("password", Path(s3.secret_access_key_file), identity)
 
 
 def _identity(config: Config) -> Identity | None:

@@ -23,7 +23,7 @@ from estafeta.office.config import Config
 from estafeta.office.errors import EXIT_FAILURE
 from estafeta.office.journey import Journey, State, Step, Story, Way, tell
 from estafeta.office.limits import TRACE_MESSAGES_MAX
-from estafeta.office.story import read_story
+from estafeta.office.story import completed, read_story
 from estafeta.office.times import shown_time
 from estafeta.store.bodies import Bodies
 from estafeta.store.engine import Store, Tx
@@ -54,12 +54,13 @@ def trace(
     asked = the_language(language)
 
     async def work(store: Store, world: World, loaded: Config) -> tuple[list[Story], str]:
-        bodies = Bodies(world.disk, Ids(world.clock, world.dice))
+        bodies = Bodies(world.disk, Ids(world.clock, world.dice), objects=world.objects)
 
         def unit(tx: Tx) -> list[Story]:
             return with_children(tx, bodies, find(tx, what, limit))
 
-        return await store.read(unit), loaded.server.language
+        found = [await completed(story, store, bodies) for story in await store.read(unit)]
+        return found, loaded.server.language
 
     stories, usual = in_store(config, work)
     spoken = pick_language(asked or _of_environment(), usual)

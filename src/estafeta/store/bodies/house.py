@@ -112,6 +112,7 @@ class Bodies:
         self.large: Large = large
         self.shelf = None
         self._owned = False
+        self._store: Store | None = None  # whose bucket it must be, once somebody has asked
         if objects is not None:
             self.shelf = Shelf(
                 objects, disk, ids, cache_octets=cache_octets, meter=meter or NoMeter()
@@ -122,6 +123,7 @@ class Bodies:
 
         Raises BodiesRefused, BodiesUnavailable. Nothing is removed there before.
         """
+        self._store = store
         if self.shelf is None or self._owned:
             return
         new = queue_id(self._ids.next())
@@ -171,6 +173,10 @@ class Bodies:
         """Raises BodiesUnavailable."""
         if self.shelf is None:
             raise BodiesUnavailable("large bodies are to go to an object store, but none is named")
+        if self._store is not None:
+            # Where the store was away at the start: another installation would take for garbage
+            # what we put among its own.
+            await self.own(self._store)
         id = await self.shelf.put(file, size)
         return self._distant(id, ObjectContent(self.shelf, id, size, file))
 
