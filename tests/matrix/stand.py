@@ -14,6 +14,7 @@ from pathlib import Path
 from tests.matrix.house import MANY, House, Way
 from tests.matrix.tap import Tap
 from tests.support.peers.authority import Authority
+from tests.support.peers.compare import assert_same
 from tests.support.peers.process import LOOPBACK, free_port
 from tests.support.peers.server import (
     MAIL_TIMEOUT_S,
@@ -152,6 +153,10 @@ class Stand:
             submission_port=self._ports["smart"],
         )
         return self._keep("smart", spec)
+
+    def same(self, sent: bytes, received: bytes) -> None:
+        """Fails unless `received` is `sent`, but for what this server is known to change."""
+        assert_same(sent, received, may_refold=self.server.refolds)
 
     def offers(self, keyword: str) -> bool:
         """Whether the server offers us an extension where everything is on."""

@@ -21,7 +21,7 @@ from tests.matrix.stand import (
     STARTTLS,
     Stand,
 )
-from tests.support.peers.compare import assert_same, fields
+from tests.support.peers.compare import fields
 from tests.support.peers.letters import letter
 from tests.support.peers.process import wait_for
 from tests.support.peers.server import Direction, Dsn, Feature, RunningServer, submit_by_smtp
@@ -48,7 +48,7 @@ def relayed(
     for recipient in recipients:
         copies = with_text(peer, recipient, f"<{mark}@letters.example>".encode())
         assert len(copies) == 1, f"{recipient} has {len(copies)}"
-        assert_same(message, copies[0])
+        stand.same(message, copies[0])
         paths = [f for f in fields(copies[0]) if f.lower().startswith(b"return-path:")]
         assert paths in ([], [f"Return-Path: <{sender}>".encode()]), paths
         found += copies
@@ -201,7 +201,7 @@ def test_refused(stand: Stand, cell: Cell) -> None:
         assert f"Final-Recipient: rfc822; {NOBODY}".encode() in bounce
         assert b"Status: 5." in bounce
         [copy] = with_text(stand.base, EVA, b"<r-refused@letters.example>")
-        assert_same(message, copy)
+        stand.same(message, copy)
 
 
 def test_deferred(stand: Stand, cell: Cell) -> None:
@@ -217,7 +217,7 @@ def test_deferred(stand: Stand, cell: Cell) -> None:
         with stand.start("slow", stand.slow_spec(deferring=False)) as peer:
             assert house.wait_fates("r-deferred", [eva]) == {eva: "relayed"}
             [copy] = peer.wait_received(eva)
-            assert_same(message, copy)
+            stand.same(message, copy)
 
 
 def test_smarthost(stand: Stand, cell: Cell) -> None:

@@ -8,7 +8,7 @@ from tests.matrix.conftest import Cell
 from tests.matrix.house import ANA, CROWD, ENYE, FULL, NOBODY
 from tests.matrix.messages import large, plain, spelt
 from tests.matrix.stand import BARE, EVA, Stand
-from tests.support.peers.compare import assert_same, fields
+from tests.support.peers.compare import fields
 from tests.support.peers.letters import letter
 from tests.support.peers.process import wait_for
 from tests.support.peers.server import Direction, Dsn, Feature, RunningServer
@@ -35,7 +35,7 @@ def sent(
     for recipient in recipients:
         copies = stand.house.marked(recipient, mark)
         assert len(copies) == 1, f"{recipient} has {len(copies)}"
-        assert_same(message, copies[0])
+        stand.same(message, copies[0])
         assert fields(copies[0])[0] == f"Return-Path: <{sender}>".encode()
     wait_for("its queue empty", lambda: not peer.queue())
     return copies
@@ -160,7 +160,7 @@ def test_refused(stand: Stand, cell: Cell) -> None:
         assert b"action: failed" in spelt(bounce)
         assert stand.house.wait_fates("refused", [ANA]) == {ANA: "stored"}
         [copy] = stand.house.marked(ANA, "refused")
-        assert_same(message, copy)
+        stand.same(message, copy)
         wait_for("its queue empty", lambda: not stand.base.queue())
 
 
@@ -181,7 +181,7 @@ def test_deferred(stand: Stand, cell: Cell) -> None:
         wait_for("delivered later", flushed)
         assert house.wait_fates("deferred", [FULL]) == {FULL: "stored"}
         [copy] = house.marked(FULL, "deferred")
-        assert_same(message, copy)
+        stand.same(message, copy)
         wait_for("its queue empty", lambda: not peer.queue())
 
 

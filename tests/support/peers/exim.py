@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -140,6 +140,7 @@ class EximServer:
     """See `server.ForeignServer`."""
 
     name = "Exim"
+    refolds: Collection[str] = ()
     cannot: Mapping[tuple[Direction, Feature], str] = {}
 
     def version(self) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,6 +94,7 @@ class Opensmtpd:
     """OpenSMTPD; see `ForeignServer`."""
 
     name = "OpenSMTPD"
+    refolds: Collection[str] = ()
 
     @property
     def cannot(self) -> Mapping[tuple[Direction, Feature], str]:

@@ -7,7 +7,7 @@ Dovecot, as the manuals of both have it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -32,6 +32,7 @@ class PostfixServer:
     """See `server.ForeignServer`."""
 
     name = "Postfix"
+    refolds: Collection[str] = ()
     cannot: Mapping[tuple[Direction, Feature], str] = {
         (Direction.SENDS, Feature.CHUNKING): "Its client knows no BDAT: it always sends DATA.",
     }

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import enum
 import smtplib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -165,13 +165,16 @@ class RunningServer(Protocol):
 class ForeignServer(Protocol):
     """A server program.
 
-    name: as people call it. cannot: (direction, feature) -> why, a short sentence.
+    name: as people call it. cannot: (direction, feature) -> why, a short sentence. refolds: the
+    lower-case names of fields whose white space it changes as it passes them on.
     """
 
     @property
     def name(self) -> str: ...
     @property
     def cannot(self) -> Mapping[tuple[Direction, Feature], str]: ...
+    @property
+    def refolds(self) -> Collection[str]: ...
 
     def version(self) -> str:
         """The package's version, whole. Fetches it if need be. Raises: packages.Unavailable."""
