@@ -17,7 +17,7 @@ from tests.support.peers.process import LOOPBACK
 from bench.load import Sink
 from bench.measure import Load, Run
 from bench.side import DOMAIN, Side
-from estafeta.store.open import open_store
+from estafeta.store.open import open_file
 from estafeta.world.real import real_world
 
 TRUST = {
@@ -85,7 +85,7 @@ def facts(server: Estafeta) -> dict[str, int | str]:
     path = server.folder / "data/estafeta.db"
 
     async def ask() -> dict[str, int | str]:
-        store = await open_store(f"sqlite://{path}", real_world(path.parent))
+        store = open_file(f"sqlite://{path}", real_world(path.parent))
         try:
             return store.pragmas()
         finally:

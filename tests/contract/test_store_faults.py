@@ -12,7 +12,7 @@ from typing import Any
 
 import apsw
 import pytest
-from tests.support.stores import ENGINES, Stand
+from tests.support.stores import FILES, Stand
 
 from estafeta.store.engine import StoreError, StoreFull, Tx
 from estafeta.store.sqlite.transaction import SqliteTx
@@ -73,7 +73,7 @@ async def three(stand: Stand, *, careful: bool = False) -> list[Any]:
     return results[:UNITS]
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", FILES)
 @pytest.mark.parametrize(("times", "careful"), [(1, False), (2, False), (1, True)])
 def test_an_interrupt_at_every_statement(
     tmp_path: Path, engine: str, times: int, careful: bool
@@ -178,7 +178,7 @@ def faulty() -> Iterator[tuple[Disk, FaultyVfs]]:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", FILES)
 @pytest.mark.parametrize("error", [apsw.FullError, apsw.IOError])
 @pytest.mark.parametrize("kind", ["write", "sync"])
 @pytest.mark.parametrize("spill", [False, True])
@@ -228,7 +228,7 @@ def test_a_fault_at_every_write_and_sync(
     asyncio.run(whole())
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", FILES)
 def test_a_full_file(tmp_path: Path, engine: str) -> None:
     """FULL within a statement, as a file system without space gives it."""
 

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from tests.support.peers import postgres
 
 from estafeta.mail.envelope import Recipient
 from estafeta.store import accounts, bodies, ledger, mailboxes, messages
 from estafeta.store.engine import Tx
 from estafeta.store.ids import Ids
+from estafeta.store.open import shown_url
+from estafeta.store.postgres import open_postgres
 from estafeta.store.rows import Acceptance, Fate, Stored
-from estafeta.store.sqlite import SqliteStore, open_sqlite
+from estafeta.store.sqlite import open_sqlite
 from estafeta.world.disk import RealDisk
 from estafeta.world.seams import World
 
-ENGINES = ("sqlite", "sqlite-inline")
+FILES = ("sqlite", "sqlite-inline")
+ENGINES = (*FILES, "postgresql")
+usual_engine = "sqlite-inline"
+"""Of a Stand that is not told which; tests/store and others run with each in turn."""
 NOON = 1_795_000_000_000  # ms; 2026-11-18 10:26:40 UTC
 
 
@@ -45,9 +52,10 @@ TEXT = messages.Text(
 class Stand:
     """A store in a folder with what it takes to fill it."""
 
-    def __init__(self, folder: Path, engine: str = "sqlite-inline", **options: Any) -> None:
+    def __init__(self, folder: Path, engine: str = "", **options: Any) -> None:
         self.folder = folder
-        self.engine = engine
+        self.engine = engine or usual_engine
+        self.url = postgres.fresh_database() if self.engine == "postgresql" else ""
         self.options = options
         self.clock = StandingClock()
         self.dice = random.Random(7)
@@ -61,12 +69,20 @@ class Stand:
     def path(self) -> Path:
         return self.folder / "estafeta.db"
 
-    def open(self) -> SqliteStore:
+    def open(self) -> Any:
+        """One more store over the same file or database."""
+        if self.url:
+            return open_postgres(self.url, shown_url(self.url), self.world)
         inline = self.engine == "sqlite-inline"
         return open_sqlite(self.path, clock=self.clock, inline=inline, **self.options)
 
-    async def run(self, unit: Callable[[Tx], Any]) -> Any:
-        return await self.store.run(unit)
+    def clear(self) -> None:
+        """When every store over it is closed."""
+        if self.url:
+            postgres.drop_database(self.url)
+
+    async def run(self, unit: Callable[[Tx], Any], accounts: Sequence[int] = ()) -> Any:
+        return await self.store.run(unit, accounts=accounts)
 
     async def read(self, unit: Callable[[Tx], Any]) -> Any:
         return await self.store.read(unit)
@@ -186,10 +202,10 @@ class Stand:
 def with_stand(
     folder: Path,
     work: Callable[[Stand], Awaitable[None]],
-    engine: str = "sqlite-inline",
+    engine: str = "",
     **options: Any,
 ) -> None:
-    """Runs `work` on a fresh store and closes it."""
+    """Runs `work` on a fresh store and closes it. engine: "" for the usual one."""
 
     async def whole() -> None:
         stand = Stand(folder, engine, **options)
@@ -197,5 +213,6 @@ def with_stand(
             await work(stand)
         finally:
             await stand.store.close()
+            stand.clear()
 
     asyncio.run(whole())

@@ -17,6 +17,7 @@ from estafeta.office.config import Config
 from estafeta.office.config_lines import Path
 from estafeta.office.config_read import key_name
 from estafeta.office.settings_table import about, extra, is_struct, takes_tables, written
+from estafeta.store.open import shown_url
 
 HIDDEN = "***"
 _COLUMNS = 98
@@ -46,6 +47,8 @@ def effective(
     for path, value, kind in _leaves(config, ()):
         if extra(kind, "secret") and value and not secrets:
             value = HIDDEN
+        elif extra(kind, "form") == "store" and not secrets:
+            value = shown_url(value)
         line = lines.get(path, 0)
         found.append(
             Effective(key_name(path), msgspec.to_builtins(value), written(value, kind), line)

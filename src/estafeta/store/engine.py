@@ -12,10 +12,19 @@ from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
+PARTS = 64
 
 
 class Tx(Protocol):
-    """What a unit sees. SQL uses `?` for parameters; None, int, float, str and bytes are values."""
+    """What a unit sees. SQL uses `?` for parameters; None, int, float, str and bytes are values.
+
+    SQL is written for SQLite; what PostgreSQL needs besides stands in a comment,
+    `/*postgresql: FOR UPDATE */`. part: a number below PARTS that transactions at the same time do
+    not share if it can be helped; for rows that all of them would update.
+    """
+
+    @property
+    def part(self) -> int: ...
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]: ...
 
@@ -29,6 +38,11 @@ class Tx(Protocol):
 
     def run(self, sql: str, parameters: Sequence[Any] = ()) -> int:
         """Rows changed."""
+        ...
+
+    def send(self, sql: str, parameters: Sequence[Any] = ()) -> None:
+        """As `run`, for who need not know how many: the engine may hold it back until the unit asks
+        for something, or ends. It may fail then."""
         ...
 
     def run_many(self, sql: str, parameter_rows: Iterable[Sequence[Any]]) -> None: ...

@@ -85,3 +85,9 @@ SEAL_SLICES_MAX = 8  # in one unit
 SEAL_DELAY_MS = 3_600_000  # after the end of a day
 AUDIT_SLICE = 500  # rows looked at on one snapshot
 FOUND_MAX = 100  # journeys one search lists
+
+# Moving a store
+MOVE_SLICE_OCTETS = 4 * 1024 * 1024  # read, written and compared at once
+MOVE_SLICE_ROWS_MIN = 16  # as many of the largest bodies in the database
+MOVE_SLICE_ROWS_MAX = 5000
+MOVE_ERASE_ROWS = 1000  # thrown away in one unit by a move that begins anew

@@ -7,7 +7,7 @@ changed after its release is an error, as is a store that knows more of them tha
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib import resources
 
 from estafeta.store.engine import StoreError, StoreTooNew, Tx
@@ -18,9 +18,18 @@ _TABLE = """CREATE TABLE IF NOT EXISTS migration (
   number INTEGER PRIMARY KEY, name TEXT NOT NULL, sha256 TEXT NOT NULL, applied INTEGER NOT NULL)"""
 
 
-def migrate(tx: Tx, *, now: int, name: str) -> None:
-    """Applies what is missing. name: of the store, for the message. Raises StoreError."""
-    tx.run(_TABLE)
+Translate = Callable[[str], Iterable[str]]
+
+
+def _as_it_is(sql: str) -> Iterable[str]:
+    return (sql,)
+
+
+def migrate(tx: Tx, *, now: int, name: str, translate: Translate = _as_it_is) -> None:
+    """Applies what is missing. name: of the store, for the message. translate: what defines tables,
+    as the engine's statements. Raises StoreError."""
+    for statement in translate(_TABLE):
+        tx.run(statement)
     applied: dict[int, str] = dict(tx.rows("SELECT number, sha256 FROM migration ORDER BY number"))
     known = {number: (title, sql) for number, title, sql in _files()}
     newest = max(applied, default=0)
@@ -32,7 +41,8 @@ def migrate(tx: Tx, *, now: int, name: str) -> None:
     for number, (title, sql) in sorted(known.items()):
         digest = hashlib.sha256(sql.encode()).hexdigest()
         if number not in applied:
-            tx.run(sql)
+            for statement in translate(sql):
+                tx.run(statement)
             tx.run("INSERT INTO migration VALUES (?, ?, ?, ?)", (number, title, digest, now))
             if number == 1:
                 # A store that is made again must not give UIDVALIDITY of the one before.

@@ -2,15 +2,53 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib
+import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from estafeta.store.engine import StoreError
+from estafeta.store.engine import Store, StoreError
 from estafeta.store.sqlite import SqliteStore, open_sqlite
 from estafeta.world.seams import World
 
+POSTGRES_SCHEMES = ("postgresql", "postgres")
+_PASSWORD = re.compile(r"(?<=://)([^/?#@:]*):[^/?#]*(?=@)|(?<=[?&]password=)[^&#]*")
 
-async def open_store(
+
+async def open_store(url: str, world: World, *, inline: bool = False) -> Store:
+    """`sqlite:///absolute/path/estafeta.db`, whose folder is made, or
+    `postgresql://user@host:port/database?…` as libpq takes it, whose database is there.
+
+    inline: without threads, which SQLite alone can do. Raises StoreError, one sentence.
+    """
+    if not is_postgres(url):
+        return open_file(url, world, inline=inline)
+    _need_psycopg(url)
+    from estafeta.store.postgres import open_postgres
+
+    return await asyncio.to_thread(open_postgres, url, shown_url(url), world)
+
+
+def look_at_postgres(url: str) -> int:
+    """Number of the last migration there, 0 where there is none; changes nothing. Blocks. Raises
+    StoreError."""
+    _need_psycopg(url)
+    from estafeta.store.postgres.opening import schema_of
+
+    return schema_of(url, shown_url(url))
+
+
+def _need_psycopg(url: str) -> None:
+    try:
+        importlib.import_module("psycopg")
+    except ImportError as error:
+        raise StoreError(
+            f"the store {shown_url(url)} needs psycopg: pip install 'estafeta[postgres]'"
+        ) from error
+
+
+def open_file(
     url: str,
     world: World,
     *,
@@ -18,7 +56,7 @@ async def open_store(
     vfs: str | None = None,
     synchronous: str = "FULL",
 ) -> SqliteStore:
-    """`sqlite:///absolute/path/estafeta.db`; the folder is made. Raises StoreError."""
+    """A store of SQLite; for the options see `open_sqlite`. Raises StoreError."""
     path = store_path(url)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -27,10 +65,23 @@ async def open_store(
     return open_sqlite(path, clock=world.clock, inline=inline, vfs=vfs, synchronous=synchronous)
 
 
+def is_postgres(url: str) -> bool:
+    """Whether it names a database that other machines may serve as well."""
+    return urlsplit(url).scheme in POSTGRES_SCHEMES
+
+
+def shown_url(url: str) -> str:
+    """The URL without a password, for people to see."""
+    return _PASSWORD.sub(lambda m: f"{m[1]}:***" if m[1] is not None else "***", url)
+
+
 def store_path(url: str) -> Path:
-    """The main file. Raises StoreError."""
+    """The main file of a store of SQLite. Raises StoreError."""
     parts = urlsplit(url)
     path = Path(unquote(parts.path))
     if parts.scheme != "sqlite" or parts.netloc or not path.is_absolute():
-        raise StoreError(f"the store {url!r} is not understood: sqlite:///absolute/path expected")
+        raise StoreError(
+            f"the store {shown_url(url)!r} is not understood: sqlite:///absolute/path or"
+            " postgresql://user@host/database expected"
+        )
     return path

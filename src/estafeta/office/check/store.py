@@ -16,13 +16,16 @@ from estafeta.office.check.processes import lock_holder
 from estafeta.office.tenure import SUFFIX
 from estafeta.store.engine import StoreError
 from estafeta.store.migrate import newest_migration
-from estafeta.store.open import store_path
+from estafeta.store.open import is_postgres, look_at_postgres, shown_url, store_path
 
 ABOUT = "store"
 
 
 def check_store(url: str) -> Iterator[Finding]:
     """The store that the configuration names."""
+    if is_postgres(url):
+        yield from _check_postgres(url)
+        return
     try:
         path = store_path(url)
     except StoreError as wrong:
@@ -48,6 +51,24 @@ def check_store(url: str) -> Iterator[Finding]:
         yield ok(ABOUT, f"{path}, schema {schema}")
     if (holder := store_holder(url)) is not None:
         yield ok("server", f"it is running, as process {holder}")
+
+
+def _check_postgres(url: str) -> Iterator[Finding]:
+    shown, known = shown_url(url), newest_migration()
+    try:
+        schema = look_at_postgres(url)
+    except StoreError as trouble:
+        yield error(ABOUT, str(trouble))
+        return
+    if schema > known:
+        yield error(
+            ABOUT,
+            f"{shown} was made by a newer estafeta (schema {schema}, this one knows up to {known})",
+        )
+    elif schema < known:
+        yield ok(ABOUT, f"{shown}, schema {schema}; the next start brings it to {known}")
+    else:
+        yield ok(ABOUT, f"{shown}, schema {schema}")
 
 
 def store_holder(url: str) -> int | None:

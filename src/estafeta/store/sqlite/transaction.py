@@ -26,6 +26,8 @@ class SqliteTx:
 
     __slots__ = ("_connection", "_execute", "_many", "failed", "hints")
 
+    part = 0  # one transaction at a time
+
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
         self._execute = connection.cursor().execute
@@ -75,6 +77,14 @@ class SqliteTx:
         except apsw.Error as error:
             raise self._fail(error) from error
         return self._connection.changes()
+
+    def send(self, sql: str, parameters: Sequence[Any] = ()) -> None:
+        if self.failed is not None:
+            raise self.failed
+        try:
+            self._execute(sql, parameters)
+        except apsw.Error as error:
+            raise self._fail(error) from error
 
     def run_many(self, sql: str, parameter_rows: Iterable[Sequence[Any]]) -> None:
         if self.failed is not None:
