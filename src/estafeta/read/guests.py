@@ -37,7 +37,7 @@ class Guests:
         self._settings = settings
         self._meter = meter
         self._census = _CENSUSES.setdefault(store, {}).setdefault(protocol, Census())
-        self._here: set[Guest] = set()
+        self._here: dict[Guest, None] = {}  # in the order in which they came
         self._empty = asyncio.Event()
         self._empty.set()
         self.closing = asyncio.Event()
@@ -51,7 +51,7 @@ class Guests:
             return None
         census.strangers[host] += 1
         guest = Guest(self, stream)
-        self._here.add(guest)
+        self._here[guest] = None
         self._empty.clear()
         self._meter.count(f"estafeta_{self._protocol}_sessions_total")
         self._counted(1)
@@ -79,7 +79,7 @@ class Guests:
     def leave(self, guest: Guest) -> None:
         if guest not in self._here:
             return
-        self._here.discard(guest)
+        del self._here[guest]
         self._counted(-1)
         if guest.account:
             accounts = self._census.accounts
@@ -150,5 +150,6 @@ class Guest:
             self._waiting = None
 
     def disturb(self) -> None:
-        if self._waiting is not None:
+        # One whose time is just over ends by itself, and takes no other time any more.
+        if self._waiting is not None and not self._waiting.expired():
             self._waiting.reschedule(0)

@@ -22,14 +22,15 @@ class Watch:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._waiting: dict[int, set[asyncio.Future[None]]] = {}
+        # Waiters in the order in which they came: so they are woken.
+        self._waiting: dict[int, dict[asyncio.Future[None], None]] = {}
         self._seen: dict[int, _State] = {}
         self._looking: asyncio.Task[None] | None = None
 
     def join(self, account: int, seconds: float) -> asyncio.Future[None]:
         """A new waiter. seconds: between two looks; the first who waits decides it."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(account, set()).add(waiter)
+        self._waiting.setdefault(account, {})[waiter] = None
         if self._looking is None:
             self._looking = asyncio.ensure_future(self._look(seconds))
         return waiter
@@ -38,15 +39,15 @@ class Watch:
         """A new waiter in place of one that is done; what was seen of the account stays known."""
         fresh: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         waiters = self._waiting[account]
-        waiters.discard(waiter)
-        waiters.add(fresh)
+        waiters.pop(waiter, None)
+        waiters[fresh] = None
         return fresh
 
     def leave(self, account: int, waiter: asyncio.Future[None]) -> None:
         waiters = self._waiting.get(account)
         if waiters is None:
             return
-        waiters.discard(waiter)
+        waiters.pop(waiter, None)
         if not waiters:
             del self._waiting[account]
             self._seen.pop(account, None)
