@@ -1,4 +1,4 @@
-"""Guests: a session that waits for its client can be disturbed at any moment, and more than once."""
+"""Guests: a session that waits can be disturbed at any moment, and more than once."""
 
 from __future__ import annotations
 
