@@ -45,7 +45,8 @@ async def append(s: Session, first: a.Append) -> None:
         octets += announced.size
         refused = await _refused(s, announced, octets, len(taken))
         if trouble is not None:
-            refused = "the message before could not be kept", "OVERQUOTA"
+            code = "UNAVAILABLE" if isinstance(trouble, StoreError) else "OVERQUOTA"
+            refused = "the message before could not be kept", code
         if refused is not None:
             text, code = refused
             s.machine.refuse_message(text, code)
