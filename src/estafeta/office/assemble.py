@@ -66,13 +66,15 @@ TLS_MODES: dict[str, TlsMode] = {
 class Outside(msgspec.Struct, frozen=True):
     """What an installation needs from outside besides the world.
 
-    tls_server: what listeners show; None where nothing speaks TLS. tls_client: takes any
+    tls_server: what listeners show; None where nothing speaks TLS. tls_asking: the same where
+    people log in and are asked for a certificate; None: they are not. tls_client: takes any
     certificate; tls_verifying: chain and name must hold. dns_servers: recursive resolvers.
     own_addresses: of this machine, which a listener on `*` answers at.
     """
 
     dns_servers: tuple[Endpoint, ...]
     tls_server: TlsConfig | None = None
+    tls_asking: TlsConfig | None = None
     tls_client: TlsConfig | None = None
     tls_verifying: TlsConfig | None = None
     own_addresses: tuple[str, ...] = ()
@@ -220,8 +222,14 @@ class Installation:
 
     # -- listeners -----------------------------------------------------------------------------
 
+    def _tls(self, listener: Listener) -> TlsConfig | None:
+        if listener.tls == "none":
+            return None
+        asked = listener.role in ("submission", "imap", "pop3")
+        return (self.outside.tls_asking if asked else None) or self.outside.tls_server
+
     def _door(self, listener: Listener) -> Door:
-        tls = self.outside.tls_server if listener.tls != "none" else None
+        tls = self._tls(listener)
         implicit = tls if listener.tls == "implicit" else None
         if listener.role in ("mx", "submission", "lmtp"):
             smtp = self.config.smtp
@@ -256,7 +264,7 @@ class Installation:
 
     def _desk(self, listener: Listener) -> Desk:
         config = self.config
-        tls = self.outside.tls_server if listener.tls != "none" else None
+        tls = self._tls(listener)
         submission = listener.role == "submission"
         role: Role
         if submission:

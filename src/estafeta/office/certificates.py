@@ -30,6 +30,17 @@ def check_certificates(certificates: Sequence[Certificate]) -> None:
             raise CommandError(f"{pair.certificate} with {pair.key}: {reason}") from trouble
 
 
+def check_authorities(file: str) -> None:
+    """Raises CommandError: no file of certificates. "" is none at all."""
+    if not file:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(file)
+    except (ssl.SSLError, OSError, ValueError) as trouble:
+        reason = explain_startup_error(trouble)
+        raise CommandError(f"{file}: {reason}") from trouble
+
+
 def _nobody() -> str:
     """Without this OpenSSL would ask on the terminal."""
     raise ValueError("the key asks for a password; keys must have none")

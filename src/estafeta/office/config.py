@@ -148,6 +148,15 @@ class Tls(_Section, frozen=True):
         bool,
         _about("Without a certificate: make and show a self-signed one, kept in `data_dir`."),
     ] = False
+    client_authorities: Annotated[
+        str,
+        _about(
+            "File with the authorities, PEM, whose client certificates may log in (SASL EXTERNAL) "
+            "at submission, IMAP and POP3: the account is the mail address in the certificate. "
+            "Clients are asked for one and need none. Empty: they are not asked.",
+            example='"/etc/estafeta/people-ca.pem"',
+        ),
+    ] = ""
 
 
 class Smtp(_Section, frozen=True):

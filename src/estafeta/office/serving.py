@@ -8,7 +8,7 @@ from pathlib import Path
 import structlog
 
 from estafeta.office.assemble import Installation, Outside, http_endpoints, parse_endpoint
-from estafeta.office.certificates import check_certificates
+from estafeta.office.certificates import check_authorities, check_certificates
 from estafeta.office.config import Config
 from estafeta.office.config_read import read_config
 from estafeta.office.doors import Latch
@@ -65,6 +65,7 @@ async def _serve(
     def reload() -> None:
         fresh = read_config(config_file)
         check_certificates(fresh.tls.certificates)  # it names the file at fault
+        check_authorities(fresh.tls.client_authorities)
         installation.reconfigure(fresh, outside_of(fresh, world))
         if waiting := waiting_for_restart(config, fresh):
             log.warning("these settings change only with a restart", settings=waiting)
@@ -142,6 +143,9 @@ def outside_of(config: Config, world: World) -> Outside:
     return Outside(
         dns_servers=dns_servers(config),
         tls_server=server_config(certificates) if certificates else None,
+        tls_asking=server_config(certificates, client_ca=config.tls.client_authorities)
+        if certificates and config.tls.client_authorities
+        else None,
         tls_client=client_config(verify=False),
         tls_verifying=client_config(verify=True),
         own_addresses=_own_addresses(),

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from estafeta.office.certificates import check_certificates
+from estafeta.office.certificates import check_authorities, check_certificates
 from estafeta.office.commands.common import ConfigOption, find_config
 from estafeta.office.config_read import read_config
 from estafeta.office.logs import set_up_logs
@@ -27,4 +27,5 @@ def serve(
     loaded = read_config(file)
     set_up_logs(loaded.log.format, loaded.log.level)
     check_certificates(loaded.tls.certificates)
+    check_authorities(loaded.tls.client_authorities)
     serve_until_stopped(loaded, config_file=file, ready_fd=ready_fd)
