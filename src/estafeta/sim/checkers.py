@@ -6,19 +6,22 @@ on the wire, and the mailboxes. Each returns sentences; none means that it holds
 What each would miss alone: `nothing_vanishes` a message given to the wrong person besides the right
 one, and a bounce for what arrived (`nobody_else_gets_it` and `failures_are_true` see those);
 `duplicates_are_excused` a loss; both of them a wrong order in time, which the audits during the run
-see; `failures_have_a_reason` a refusal repeated for ever, which `the_plan_is_kept` sees. None sees
-what two workers on one store do to each other: there is one in each installation.
+see; `failures_have_a_reason` a refusal repeated for ever, which `the_plan_is_kept` sees. What two
+workers on one store do to each other and these do not see is in `checkers_shared`.
 """
 
 from __future__ import annotations
 
 import email
 import email.policy
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+
+from estafeta.queue.runner import LEASE_SECONDS, RENEW_SECONDS
 
 from .installation import GIVE_UP_SECONDS, RETRY
 from .letters import (
@@ -29,8 +32,9 @@ from .letters import (
     returned_number,
 )
 from .names import ADDRESSES, INSTALLATIONS, NOWHERE, PEOPLE_ADDRESS
-from .observer import Handover, Observer
+from .observer import Asked, Handover, Observer
 from .peers import Peer
+from .readers import Watched
 
 SETTLE_SECONDS = 5.0
 """A machine that dies so soon after it heard a reply may not have it in its store."""
@@ -40,6 +44,9 @@ REMEMBERED_SECONDS = 14 * 60.0
 
 LATE_SECONDS = 1000.0
 """Over the give-up time: the last attempt may wait for a mute server."""
+
+OVERTAKEN_SECONDS = LEASE_SECONDS - RENEW_SECONDS
+"""Stopped for so long, a worker may have lost its leases, and another have taken its jobs."""
 
 JITTER = 0.89
 _UNIQUE = re.compile(r"^[rxf]\d+\.\d")
@@ -57,9 +64,10 @@ _MACHINE_OF = {address: name for name, many in ADDRESSES.items() for address in 
 class Evidence:
     """All that is known at the end of a run.
 
-    boxes: address of an account -> its INBOX. deaths: machine -> moments. double_bounces: letters
+    boxes: address of an account -> its INBOX. deaths: process -> moments. double_bounces: letters
     of which some installation's ledger says that a recipient was dropped as a double bounce.
-    reports: bounces that reached their sender.
+    reports: bounces that reached their sender. pauses: process -> from when to when it was stopped.
+    watched: sessions of those who sat in an INBOX. uids: account -> (uid, modseq of its arrival).
     """
 
     letters: Sequence[Letter]
@@ -69,6 +77,9 @@ class Evidence:
     deaths: Mapping[str, Sequence[float]]
     double_bounces: frozenset[int] = frozenset()
     reports: list[bytes] = field(default_factory=list)
+    pauses: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
+    watched: Sequence[Watched] = ()
+    uids: Mapping[str, Sequence[tuple[int, int]]] = field(default_factory=dict)
     _copies: Counter[tuple[str, int]] = field(default_factory=Counter)
     _failed: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
     _lost: dict[int, list[Handover]] = field(default_factory=lambda: defaultdict(list))
@@ -129,13 +140,15 @@ class Evidence:
                 continue
             if handover.client == PEOPLE_ADDRESS:
                 by_client[handover.letter].append(handover)
-            elif refused or self._forgotten(handover):
+            elif refused or self.forgotten(handover) or self.overtaken(handover):
                 self._lost[handover.letter].append(handover)
         for number, handovers in by_client.items():
             for this, following in pairwise(handovers):
                 late = following.at - this.at > REMEMBERED_SECONDS
                 unknown = this.replied_at is None or this.code // 100 != 2
-                if unknown and (late or this.port == 25):
+                # A worker that was stopped accepts what its client had long handed to another.
+                asleep = self.stopped(this.served_by, this.at, following.at)
+                if unknown and (late or asleep or this.port == 25):
                     self._lost_by_client[number] += 1
 
     def _may_come_back(self, handover: Handover) -> bool:
@@ -144,12 +157,43 @@ class Evidence:
         deaths = self.deaths.get(_MACHINE_OF.get(handover.server, ""), ())
         return handover.code // 100 == 4 and any(death > handover.at for death in deaths)
 
-    def _forgotten(self, handover: Handover) -> bool:
+    def forgotten(self, handover: Handover) -> bool:
+        """Whoever handed it over may not know that he did."""
         if handover.replied_at is None:
             return True
-        deaths = self.deaths[_MACHINE_OF[handover.client]]
         end = handover.replied_at + SETTLE_SECONDS
+        deaths = self.deaths[process_of(handover)]
         return any(handover.at <= death < end for death in deaths)
+
+    def overtaken(self, handover: Handover) -> bool:
+        """Whoever handed it over may have lost his lease before: he was stopped for too long in
+        the middle of it, or in what came before and went on after."""
+        end = (handover.replied_at or math.inf) + SETTLE_SECONDS
+        return any(
+            to - since > OVERTAKEN_SECONDS and since < end and handover.at < to + LATE_SECONDS
+            for since, to in self.pauses.get(process_of(handover), ())
+        )
+
+    def stopped(self, process: str, since: float, to: float) -> bool:
+        """Whether it was at any moment from `since` to `to`."""
+        return any(begin < to and end > since for begin, end in self.pauses.get(process, ()))
+
+    def upset(self, machine: str, since: float, to: float) -> bool:
+        """Whether a worker of the machine died, or was stopped for too long, from since to to."""
+        return any(
+            any(since <= death <= to for death in deaths)
+            or any(
+                begin < to and end > since and end - begin > OVERTAKEN_SECONDS
+                for begin, end in self.pauses.get(process, ())
+            )
+            for process, deaths in self.deaths.items()
+            if process.partition("/")[0] == machine
+        )
+
+
+def process_of(seen: Handover | Asked) -> str:
+    """Of the installation's that connected; a machine's first process has its machine's name."""
+    return seen.process or _MACHINE_OF[seen.client]
 
 
 def base(address: str) -> str:
@@ -309,29 +353,25 @@ def the_plan_is_kept(evidence: Evidence) -> Iterable[str]:
     ends: dict[tuple[str, str], float] = {}
     for handover in evidence.observer.handovers:
         if (
-            handover.code >= 500 and not evidence._forgotten(handover)
+            handover.code >= 500 and not evidence.forgotten(handover)
             if (handover.client in _MACHINE_OF)
             else False
         ):
             for address in handover.recipients:
                 ends.setdefault((handover.client, address), handover.replied_at or 0.0)
-    tries = defaultdict(list)
-    for asked in evidence.observer.asked:
-        if asked.client in _MACHINE_OF and _UNIQUE.match(asked.address):
-            tries[_MACHINE_OF[asked.client], asked.address].append(asked)
     accepted = {letter.number: letter.acknowledged_at for letter in evidence.letters}
-    for (machine, address), all_of_it in tries.items():
-        deaths = evidence.deaths[machine]
+    for (machine, address), all_of_it in tries_of(evidence).items():
         number = int(re.findall(r"\d+", address)[0])
-        if evidence.client_excuses(number):
-            continue  # handed in anew, it begins anew
         begun = accepted[number]
         for asked in all_of_it:
-            if begun and asked.at > begun + GIVE_UP_SECONDS + LATE_SECONDS:
+            late = LATE_SECONDS
+            if begun and evidence.upset(machine, begun, asked.at):
+                late += LEASE_SECONDS
+            if begun and asked.at > begun + GIVE_UP_SECONDS + late:
                 yield f"{address} was tried at {asked.at:.0f}, accepted at {begun:.0f}"
         for this, following in pairwise(all_of_it):
             at = this.replied_at
-            if at is None or any(this.at <= death <= following.at for death in deaths):
+            if at is None or evidence.upset(machine, this.at, following.at):
                 continue
             end = ends.get((this.client, address))
             if this.code >= 500 or (end is not None and following.at > end):
@@ -340,6 +380,17 @@ def the_plan_is_kept(evidence: Evidence) -> Iterable[str]:
             at_once = address.endswith("@picky.example")  # takes few in one message: asked again
             if this.code // 100 == 4 and too_soon and not at_once:
                 yield f"{address} was deferred at {at:.1f}, tried again at {following.at:.1f}"
+
+
+def tries_of(evidence: Evidence) -> dict[tuple[str, str], list[Asked]]:
+    """By machine and recipient; of recipients of one letter, which was handed in once."""
+    tries = defaultdict(list)
+    for asked in evidence.observer.asked:
+        if asked.client in _MACHINE_OF and _UNIQUE.match(asked.address):
+            number = int(re.findall(r"\d+", asked.address)[0])
+            if not evidence.client_excuses(number):  # handed in anew, it begins anew
+                tries[_MACHINE_OF[asked.client], asked.address].append(asked)
+    return tries
 
 
 def refusals_are_right(evidence: Evidence) -> Iterable[str]:

@@ -1,15 +1,13 @@
-"""Clients: people's programs on the simulated internet: those that hand letters in, one that reads.
+"""Clients: people's programs on the simulated internet that hand letters in.
 
 A `Writer` goes on until every recipient has its answer, as a real client does: what was answered
-250 or 5xx is settled, after anything else the same octets are tried again later. `read_inbox` is an
-IMAP client of a few lines.
+250 or 5xx is settled, after anything else the same octets are tried again later.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-import re
 
 from estafeta.mail.envelope import Envelope, Recipient
 from estafeta.mail.outcome import Reply
@@ -38,7 +36,6 @@ MUCH_LATER_SECONDS = (1000.0, 1300.0)
 """Sometimes a client comes again when the server no longer recognises what it had."""
 
 PIECES = (3, 40, 700, 65536)
-_LITERAL = re.compile(rb"\{(\d+)\}\r\n$")
 
 
 class Writer:
@@ -160,70 +157,3 @@ class _Hand:
 
 def _of(letter: Letter) -> str:
     return f"{letter.machine}.example"
-
-
-async def read_inbox(net: SimNet, server: str, user: str) -> list[bytes]:
-    """Every message of the INBOX, by IMAP (RFC 3501). Raises AssertionError, OSError."""
-    stream = await net.connect(Endpoint(server, 143))
-    reader = _Imap(stream)
-    await reader.response()
-    await reader.ask(f'LOGIN {user} "{PASSWORD}"')
-    await reader.ask("EXAMINE INBOX")
-    found = await reader.ask("UID FETCH 1:* (UID BODY.PEEK[])")
-    await reader.ask("LOGOUT")
-    await stream.close()
-    return found
-
-
-class _Imap:
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
-        self._held = b""
-        self._tag = 0
-
-    async def ask(self, command: str) -> list[bytes]:
-        """The literals in the answer. Raises AssertionError where it is not OK."""
-        self._tag += 1
-        tag = f"a{self._tag}".encode()
-        self._stream.write(tag + b" " + command.encode() + b"\r\n")
-        literals: list[bytes] = []
-        while True:
-            line, found = await self.response()
-            literals += found
-            if line.startswith(tag + b" "):
-                assert line.startswith(tag + b" OK"), f"{command}: {line!r}"
-                return literals
-
-    async def response(self) -> tuple[bytes, list[bytes]]:
-        """(one response without its literals, its literals)."""
-        text = b""
-        literals: list[bytes] = []
-        while True:
-            line = await self._take_line()
-            literal = _LITERAL.search(line)
-            text += line
-            if literal is None:
-                return text, literals
-            literals.append(await self._take(int(literal[1])))
-
-    async def _take_line(self) -> bytes:
-        while b"\r\n" not in self._held:
-            await self._more()
-        line, _, self._held = self._held.partition(b"\r\n")
-        return line + b"\r\n"
-
-    async def _take(self, octets: int) -> bytes:
-        parts, size = [self._held], len(self._held)
-        while size < octets:
-            self._held = b""
-            await self._more()
-            parts.append(self._held)
-            size += len(self._held)
-        whole = b"".join(parts)
-        self._held = whole[octets:]
-        return whole[:octets]
-
-    async def _more(self) -> None:
-        data = await self._stream.read()
-        assert data, "the IMAP server ended the connection"
-        self._held += data

@@ -22,17 +22,19 @@ from argon2 import PasswordHasher
 
 from estafeta.mail.protocols import NoMeter
 from estafeta.office.assemble import Installation, Outside
-from estafeta.office.config import Config, Dns, Listener, Queue, Relay, Server, Smtp
+from estafeta.office.config import Config, Dns, Listener, Relay, Server, Smtp
+from estafeta.office.config import Queue as QueueSetting
 from estafeta.office.doors import Latch
 from estafeta.office.service import Component
 from estafeta.office.upkeep import Upkeep
+from estafeta.queue.holders import Life
+from estafeta.queue.runner import Queue
 from estafeta.store import accounts
 from estafeta.store.bodies import Bodies
 from estafeta.store.credentials import Password
-from estafeta.store.engine import StoreError, Tx
+from estafeta.store.engine import StoreClosed, StoreError, Tx
 from estafeta.store.limits import FOREIGN_COMMIT_POLL_SECONDS
-from estafeta.store.open import open_store
-from estafeta.store.sqlite import SqliteStore
+from estafeta.store.sqlite import SqliteStore, open_sqlite
 from estafeta.wire.sasl import scram_keys
 from estafeta.world.seams import Endpoint
 
@@ -112,6 +114,9 @@ class SimInstallation:
         self.synchronous = synchronous
         self.serving = asyncio.Event()
         self.stopping = False
+        self._starts = 0
+        self._lives = 0
+        self._dead: list[int] = []  # lives of workers that nobody has buried yet
         self.workers = [SimWorker(self, process) for process in machine.processes]
 
     @property
@@ -143,11 +148,24 @@ class SimInstallation:
         """Lives, one after another, until cancelled. Deaths come from outside; `restart` too."""
         while True:
             self.stopping = False
+            self._starts += 1
+            self._dead.clear()  # a new start takes back what former ones held
             await asyncio.gather(*(worker.run() for worker in self.workers))
             if self.machine.up:
                 await asyncio.sleep(PAUSE_SECONDS)
             if not self.machine.up:
                 await self.machine.revived()
+
+    def new_life(self) -> Life:
+        """Of a worker that is about to begin."""
+        self._lives += 1
+        return Life(node=self.machine.name, run=self._starts, life=self._lives)
+
+    def ended(self, life: Life) -> None:
+        """So has a worker, however."""
+        self.tell_serving()
+        self._dead.append(life.life)
+        self._bury_dead()
 
     def tell_serving(self) -> None:
         """A worker has begun to serve, or has ended."""
@@ -155,6 +173,16 @@ class SimInstallation:
             self.serving.set()
         else:
             self.serving.clear()
+        self._bury_dead()
+
+    def _bury_dead(self) -> None:
+        """As `office.crew.supervisor` does: one that lives gives back what they held."""
+        living = next((worker for worker in self.workers if worker.serving.is_set()), None)
+        if living is not None and self._dead:
+            living.bury(list(self._dead))
+
+    def buried(self, lives: Sequence[int]) -> None:
+        self._dead = [life for life in self._dead if life not in lives]
 
     def share_disk(self) -> None:
         """At the start of a life: what one writes there, the others see a little later."""
@@ -185,7 +213,7 @@ class SimInstallation:
             smtp=Smtp(plaintext_auth_networks=list(NETWORKS)),
             dns=Dns(servers=[str(server) for server in self.dns], timeout=3.0),
             relay=Relay(hello_name=host, allow_networks=list(NETWORKS)),
-            queue=Queue(
+            queue=QueueSetting(
                 retry=list(RETRY), repeat=REPEAT, give_up_after=GIVE_UP_SECONDS, concurrency=20
             ),
         )
@@ -219,6 +247,7 @@ class SimWorker:
         self.installation: Installation | None = None
         self.serving = asyncio.Event()
         self._stop_asked = asyncio.Event()
+        self._life: Life | None = None
         self._looks = 0
         self._context = contextvars.copy_context()
 
@@ -226,39 +255,47 @@ class SimWorker:
         """Until the installation is stopped or its machine dies. Dead, it waits for its `restart`;
         one that ended by itself begins again."""
         self._stop_asked.clear()
+        machine = self.process.machine
+        deaths = machine.deaths
         if not self.process.up:
             self.process.restart()
         while True:
+            begun = self.process.life
             life = self.process.start(self.main())
             await _first(life, self.process.died())
-            if life.done() and self.process.up:
+            if not begun.up:
+                life.add_done_callback(_ignore)
+            else:
                 # A full disk may keep it from starting or from closing its files in order; who
                 # watches over it starts it again. Anything else is raised.
                 with contextlib.suppress(StoreError, apsw.FullError, apsw.IOError):
                     await life
             self._bury()
-            if self.process.up and not self._of.stopping:
-                await asyncio.sleep(PAUSE_SECONDS)
-            if not self.process.up and self.process.machine.up:
-                machine = self.process.machine
+            if begun.up:
+                self.process.exit()
+                if not self._of.stopping:
+                    await asyncio.sleep(PAUSE_SECONDS)
+            if not self.process.up and machine.up:
                 await _first(self.process.revived(), machine.died(), self._stop_asked.wait())
-            if self._of.stopping or not self.process.machine.up:
+            if self._of.stopping or machine.deaths != deaths:
                 return
 
     async def main(self) -> None:
         """One life. To be started in its process."""
         of, world = self._of, self.process.world
         self._context = contextvars.copy_context()
-        store = await open_store(
-            f"sqlite://{self.process.machine.root}/estafeta.db",
-            world,
+        self._life = of.new_life()
+        store = open_sqlite(
+            self.process.machine.root / "estafeta.db",
+            clock=world.clock,
             inline=True,
             synchronous=of.synchronous,
         )
         self.store = store
         of.share_disk()
         await store.run(of.people)
-        installation = Installation(of.config(), world, store, of.outside(), NoMeter())
+        life = self._life if len(of.workers) > 1 else None
+        installation = Installation(of.config(), world, store, of.outside(), NoMeter(), life=life)
         self.installation = installation
         upkeep = Upkeep(store, installation.bodies, world.clock)
         components: list[Component] = [
@@ -288,6 +325,17 @@ class SimWorker:
     def stop(self) -> None:
         self._stop_asked.set()
 
+    def bury(self, lives: Sequence[int]) -> None:
+        """These workers are dead: gives back what they held."""
+        assert self.installation is not None
+        work = self._give_back(self.installation.queue, lives)
+        asyncio.get_running_loop().create_task(work, context=self._context.copy())
+
+    async def _give_back(self, queue: Queue, lives: Sequence[int]) -> None:
+        with contextlib.suppress(StoreClosed):
+            await queue.bury(lives)
+            self._of.buried(lives)
+
     def look_soon(self, seconds: float) -> None:
         """In place of a look each 20 ms: those that may see what was just committed."""
         if self.store is None:
@@ -308,11 +356,20 @@ class SimWorker:
     def _bury(self) -> None:
         """After the end of a life: what it may still hold open is closed without a word."""
         self.serving.clear()
-        self._of.tell_serving()
+        if self._life is not None and len(self._of.workers) > 1:
+            self._of.ended(self._life)
+        else:
+            self._of.tell_serving()
         if self.store is not None:
             self.store.abandon()
         self.store = self.installation = None
         self._looks = 0
+
+
+def _ignore(ended: asyncio.Task[None]) -> None:
+    """What a process raised that is dead is nobody's matter."""
+    if not ended.cancelled():
+        ended.exception()
 
 
 async def _first(*works: Awaitable[object]) -> None:

@@ -12,7 +12,7 @@ import asyncio
 import hashlib
 import re
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -34,7 +34,10 @@ _END = b"\r\n.\r\n"
 
 @dataclass(slots=True)
 class Asked:
-    """One RCPT that reached a server. replied_at: when the reply reached the client."""
+    """One RCPT that reached a server. replied_at: when the reply reached the client.
+
+    process: the client's, as `Internet.connected` names it.
+    """
 
     at: float
     client: str
@@ -42,6 +45,7 @@ class Asked:
     address: str
     code: int = 0
     replied_at: float | None = None
+    process: str = ""
 
 
 @dataclass(slots=True)
@@ -49,6 +53,7 @@ class Handover:
     """One message that reached a server whole. letter: its number, None where it has none.
 
     recipients: those taken at RCPT. code: of the reply that reached the client, 0 for none.
+    process, served_by: the client's and the server's, as the `Internet` names them.
     """
 
     at: float
@@ -60,6 +65,8 @@ class Handover:
     recipients: tuple[str, ...]
     code: int = 0
     replied_at: float | None = None
+    process: str = ""
+    served_by: str = ""
 
 
 @dataclass(slots=True)
@@ -67,6 +74,8 @@ class _Conversation:
     client: str
     server: str
     port: int
+    process: str
+    served_by: str
     from_client: bytes = b""
     from_server: bytes = b""
     expected: deque[object] = field(default_factory=lambda: deque(["greeting"]))
@@ -77,9 +86,18 @@ class _Conversation:
 
 
 class Observer:
-    """Give `tap` to `Internet.tap`. Times are the loop's."""
+    """Give `tap` to `Internet.tap`. Times are the loop's.
 
-    def __init__(self) -> None:
+    connected, served: see `Internet`.
+    """
+
+    def __init__(
+        self,
+        connected: Mapping[Endpoint, str] | None = None,
+        served: Mapping[Endpoint, str] | None = None,
+    ) -> None:
+        self._connected: Mapping[Endpoint, str] = {} if connected is None else connected
+        self._served: Mapping[Endpoint, str] = {} if served is None else served
         self.asked: list[Asked] = []
         self.handovers: list[Handover] = []
         self.pieces = 0
@@ -121,7 +139,13 @@ class Observer:
     def _conversation(self, client: Endpoint, server: Endpoint) -> _Conversation:
         found = self._open.get((client, server))
         if found is None:
-            found = _Conversation(client.host, server.host, server.port)
+            found = _Conversation(
+                client.host,
+                server.host,
+                server.port,
+                self._connected.get(client, ""),
+                self._served.get(client, ""),
+            )
             self._open[client, server] = found
         return found
 
@@ -155,7 +179,7 @@ class Observer:
         verb = line[:4].upper()
         path = _PATH.search(line)
         if verb == b"RCPT" and path:
-            asked = Asked(at, on.client, on.server, path[1].decode())
+            asked = Asked(at, on.client, on.server, path[1].decode(), process=on.process)
             self.asked.append(asked)
             on.recipients.append(asked)
             on.expected.append(asked)
@@ -172,7 +196,17 @@ class Observer:
             on.expected.append("other")  # RFC 2920 §3.1: an empty message to nobody
             return
         number = number_of(message.replace(b"\r\n.", b"\r\n"))
-        handover = Handover(at, on.client, on.server, on.port, on.sender, number, taken)
+        handover = Handover(
+            at,
+            on.client,
+            on.server,
+            on.port,
+            on.sender,
+            number,
+            taken,
+            process=on.process,
+            served_by=on.served_by,
+        )
         self.handovers.append(handover)
         self._now_is("taking", on.server)
         on.expected.append(handover)

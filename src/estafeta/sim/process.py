@@ -40,7 +40,6 @@ class Life:
         self.world = world
         self.net = net
         self.tasks: dict[asyncio.Task[Any], None] = {}  # in the order they were started
-        self.death = asyncio.Event()
 
     @property
     def up(self) -> bool:
@@ -60,7 +59,6 @@ class Life:
         for task in list(self.tasks):
             task.cancel()  # also one that is running now: it ends at its next wait
         self.tasks.clear()
-        self.death.set()
 
 
 class SimProcess:
@@ -73,6 +71,7 @@ class SimProcess:
         self.machine = machine
         self.name = name
         self.deaths = 0
+        self._death = asyncio.Event()
         self._birth = asyncio.Event()
         self.life = self._new_life()
 
@@ -107,6 +106,12 @@ class SimProcess:
         life = self.life
         self.machine.power.kill_at(operations, lambda: whose.get() is life, self.kill)
 
+    def exit(self) -> None:
+        """It has ended by itself; what it left open is closed. It can be started again."""
+        if self.up:
+            self.life.end(dark=False)
+            self.life = self._new_life()
+
     def pause(self) -> None:
         """Stops it, as by SIGSTOP: it runs nothing until `resume`; its time goes on."""
         self._loop().freeze(self.life)
@@ -117,7 +122,7 @@ class SimProcess:
 
     async def died(self) -> None:
         """Returns once this life is over, whatever ended it."""
-        await self.life.death.wait()
+        await self._death.wait()
 
     async def revived(self) -> None:
         """Returns once the next life has begun."""
@@ -132,10 +137,13 @@ class SimProcess:
     # --- what the machine calls ----------------------------------------------------------------
 
     def die(self, *, dark: bool) -> None:
-        self._birth = asyncio.Event()
+        if self.up:
+            self._birth = asyncio.Event()
         self.life.end(dark=dark)
+        self._death.set()
 
     def live(self) -> None:
+        self._death = asyncio.Event()
         self.life = self._new_life()
         self._birth.set()
 

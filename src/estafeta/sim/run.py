@@ -27,7 +27,8 @@ from estafeta.world.seams import Endpoint
 
 from . import loop as virtual
 from .checkers import Evidence, check_all
-from .clients import Writer, read_inbox
+from .checkers_shared import check_shared
+from .clients import Writer
 from .dns import Asked as DnsAsked
 from .dns import DnsServer, serve
 from .installation import GIVE_UP_SECONDS, SimInstallation
@@ -46,13 +47,18 @@ from .names import (
 from .net import Internet, SimNet
 from .observer import Observer
 from .peers import Peer
+from .process import SimProcess
 from .quiet import Errors, quiet
+from .readers import Watcher, read_inbox
 from .trouble import DEATH_KINDS, USUAL_SECONDS, Trouble
 from .world import SimMachine
 
 REST_SECONDS = 15.0
 DRAIN_SECONDS_MAX = GIVE_UP_SECONDS + 4000.0
 """After the last fault: give-up time, and the longest wait for a peer that fell silent."""
+
+HEARD_AT_LAST_SECONDS = 20.0
+"""Before the end: whoever watches has heard of all there is."""
 
 AUDIT_SECONDS = (20.0, 400.0)
 TRACE_LINES_MAX = 60
@@ -63,16 +69,22 @@ class Plan(msgspec.Struct, frozen=True):
     """What a run is made of. letters: how many; seconds: how long trouble lasts.
 
     deaths: kinds of death; synchronous: FULL, always, but where a test shows what NORMAL loses.
+    workers: of each installation.
     """
 
     letters: int = 12
     seconds: float = USUAL_SECONDS
     deaths: tuple[str, ...] = DEATH_KINDS
     synchronous: Literal["FULL", "NORMAL"] = "FULL"
+    workers: int = 1
 
 
 class Report(msgspec.Struct, frozen=True):
-    """Counts of one run. virtual_seconds: its length in its own time. trace: what went wrong."""
+    """Counts of one run. virtual_seconds: its length in its own time. trace: what went wrong.
+
+    deaths: of machines; worker_deaths, pauses: of one worker alone. late: outcomes that came after
+    their lease. told: how often a session in IDLE heard of new messages.
+    """
 
     seed: int
     digest: str
@@ -85,6 +97,10 @@ class Report(msgspec.Struct, frozen=True):
     bounces: int
     handovers: int
     deaths: int
+    worker_deaths: int
+    pauses: int
+    late: int
+    told: int
     faults_met: int
     dns_questions: int
     client_tries: int
@@ -139,6 +155,7 @@ class _Rehearsal:
     audits: int = 0
     installations: dict[str, SimInstallation] = field(default_factory=dict)
     observer: Observer = field(default_factory=Observer)
+    watchers: list[Watcher] = field(default_factory=list)
 
     def close(self) -> None:
         for installation in self.installations.values():
@@ -152,6 +169,7 @@ class _Rehearsal:
         loop.set_exception_handler(self._on_exception)
         dice = random.Random(self.seed)  # noqa: S311 (to be foretold)
         internet = Internet(_fork(dice))
+        self.observer = Observer(internet.connected, internet.served)
         internet.tap = self.observer.tap
         dns, peers = await self._others(internet, dice)
         self._machines(internet, dice)
@@ -170,7 +188,13 @@ class _Rehearsal:
             asyncio.ensure_future(self._audit_now_and_then(each, _fork(dice)))
             for each in self.installations.values()
         ]
-        watching = [asyncio.ensure_future(self._watch(x)) for x in self.installations.values()]
+        watching = [
+            asyncio.ensure_future(self._watch(installation, worker.process))
+            for installation in self.installations.values()
+            for worker in installation.workers
+        ]
+        if self.plan.workers > 1:
+            watching += self._readers(people, dice)
         trouble = Trouble(
             internet,
             dns,
@@ -191,12 +215,23 @@ class _Rehearsal:
         for task in auditing:
             task.cancel()
         await asyncio.gather(*auditing, return_exceptions=True)
+        if self.watchers:
+            await asyncio.sleep(HEARD_AT_LAST_SECONDS)
         boxes = await self._boxes(people, dice)
         evidence = Evidence(
-            letters, self.observer, peers, boxes, self.deaths, await self._double_bounces()
+            letters,
+            self.observer,
+            peers,
+            boxes,
+            self.deaths,
+            await self._double_bounces(),
+            pauses=trouble.pauses,
+            watched=[each for watcher in self.watchers for each in watcher.sessions],
+            uids=await self._uids(),
         )
         if drained:
             self.findings += check_all(evidence)
+            self.findings += check_shared(evidence)
             for installation in self.installations.values():
                 await self._audit(installation, full=True)
         for at, machine, text in self.errors.lines:
@@ -204,7 +239,7 @@ class _Rehearsal:
         for box in sorted(boxes):
             for message in boxes[box]:
                 self.observer.note(message)
-        report = self._report(letters, peers, boxes, dns, met, writer)
+        report = self._report(evidence, dns, met, writer, await self._late())
         for task in (*lives, *watching, *writing):
             task.cancel()
         await asyncio.gather(*lives, *watching, *writing, return_exceptions=True)
@@ -230,24 +265,43 @@ class _Rehearsal:
 
     def _machines(self, internet: Internet, dice: random.Random) -> None:
         for name, domain in INSTALLATIONS.items():
-            machine = SimMachine(name, ADDRESSES[name], internet, _fork(dice), self.folder)
-            self.deaths[name] = []
+            machine = SimMachine(
+                name,
+                ADDRESSES[name],
+                internet,
+                _fork(dice),
+                self.folder,
+                processes=self.plan.workers,
+            )
+            self.deaths.update({process.name: [] for process in machine.processes})
             self.installations[name] = SimInstallation(
                 domain,
                 machine,
                 ADDRESSES[name],
                 [Endpoint(DNS_ADDRESS, 53)],
-                random.Random(self.seed),
+                _fork(dice) if self.plan.workers > 1 else dice,
                 synchronous=self.plan.synchronous,
             )
 
-    async def _watch(self, installation: SimInstallation) -> None:
+    def _readers(self, people: SimNet, dice: random.Random) -> list[asyncio.Task[None]]:
+        """Programs that sit in an INBOX: two for each of some accounts."""
+        for name, domain in INSTALLATIONS.items():
+            for person in domain.people[:2]:
+                account = f"{person}@{domain.name}"
+                self.watchers += [
+                    Watcher(people, ADDRESSES[name][0], account, _fork(dice)) for _ in range(2)
+                ]
+        return [asyncio.ensure_future(watcher.run()) for watcher in self.watchers]
+
+    async def _watch(self, installation: SimInstallation, process: SimProcess) -> None:
         """Notes the moments of death; after each, the books must balance at once."""
-        machine = installation.machine
         while True:
-            await machine.died()
-            self.deaths[machine.name].append(asyncio.get_running_loop().time())
+            await process.died()
+            self.deaths[process.name].append(asyncio.get_running_loop().time())
             await asyncio.sleep(0)
+            if process.machine.up:
+                await self._audit(installation, full=True)
+            await process.revived()
             await installation.serving.wait()
             await self._audit(installation, full=True)
 
@@ -348,15 +402,22 @@ class _Rehearsal:
             found.update(await self._store(installation).read(_dropped))
         return frozenset(found)
 
+    async def _uids(self) -> dict[str, list[tuple[int, int]]]:
+        """(uid, modseq of its arrival) of each message, by account."""
+        found: dict[str, list[tuple[int, int]]] = {}
+        for installation in self._all():
+            for address, uid, created in await self._store(installation).read(_arrivals):
+                found.setdefault(address, []).append((uid, created))
+        return found
+
+    async def _late(self) -> int:
+        return sum([await self._store(each).read(_late_outcomes) for each in self._all()])
+
     def _report(
-        self,
-        letters: list[Letter],
-        peers: list[Peer],
-        boxes: dict[str, list[bytes]],
-        dns: DnsServer,
-        met: int,
-        writer: Writer,
+        self, evidence: Evidence, dns: DnsServer, met: int, writer: Writer, late: int
     ) -> Report:
+        letters, peers, boxes = evidence.letters, evidence.peers, evidence.boxes
+        machines = [installation.machine for installation in self._all()]
         return Report(
             seed=self.seed,
             digest=self.observer.digest(),
@@ -368,7 +429,11 @@ class _Rehearsal:
             taken_by_peers=sum(len(peer.taken) for peer in peers),
             bounces=sum(b"multipart/report" in m[:2000] for box in boxes.values() for m in box),
             handovers=len(self.observer.handovers),
-            deaths=sum(len(each) for each in self.deaths.values()),
+            deaths=sum(machine.deaths for machine in machines),
+            worker_deaths=sum(each.deaths for machine in machines for each in machine.processes),
+            pauses=sum(len(each) for each in evidence.pauses.values()),
+            late=late,
+            told=sum(len(each.heard) for each in evidence.watched),
             faults_met=met,
             dns_questions=len(dns.log),
             client_tries=writer.tries,
@@ -448,6 +513,18 @@ def _local(number: int, machine: str, dice: random.Random) -> str:
 
 def _waiting(tx: Tx) -> list[tuple[object, ...]]:
     return tx.rows("SELECT destination, attempts, due, last FROM queue LIMIT 10")
+
+
+def _arrivals(tx: Tx) -> list[tuple[str, int, int]]:
+    found = tx.rows(
+        "SELECT address, uid, message.created FROM message"
+        " JOIN account ON account.id = message.account ORDER BY address, mailbox, uid"
+    )
+    return [(address, uid, created) for address, uid, created in found]
+
+
+def _late_outcomes(tx: Tx) -> int:
+    return int(tx.value("SELECT count(*) FROM event WHERE kind = 'late-outcome'"))
 
 
 def _dropped(tx: Tx) -> list[int]:

@@ -1,17 +1,22 @@
 """Trouble: what goes wrong in one run, when, and for how long, all of it from the dice.
 
 Faults of the net and of the DNS come at moments; machines crash, lose their power, in the middle of
-a write or not, torn or not, and come back; disks are full for one write. `heal` ends it all.
+a write or not, torn or not, and come back; disks are full for one write. Where several workers
+share a machine, one of them dies while the others go on, or is stopped for a while. `heal` ends it
+all.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import random
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+
+from estafeta.queue.runner import LEASE_SECONDS
 
 from .dns import DnsFault, DnsServer, Wrong
 from .faults import Fault
@@ -19,6 +24,7 @@ from .installation import SimInstallation
 from .names import ADDRESSES, INSTALLATIONS, MANNERS
 from .net import Internet
 from .observer import Moment, Observer
+from .process import SimProcess
 from .world import SimMachine
 
 NET_FAULTS = (
@@ -58,6 +64,15 @@ DEATH_KINDS = ("crash", "power", "torn", "stop")
 DEATHS = (0, 1, 2, 3, 5, 8)
 """Of one machine, at most."""
 
+WORKER_MISHAPS = (0, 1, 2, 4, 6)
+"""Deaths and pauses of one worker, at most, where a machine has several."""
+
+PAUSES_SECONDS = ((0.5, 30.0), (30.0, 300.0))
+LONG_PAUSE_SECONDS = (LEASE_SECONDS, LEASE_SECONDS + 200)
+"""So long a worker is stopped; its leases outlast all but the longest."""
+
+WORKER_DOWN_SECONDS = ((0.2, 5.0), (5.0, 120.0))
+
 DOWN_SECONDS = ((1.0, 10.0), (10.0, 240.0))
 MOMENTS: tuple[Moment | None, ...] = (None, None, "taking", "refused", "refused", "answered")
 OPERATIONS: dict[Moment | None, tuple[int, int]] = {
@@ -70,7 +85,8 @@ OPERATIONS: dict[Moment | None, tuple[int, int]] = {
 
 
 class Trouble:
-    """deaths: those of DEATH_KINDS that may come."""
+    """deaths: those of DEATH_KINDS that may come. pauses: name of a process -> from when to when it
+    was stopped; still open: to infinity."""
 
     def __init__(
         self,
@@ -90,6 +106,7 @@ class Trouble:
         self._tell = tell
         self._kinds = deaths
         self._tasks: list[asyncio.Task[None]] = []
+        self.pauses: dict[str, list[tuple[float, float]]] = {}
 
     def begin(self, seconds: float) -> None:
         """Lets trouble come over the next `seconds`."""
@@ -104,6 +121,10 @@ class Trouble:
                 when = dice.uniform(0, seconds)
                 self._at(when, partial(self._disk_full, installation, dice.uniform(60, 300)))
             self._tasks.append(asyncio.ensure_future(self._mortal(installation, seconds)))
+            if len(installation.workers) > 1:
+                for worker in installation.workers:
+                    work = self._unsteady(installation, worker.process, seconds)
+                    self._tasks.append(asyncio.ensure_future(work))
 
     async def heal(self) -> None:
         """Ends every fault; returns when all machines are up and serve."""
@@ -118,6 +139,9 @@ class Trouble:
             machine.disk.capacity = None
             if not machine.up:
                 machine.restart()
+            for process in machine.processes:
+                if not process.up:
+                    process.restart()
             await installation.serving.wait()
 
     # -- faults ----------------------------------------------------------------------------------
@@ -203,6 +227,69 @@ class Trouble:
             await asyncio.sleep(dice.uniform(*dice.choice(DOWN_SECONDS)))
             machine.restart()
             await installation.serving.wait()
+
+    # -- workers ---------------------------------------------------------------------------------
+
+    async def _unsteady(
+        self, installation: SimInstallation, process: SimProcess, seconds: float
+    ) -> None:
+        """The deaths and pauses of one worker, beside those of its machine."""
+        dice = self._dice
+        if dice.random() < 0.3:
+            # Early enough to last: the other takes over what this one holds.
+            await self._moment(installation, dice.uniform(0, 0.1 * seconds), 0.2 * seconds)
+            if process.up:
+                await self._pause(process, dice.uniform(*LONG_PAUSE_SECONDS))
+        count = dice.choice(WORKER_MISHAPS) * _times(seconds)
+        for _ in range(count):
+            after = dice.uniform(0, 1.5 * seconds / count)
+            moment = await self._moment(installation, after, seconds / count)
+            if not process.up:
+                continue  # its machine is down
+            if dice.random() < 0.5:
+                await self._pause(process, dice.uniform(*dice.choice(PAUSES_SECONDS)))
+            else:
+                await self._kill_worker(process, moment)
+
+    async def _moment(
+        self, installation: SimInstallation, after: float, patience: float
+    ) -> Moment | None:
+        """After so many seconds, and then at a bad moment, if one comes."""
+        await asyncio.sleep(after)
+        moment = self._dice.choice(MOMENTS)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                if moment is not None:
+                    await self._observer.next(moment, installation.addresses)
+        return moment
+
+    async def _pause(self, process: SimProcess, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        self._tell(f"{process.name}: stopped for {seconds:.1f} s")
+        pauses = self.pauses.setdefault(process.name, [])
+        pauses.append((began, math.inf))
+        process.pause()
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            process.resume()
+            pauses[-1] = (began, loop.time())
+
+    async def _kill_worker(self, process: SimProcess, moment: Moment | None) -> None:
+        """Between two of its writes, or in the middle of one."""
+        dice = self._dice
+        if dice.random() < 0.4:
+            process.kill()
+        else:
+            process.kill_at(dice.randint(*OPERATIONS[moment]))
+            await process.died()
+        if not process.machine.up:
+            return
+        self._tell(f"{process.name}: killed")
+        await asyncio.sleep(dice.uniform(*dice.choice(WORKER_DOWN_SECONDS)))
+        if process.machine.up and not process.up:
+            process.restart()
 
 
 def _times(seconds: float) -> int:
