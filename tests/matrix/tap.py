@@ -25,8 +25,8 @@ Who = Literal["client", "server"]
 class Transaction:
     """One message on its way: the client's part from MAIL until the content began.
 
-    mail, recipients: the commands, without line ends. content: "DATA" or "BDAT". pipelined: RCPT
-    was sent before MAIL was answered.
+    mail, recipients: the commands, without line ends. content: "DATA" or "BDAT". pipelined: some
+    command, this one included, was sent before the one ahead of it was answered.
     """
 
     mail: str
@@ -94,9 +94,9 @@ class Tap:
                 ).start()
 
     def transaction(self, mark: str) -> Transaction:
-        """That of the message which has the mark in its content. Raises: DidNotHappen."""
+        """That of the message with this left side of its Message-ID. Raises: DidNotHappen."""
         for connection in list(self._connections):
-            if found := _transaction(connection.both(), mark.encode()):
+            if found := _transaction(connection.both(), f"<{mark}@".encode()):
                 return found
         raise DidNotHappen(f"no message {mark} came through {self.port}")
 
@@ -127,11 +127,17 @@ def _transaction(said: list[tuple[Who, bytes]], mark: bytes) -> Transaction | No
     begin = max(client.rfind(b"MAIL FROM:", 0, end), client.rfind(b"MAIL From:", 0, end))
     if end < 0 or begin < 0:
         return None
-    lines = client[begin:end].decode("utf-8", "replace").split("\r\n")
-    recipients = tuple(line for line in lines if line[:8].upper() == "RCPT TO:")
-    content = next(line[:4].upper() for line in lines if line[:4].upper() in ("DATA", "BDAT"))
-    at = begin + client[begin:end].upper().find(b"RCPT TO:")
-    return Transaction(lines[0], recipients, content, _event(said, begin) == _event(said, at))
+    commands: list[str] = []
+    turns: list[int] = []
+    for line in client[begin:end].split(b"\r\n"):
+        commands.append(line.decode("utf-8", "replace"))
+        turns.append(_event(said, begin))
+        begin += len(line) + len(b"\r\n")
+        if line[:4].upper() in (b"DATA", b"BDAT"):
+            break
+    recipients = tuple(line for line in commands if line[:8].upper() == "RCPT TO:")
+    pipelined = len(set(turns)) < len(turns)
+    return Transaction(commands[0], recipients, commands[-1][:4].upper(), pipelined)
 
 
 def _event(said: list[tuple[Who, bytes]], offset: int) -> int:
