@@ -264,17 +264,19 @@ class Whole:
         """The messages of a person's INBOX, octet by octet."""
         account = self.accounts[person].id
 
-        def unit(tx: Tx) -> list[bytes]:
+        def unit(tx: Tx) -> list[tuple[bytes, bodies.Body]]:
             box = mailboxes.mailbox_by_name(tx, account, "INBOX")
             assert box is not None
             found = []
             for uid in messages.uids(tx, account, box.id):
                 parts = messages.content(tx, self.built.bodies, account, box.id, uid)
                 assert parts is not None
-                found.append(parts[0] + parts[1].read())
+                found.append(parts)
             return found
 
-        return list(await self.store.inner.read(unit))
+        stored = await self.store.inner.read(unit)
+        await bodies.bring_each((body, None) for _, body in stored)
+        return [prefix + body.read() for prefix, body in stored]
 
     async def events(self, kind: str = "") -> list[str]:
         """Kinds of all events, in order."""
@@ -300,7 +302,9 @@ class Whole:
 
     async def balanced(self) -> None:
         """The audit has nothing to say."""
-        found = [finding async for finding in audit_full(self.store.inner, self.world.disk)]
+        shelf = self.built.bodies.shelf
+        audit = audit_full(self.store.inner, self.world.disk, shelf)
+        found = [finding async for finding in audit]
         assert not found, found
 
 
