@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 from tests.matrix import page
@@ -25,6 +26,17 @@ SERVERS = {
     "sendmail": "sendmail",
     "haraka": "haraka",
 }
+
+
+class Known(Protocol):
+    """What the page needs of a server; see `ForeignServer`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def cannot(self) -> Mapping[tuple[Direction, Feature], str]: ...
+    def version(self) -> str: ...
+
 
 # What a case does with its cell: `with cell(feature) as remark:`; remark(text) stands in the page.
 Remark = Callable[[str], None]
@@ -81,7 +93,7 @@ def cell(request: pytest.FixtureRequest, stand: Stand) -> Cell:
 
 
 @contextmanager
-def fill(server: ForeignServer, direction: Direction, feature: Feature) -> Iterator[Remark]:
+def fill(server: Known, direction: Direction, feature: Feature) -> Iterator[Remark]:
     """Runs a case and keeps its row: what is declared impossible must fail, all else must not.
 
     Raises: what the case raises; AssertionError where it worked in spite of the declaration, or

@@ -20,7 +20,7 @@ from tests.support.peers.server import Direction, Feature
 
 PAGE = PROJECT / "docs/interop.md"
 
-BEHIND = "Dovecot"  # it stands behind us by LMTP and sends nothing
+BEHIND = "Dovecot behind us, by LMTP:"  # it sends nothing
 
 _INTRODUCTION = """\
 <!-- Made by `make interop` from a run of tests/matrix; edit that. -->
@@ -107,7 +107,7 @@ def read(text: str) -> dict[tuple[str, str, str], Row]:
     peer = version = ""
     for line in text.splitlines():
         if line.startswith("## "):
-            peer, _, version = line[3:].partition(" ")
+            peer, _, version = line[3:].rpartition(" ")
         elif line.startswith("| ") and peer and not line.startswith("| feature "):
             feature, *cells = (cell.strip() for cell in line.strip("|").split("|"))
             for direction, cell in zip(Direction, cells, strict=True):

@@ -45,8 +45,7 @@ auth_mechanisms = plain login
 auth_username_format = %Ln
 mail_max_userip_connections = 2000
 passdb {{
-  driver = static
-  args = password={password}
+  {passdb}
 }}
 userdb {{
   driver = static
@@ -76,6 +75,9 @@ service pop3-login {{
 service lmtp {{
   unix_listener {folder}/lmtp {{
     mode = 0666
+  }}
+  inet_listener lmtp {{
+    port = {lmtp_port}
   }}
 }}
 service anvil {{
@@ -114,8 +116,9 @@ class Dovecot:
 
     folder: where it lives; its path short enough for a Unix socket. certificate: PEM with key and
     chain: TLS on ports of its own and by STARTTLS. settings: further lines of its configuration.
-    password: everybody's. auth_for_others: other programs may ask it who may log in, at the socket
-    `auth`. trace: a command that runs it (strace).
+    more: further text of it. password: everybody's. users: those that there are; none: any name is
+    one. lmtp_port: 0 takes a free one. auth_for_others: other programs may ask it who may log in,
+    at the socket `auth`. trace: a command that runs it (strace).
     """
 
     def __init__(
@@ -126,6 +129,9 @@ class Dovecot:
         host: str = LOOPBACK,
         settings: Mapping[str, str] | None = None,
         password: str = PASSWORD,
+        users: Sequence[str] = (),
+        lmtp_port: int = 0,
+        more: str = "",
         auth_for_others: bool = False,
         trace: Sequence[str] = (),
     ) -> None:
@@ -139,6 +145,7 @@ class Dovecot:
         self.imaps_port = free_port(host) if certificate else 0
         self.pop3s_port = free_port(host) if certificate else 0
         self.lmtp = folder / "lmtp"
+        self.lmtp_port = lmtp_port or free_port(host)
         self.auth = folder / "auth"
         self._trace = trace
         self._running: Running | None = None
@@ -159,7 +166,8 @@ class Dovecot:
             user=user,
             group=group,
             host=host,
-            password=password,
+            passdb=self._who_there_is(users, password),
+            lmtp_port=self.lmtp_port,
             auth=_AUTH.format(folder=folder) if auth_for_others else "",
             uid=os.geteuid() or FAKE_ID,
             gid=os.getegid() or FAKE_ID,
@@ -171,9 +179,22 @@ class Dovecot:
             certificate=f"ssl_cert = <{certificate}\nssl_key = <{certificate}"
             if certificate
             else "",
-            more="\n".join(f"{name} = {value}" for name, value in (settings or {}).items()),
+            more="".join(f"{name} = {value}\n" for name, value in (settings or {}).items()) + more,
         )
         (folder / "dovecot.conf").write_text(text)
+
+    def _who_there_is(self, users: Sequence[str], password: str) -> str:
+        """The lines of the passdb."""
+        if not users:
+            return f"driver = static\n  args = password={password}"
+        path = self.folder / "users"
+        path.write_text("".join(f"{user}:{{PLAIN}}{password}\n" for user in users))
+        return f"driver = passwd-file\n  args = username_format=%Ln {path}"
+
+    def mailbox_messages(self, user: str) -> list[bytes]:
+        """The messages in a user's INBOX, in no order; lines end in LF or CRLF."""
+        folders = (self.folder / "mail" / user / "Maildir" / name for name in ("new", "cur"))
+        return [path.read_bytes() for folder in folders for path in folder.glob("*")]
 
     def _environment(self) -> dict[str, str]:
         wrapper: dict[str, str] = {}
