@@ -27,8 +27,8 @@ class S3Server:
         self.port = 0
         self._server: ThreadedMotoServer | None = None
         self.start()
-        self._ask("POST", "/moto-api/reset")
-        self._ask("PUT", f"/{BUCKET}")
+        ask(self.port, "POST", "/moto-api/reset")
+        ask(self.port, "PUT", f"/{BUCKET}")
 
     def start(self) -> None:
         self._server = ThreadedMotoServer(ip_address=LOOPBACK, port=self.port, verbose=False)
@@ -50,16 +50,16 @@ class S3Server:
 
     def check_credentials(self, yes: bool) -> None:
         """Where it does, it knows nobody."""
-        self._ask("POST", "/moto-api/reset-auth", b"0" if yes else b"inf")
+        ask(self.port, "POST", "/moto-api/reset-auth", b"0" if yes else b"inf")
 
-    def objects(self, bucket: str = BUCKET, **given: str) -> S3Objects:
+    def objects(self, bucket: str = BUCKET, *, prefix: str = "") -> S3Objects:
         return S3Objects(
             bucket,
             endpoint=self.endpoint,
             region="us-east-1",
             access_key_id=KEY,
             secret_access_key=SECRET,
-            **given,
+            prefix=prefix,
         )
 
     def settings(self) -> dict[str, list[str]]:
@@ -76,15 +76,17 @@ class S3Server:
             ],
         }
 
-    def _ask(self, method: str, path: str, body: bytes = b"") -> None:
-        connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=30)
-        try:
-            connection.request(method, path, body)
-            answer = connection.getresponse()
-            said = answer.read()
-            assert answer.status == 200, said
-        finally:
-            connection.close()
+
+def ask(port: int, method: str, path: str, body: bytes = b"") -> None:
+    """One request that nobody signs. Raises OSError."""
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=30)
+    try:
+        connection.request(method, path, body)
+        answer = connection.getresponse()
+        said = answer.read()
+        assert answer.status == 200, said
+    finally:
+        connection.close()
 
 
 @contextmanager
