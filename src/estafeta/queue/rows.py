@@ -1,5 +1,7 @@
 """Queue rows: the SQL of the queue's states (queue/states.py), each function part of a unit.
 
+Several workers lease at the same time: on PostgreSQL each passes over what others have locked.
+
 Two levels: `destination` by next due, rows within a destination. A lease moves `due` to its own
 end, so one index serves due rows and ended leases alike, and nobody looks at a row being worked on.
 `destination.due` may be early, never late: early costs one look, late would forget the row. So an
@@ -47,7 +49,7 @@ def enqueue(tx: Tx, rows: Iterable[Waiting]) -> None:
     """No row -> waiting, or leased where a token is given; `due` is then the end of that lease."""
     destinations: dict[str, int] = {}
     for row in rows:
-        tx.run(
+        tx.send(
             "INSERT INTO queue (acceptance, n, destination, due, lease) VALUES (?, ?, ?, ?, ?)",
             (row.acceptance, row.n, row.destination, row.due, row.token),
         )
@@ -59,8 +61,17 @@ def enqueue(tx: Tx, rows: Iterable[Waiting]) -> None:
 
 
 def expect(tx: Tx, destination: str, due: int) -> None:
-    """Sees to it that `destination` is looked at by `due`. Writes only where that is earlier."""
-    tx.run(
+    """Sees to it that `destination` is looked at by `due`. Writes only where that is earlier.
+
+    Who leases locks the row, and then looks for what comes first: what it cannot see yet waits here
+    and looks again. Among themselves those who enqueue do not wait.
+    """
+    known = tx.value(
+        "SELECT due FROM destination WHERE name = ? /*postgresql: FOR SHARE */", (destination,)
+    )
+    if known is not None and known <= due:
+        return
+    tx.send(
         "INSERT INTO destination (name, due) VALUES (?, ?) ON CONFLICT (name) DO UPDATE "
         "SET due = excluded.due WHERE excluded.due < destination.due",
         (destination, due),
@@ -89,7 +100,8 @@ def lease(
     """
     rows = tx.rows(
         "SELECT acceptance, n, attempts FROM queue WHERE destination = ? AND due <= ? "
-        "AND held = '' ORDER BY due, acceptance, n LIMIT ?",
+        "AND held = '' ORDER BY due, acceptance, n LIMIT ? "
+        "/*postgresql: FOR UPDATE SKIP LOCKED */",
         (destination, now, len(tokens) * recipients_max),
     )
     groups: dict[int, list[tuple[int, int]]] = {}
@@ -115,7 +127,12 @@ def lease(
 
 
 def settle_destination(tx: Tx, destination: str) -> None:
-    """Makes `destination.due` exact, or removes it with its last row."""
+    """Makes `destination.due` exact, or removes it with its last row. See `expect`."""
+    known = tx.value(
+        "SELECT due FROM destination WHERE name = ? /*postgresql: FOR UPDATE */", (destination,)
+    )
+    if known is None:
+        return  # somebody may be making it now: it is not ours to remove
     first = tx.value("SELECT MIN(due) FROM queue WHERE destination = ?", (destination,))
     if first is None:
         tx.run("DELETE FROM destination WHERE name = ?", (destination,))

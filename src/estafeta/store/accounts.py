@@ -28,6 +28,10 @@ _LOCAL = (
 )
 
 
+_DIRECTORY = "directory"
+"""Held by whoever changes what addresses lead to: each looks first whether an address is free."""
+
+
 class AccountsError(Exception):
     """The text says why, for a person."""
 
@@ -59,6 +63,7 @@ def add_domain(
     language: str = "",
 ) -> Domain:
     """name: canonical. Raises AccountsError when it is there."""
+    counters.hold(tx, _DIRECTORY)
     if domain(tx, name) is not None:
         raise AccountsError(f"the domain {name} is here already")
     tx.run(
@@ -94,6 +99,7 @@ def set_domain(
     language: str | None = None,
 ) -> None:
     """Changes what is not None. Raises NoSuchDomain."""
+    counters.hold(tx, _DIRECTORY)
     changes = {
         "separator": separator,
         "catch_all": key(catch_all) if catch_all else catch_all,
@@ -106,6 +112,7 @@ def set_domain(
 
 def remove_domain(tx: Tx, name: str) -> None:
     """Raises AccountsError while it has accounts or aliases, NoSuchDomain."""
+    counters.hold(tx, _DIRECTORY)
     if domain(tx, name) is None:
         raise NoSuchDomain(f"there is no domain {name} here")
     count = tx.value("SELECT count(*) FROM account WHERE domain = ?", (name,))
@@ -133,6 +140,7 @@ def add_account(
 
     Raises AccountsError: no such domain, address taken.
     """
+    counters.hold(tx, _DIRECTORY)
     address = key(address)
     own = split(address)[1]
     if domain(tx, own) is None:
@@ -186,6 +194,7 @@ def set_account(
     password: Password | None = None,
 ) -> None:
     """Changes what is not None. Raises AccountsError."""
+    counters.hold(tx, _DIRECTORY)
     found = account_by_id(tx, id)
     if found is None:
         raise NoSuchAccount(f"there is no account {id}")
@@ -214,6 +223,7 @@ def set_account(
 def remove_account(tx: Tx, id: int) -> None:
     """The account with its mailboxes and every alias and identity of its own, at once; its messages
     are erased later, in slices (`mailboxes.unerased`). Raises NoSuchAccount."""
+    counters.hold(tx, _DIRECTORY)
     found = account_by_id(tx, id)
     if found is None:
         raise NoSuchAccount(f"there is no account {id}")
@@ -259,6 +269,7 @@ def _account(row: Row) -> Account:
 
 def add_alias(tx: Tx, address: str, target: str) -> None:
     """One more target. Raises AccountsError: address is an account's, or its domain not ours."""
+    counters.hold(tx, _DIRECTORY)
     address = key(address)
     if domain(tx, split(address)[1]) is None:
         raise NoSuchDomain(f"the domain {split(address)[1]} is not one of ours: add it first")
@@ -304,6 +315,7 @@ def targets(tx: Tx, address: str) -> list[str]:
 
 def add_identity(tx: Tx, account: int, address: str) -> None:
     """Raises NoSuchAccount."""
+    counters.hold(tx, _DIRECTORY)
     if account_by_id(tx, account) is None:
         raise NoSuchAccount(f"there is no account {account}")
     tx.run(

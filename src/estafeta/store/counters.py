@@ -1,4 +1,4 @@
-"""Counters: numbers that are never given out twice."""
+"""Counters: numbers that are never given out twice, and what one transaction alone may do."""
 
 from __future__ import annotations
 
@@ -14,3 +14,13 @@ def take(tx: Tx, name: str, by: int = 1) -> int:
         (name, by),
     )
     return last - by + 1
+
+
+def hold(tx: Tx, name: str) -> None:
+    """Whoever else holds `name` waits from here until this transaction has ended, and then sees
+    what it did. For what is looked at in order to be changed and belongs to no account."""
+    tx.send(
+        "INSERT INTO counter (name, value) VALUES (?, 0)"
+        " ON CONFLICT (name) DO UPDATE SET value = counter.value",
+        (name,),
+    )

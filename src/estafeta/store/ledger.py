@@ -47,8 +47,8 @@ _RECIPIENT = (
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _ANSWERED = (
-    "INSERT INTO answered (day, messages, recipients) VALUES (?, 1, ?)"
-    " ON CONFLICT (day) DO UPDATE SET messages = answered.messages + 1,"
+    "INSERT INTO answered (day, part, messages, recipients) VALUES (?, ?, 1, ?)"
+    " ON CONFLICT (day, part) DO UPDATE SET messages = answered.messages + 1,"
     " recipients = answered.recipients + excluded.recipients"
 )
 _END = (
@@ -88,7 +88,7 @@ def open_acceptance(
 ) -> None:
     """fates: parallel to recipients; None for those still open, which need a queue row."""
     a = acceptance
-    tx.run(
+    tx.send(
         _OPEN,
         (
             a.id,
@@ -123,11 +123,11 @@ def open_acceptance(
         for n, (recipient, fate) in enumerate(zip(recipients, fates, strict=True))
     ]
     if len(rows) == 1:
-        tx.run(_RECIPIENT, rows[0])
+        tx.send(_RECIPIENT, rows[0])
     else:
         tx.run_many(_RECIPIENT, rows)
     if a.origin in ANSWERED_ORIGINS:
-        tx.run(_ANSWERED, (milliseconds(a.id) // DAY_MS, len(rows)))
+        tx.send(_ANSWERED, (milliseconds(a.id) // DAY_MS, tx.part, len(rows)))
 
 
 def end(tx: Tx, acceptance: int, n: int, fate: Fate, at: int) -> None:
@@ -145,7 +145,7 @@ def add_event(
     if len(encoded) > DETAIL_OCTETS_MAX:
         text = encoded[: DETAIL_OCTETS_MAX // 2].decode("utf-8", "replace")
         encoded = msgspec.json.encode({"shortened": text})
-    tx.run(
+    tx.send(
         "INSERT INTO event (acceptance, id, at, n, kind, detail) VALUES (?, ?, ?, ?, ?, ?)",
         (acceptance, id, at, n, kind, encoded.decode()),
     )

@@ -143,11 +143,11 @@ def create(tx: Tx, account: int, name: str, role: str = "") -> Mailbox:
     A trailing separator announces children and makes the mailbox itself. Raises MailboxError.
     """
     name = canonical_name(name.removesuffix(SEPARATOR))
+    modseq = next_modseq(tx, account)  # first: it takes the lock under which we look
     if mailbox_by_name(tx, account, name) is not None:
         raise MailboxExists(f"there is a mailbox {name!r} already")
     if role and by_role(tx, account, role) is not None:
         raise MailboxExists(f"there is a mailbox for {role} already")
-    modseq = next_modseq(tx, account)
     _create_parents(tx, account, name, modseq)
     id = _insert(tx, account, name, role, modseq)
     tx.hint(("account", account))
@@ -167,6 +167,7 @@ def create_first(tx: Tx, account: int) -> None:
 def rename(tx: Tx, account: int, old: str, new: str) -> None:
     """Children come along. INBOX keeps its name and its children and hands over its messages
     (RFC 3501 §6.3.5). Raises MailboxError."""
+    modseq = next_modseq(tx, account)
     mailbox = _existing(tx, account, old)
     name = canonical_name(new.removesuffix(SEPARATOR))
     if mailbox_by_name(tx, account, name) is not None:
@@ -174,7 +175,6 @@ def rename(tx: Tx, account: int, old: str, new: str) -> None:
     inbox = mailbox.name == INBOX
     if not inbox and name.startswith(mailbox.name + SEPARATOR):
         raise MailboxNameInvalid("a mailbox cannot become its own child")
-    modseq = next_modseq(tx, account)
     moved = [] if inbox else _children(tx, account, mailbox.name)
     for child in moved:
         canonical_name(name + child.name[len(mailbox.name) :])
@@ -196,12 +196,12 @@ def delete(tx: Tx, account: int, name: str) -> Mailbox:
     Returns what it was. Many messages are erased later, in slices (`unerased`). Raises
     MailboxError.
     """
+    modseq = next_modseq(tx, account)
     found = _existing(tx, account, name)
     if found.name == INBOX:
         raise MailboxProtected("INBOX cannot be deleted")
     if _children(tx, account, found.name):
         raise MailboxHasChildren(f"{found.name!r} has mailboxes below it: delete those first")
-    modseq = next_modseq(tx, account)
     tx.run("DELETE FROM mailbox WHERE account = ? AND id = ?", (account, found.id))
     tx.run(
         "INSERT INTO removed (account, mailbox, modseq) VALUES (?, ?, ?)",

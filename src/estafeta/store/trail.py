@@ -42,7 +42,8 @@ def extend(tx: Tx, now: int, limit: int = TRAIL_SLICE) -> bool:
     )
     tx.run(
         "INSERT INTO counter (name, value) VALUES (?, ?)"
-        " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        " ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+        " WHERE excluded.value > counter.value",
         (_COUNTER, end),
     )
     return len(some) < limit

@@ -76,7 +76,8 @@ def audit_days(tx: Tx, after: int, until: int | None = None) -> list[Finding]:
     answered = {
         day: (messages, recipients)
         for day, messages, recipients in tx.rows(
-            "SELECT day, messages, recipients FROM answered WHERE day > ?", (after,)
+            "SELECT day, sum(messages), sum(recipients) FROM answered WHERE day > ? GROUP BY day",
+            (after,),
         )
         if until is None or day <= until
     }

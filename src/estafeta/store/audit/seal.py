@@ -11,6 +11,7 @@ from collections import Counter
 
 import msgspec
 
+from estafeta.store import counters
 from estafeta.store.engine import Row, Tx
 from estafeta.store.ids import first_at, milliseconds
 from estafeta.store.ledger import ANSWERED_ORIGINS, DAY_MS, FATE_COLUMNS
@@ -28,6 +29,7 @@ def seal_days(tx: Tx, now: int) -> None:
 
 def seal_slice(tx: Tx, now: int, limit: int = SEAL_SLICE) -> bool:
     """Hashes up to `limit` acceptances; True when there is nothing to be sealed now."""
+    counters.hold(tx, "seal")
     row = tx.row("SELECT day, sealed, upto, totals, hash FROM seal ORDER BY day DESC LIMIT 1")
     if row is not None and row[1] is None:
         day, _, upto, encoded, chain = row

@@ -133,6 +133,6 @@ async def all_of(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 def put(tx: Tx, body: Body) -> None:
     """Its row, unless it has one."""
     if not body.stored:
-        tx.run(_PUT, (body.id, body.size, body.filed))
+        tx.send(_PUT, (body.id, body.size, body.filed))
         if body.data is not None:
-            tx.run(_PUT_DATA, (body.id, body.data))
+            tx.send(_PUT_DATA, (body.id, body.data))

@@ -289,5 +289,8 @@ def fold_tombstones(tx: Tx, account: int, mailbox: int, keep: int = TOMBSTONES_M
         "DELETE FROM expunged WHERE account = ? AND mailbox = ? AND modseq <= ?",
         (account, mailbox, floor),
     )
-    tx.run("UPDATE mailbox SET floor = ? WHERE account = ? AND id = ?", (floor, account, mailbox))
+    tx.run(
+        "UPDATE mailbox SET floor = ? WHERE account = ? AND id = ? AND floor < ?",
+        (floor, account, mailbox, floor),
+    )
     return count

@@ -40,17 +40,17 @@ def append(
     matter. Raises NoSuchMailbox.
     """
     # First, so that the account's row is ours when we look.
-    tx.run("UPDATE account SET modseq = modseq + 1, used = used + ? WHERE id = ?", (size, account))
+    tx.send("UPDATE account SET modseq = modseq + 1, used = used + ? WHERE id = ?", (size, account))
     row = tx.row(_FIND_BY_ID if isinstance(mailbox, int) else _FIND_BY_NAME, (account, mailbox))
     if row is None:
         raise NoSuchMailbox(f"account {account} has no mailbox {mailbox}")
     modseq, id, uid, uidvalidity = row
-    tx.run(
+    tx.send(
         "UPDATE mailbox SET uidnext = uidnext + 1, modseq = ?, messages = messages + 1,"
         " unseen = unseen + ?, bytes = bytes + ? WHERE account = ? AND id = ?",
         (modseq, 0 if flags & SEEN else 1, size, account, id),
     )
-    tx.run(
+    tx.send(
         "INSERT INTO message"
         " (account, mailbox, uid, modseq, created, flags, keywords, size, received, body)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -67,7 +67,7 @@ def append(
             body if isinstance(body, int) else body.id,
         ),
     )
-    tx.run(
+    tx.send(
         "INSERT INTO message_text (account, mailbox, uid, prefix, envelope, structure, basic,"
         " parts, message_id, subject, preview) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (

@@ -152,7 +152,9 @@ def take_recent(tx: Tx, account: int, mailbox: int) -> tuple[int, int]:
     """(first, uidnext): messages with first <= uid < uidnext are \\Recent to the one who asks, and
     to nobody after (RFC 3501 §2.3.2). Raises NoSuchMailbox."""
     row = tx.row(
-        "SELECT recent, uidnext FROM mailbox WHERE account = ? AND id = ?", (account, mailbox)
+        "SELECT recent, uidnext FROM mailbox WHERE account = ? AND id = ?"
+        " /*postgresql: FOR UPDATE */",
+        (account, mailbox),
     )
     if row is None:
         raise NoSuchMailbox(f"account {account} has no mailbox {mailbox}")

@@ -171,7 +171,11 @@ CREATE TABLE event (
 ) WITHOUT ROWID;
 
 -- Counted beside the ledger, by day since 1970 UTC: what we answered 250 for.
-CREATE TABLE answered (day INTEGER PRIMARY KEY, messages INTEGER NOT NULL, recipients INTEGER NOT NULL);
+-- In parts, or all transactions of PostgreSQL would wait for one row; the sum counts.
+CREATE TABLE answered (
+  day INTEGER NOT NULL, part INTEGER NOT NULL, messages INTEGER NOT NULL, recipients INTEGER NOT NULL,
+  PRIMARY KEY (day, part)
+) WITHOUT ROWID;
 -- A day whose recipients have all ended: totals (JSON) and a hash over its rows. While it is being
 -- made, in slices, sealed is NULL and upto the last acceptance in the hash.
 CREATE TABLE seal (
