@@ -33,12 +33,7 @@ def audit(
     """Prove that the ledger balances. Exit 1, naming ids, where it does not."""
 
     async def work(store: Store, world: World, _: Config) -> list[Finding]:
-        findings = await store.read(audit_open)
-        if full:
-            bodies = Bodies(world.disk, Ids(world.clock, world.dice), objects=world.objects)
-            more = [found async for found in audit_full(store, world.disk, bodies.shelf)]
-            findings += [finding for finding in more if finding not in findings]
-        return findings
+        return await all_findings(store, world) if full else await store.read(audit_open)
 
     findings = in_store(config, work)
     if json:
@@ -49,3 +44,13 @@ def audit(
         raise typer.Exit(EXIT_FAILURE)
     if not json:
         say_done("the ledger balances" if not full else "the ledger and the store balance")
+
+
+async def all_findings(store: Store, world: World, *, bodies: bool = True) -> list[Finding]:
+    """What is wrong anywhere. bodies: also with those that are not in the store itself."""
+    findings = await store.read(audit_open)
+    disk = world.disk if bodies else None
+    ids = Ids(world.clock, world.dice)
+    shelf = Bodies(world.disk, ids, objects=world.objects).shelf if bodies else None
+    more = [finding async for finding in audit_full(store, disk, shelf)]
+    return findings + [finding for finding in more if finding not in findings]

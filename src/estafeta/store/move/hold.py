@@ -1,0 +1,56 @@
+"""Hold: a database of PostgreSQL that nobody serves, and that nobody changes while it is moved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import quote, urlsplit
+
+from estafeta.store.engine import StoreError
+from estafeta.store.move.mark import MoveRefused
+from estafeta.store.move.tables import tables
+from estafeta.store.open import shown_url
+
+APPLICATION = "estafeta store move"
+"""How our own connections are told from those of servers and other commands."""
+
+_OTHERS = (
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+    " AND starts_with(application_name, 'estafeta') AND application_name <> %s"
+)
+
+
+def named(url: str) -> str:
+    """The URL under which a move opens a store of PostgreSQL."""
+    return f"{url}{'&' if urlsplit(url).query else '?'}application_name={quote(APPLICATION)}"
+
+
+@contextmanager
+def nobody_else(url: str, *, locked: bool) -> Iterator[None]:
+    """Within it no server is connected. locked: and no table can be written. Raises StoreError."""
+    try:
+        import psycopg
+    except ImportError as error:
+        raise StoreError(
+            f"PostgreSQL needs psycopg ({error}): pip install 'estafeta[postgres]'"
+        ) from (error)
+    try:
+        connection = psycopg.connect(named(url), autocommit=True)
+    except psycopg.Error as error:
+        why = " ".join(str(error).split())
+        raise StoreError(f"the store {shown_url(url)} cannot be reached: {why}") from error
+    with connection:
+        row = connection.execute(_OTHERS, (APPLICATION,)).fetchone()
+        if row is not None and row[0]:
+            raise MoveRefused(
+                f"the store {shown_url(url)} is in service: {row[0]} connections of estafeta are "
+                "open; stop every node first"
+            )
+        if not locked:
+            yield
+            return
+        with connection.transaction():
+            names = ", ".join(table.name for table in tables())
+            # Writers wait until this ends; readers do not.
+            connection.execute(f"LOCK TABLE {names} IN SHARE MODE".encode())
+            yield

@@ -1,0 +1,100 @@
+"""Mark: a target's note of how far a move into it has come, kept in the target itself.
+
+It is written in the same transaction as the rows it speaks of, so a kill at any moment leaves both
+or neither. While it is there the store is only half of one, and is refused to everybody else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from estafeta.store.engine import Store, StoreError, Tx
+from estafeta.store.move.tables import OWN_PREFIX, tables
+
+MOVE, MOVED = "move", "moved"
+
+_SET = (
+    "INSERT INTO meta (name, value) VALUES (?, ?)"
+    " ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+)
+_MADE_WITH_THE_STORE = ("counter", "meta")
+"""Tables that are not empty in a new store."""
+
+
+class MoveRefused(StoreError):
+    """It cannot be done, or not yet; nothing was changed. The text is one clear sentence."""
+
+
+class Mark(msgspec.Struct):
+    """source: its fingerprint; name: how people call it. table, after: where copying goes on; table
+    "" once all is copied. rows: copied so far, by table."""
+
+    source: str
+    name: str
+    table: str = ""
+    after: list[int | str] | None = None
+    rows: dict[str, int] = {}
+
+
+class Done(msgspec.Struct, frozen=True):
+    """What is noted once all is proven. at: ms since 1970."""
+
+    name: str
+    at: int
+    rows: dict[str, int]
+
+
+def read_mark(tx: Tx) -> Mark | None:
+    value = tx.value("SELECT value FROM meta WHERE name = ?", (MOVE,))
+    return None if value is None else msgspec.json.decode(value, type=Mark)
+
+
+def write_mark(tx: Tx, mark: Mark) -> None:
+    tx.run(_SET, (MOVE, msgspec.json.encode(mark).decode()))
+
+
+def complete(tx: Tx, done: Done) -> None:
+    """From now on it is a store like any other."""
+    tx.run(_SET, (MOVED, msgspec.json.encode(done).decode()))
+    tx.run("DELETE FROM meta WHERE name = ?", (MOVE,))
+
+
+def is_new(tx: Tx) -> bool:
+    """Nothing is in it but what every new store has."""
+    return all(
+        tx.value(f"SELECT 1 FROM {table.name} LIMIT 1") is None  # noqa: S608 - our own tables
+        for table in tables()
+        if table.name not in _MADE_WITH_THE_STORE
+    )
+
+
+def clear_new(tx: Tx) -> None:
+    """Takes away what a new store has, its mark aside: it comes from the source."""
+    tx.run("DELETE FROM counter")
+    tx.run("DELETE FROM meta WHERE name <> ?", (MOVE,))
+
+
+def fingerprint(tx: Tx) -> str:
+    """Tells a store from others: when its schema was made, to the millisecond, and since then."""
+    digest = hashlib.sha256()
+    for row in tx.rows("SELECT number, applied FROM migration ORDER BY number"):
+        digest.update(msgspec.json.encode(row))
+    return digest.hexdigest()[:16]
+
+
+def has_workers(tx: Tx) -> int:
+    """How many workers are registered, living or dead."""
+    sql = "SELECT count(*) FROM meta WHERE substr(name, 1, ?) = ?"
+    return int(tx.value(sql, (len(OWN_PREFIX), OWN_PREFIX)))
+
+
+async def refuse_half_moved(store: Store, name: str) -> None:
+    """Raises MoveRefused where a move into this store has begun and not ended."""
+    mark = await store.read(read_mark)
+    if mark is not None:
+        raise MoveRefused(
+            f"the store {name} is only half of one: a move from {mark.name} into it has not ended; "
+            "run the same `estafeta store move` again to finish it"
+        )

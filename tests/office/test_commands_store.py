@@ -1,0 +1,154 @@
+"""estafeta store move: what is refused, what is told, and how an installation goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.peers import postgres
+
+from estafeta.office.commands.progress import teller
+from estafeta.office.tenure import Tenure
+from estafeta.store.move import copy
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def database() -> Any:
+    url = postgres.fresh_database()
+    yield url
+    postgres.drop_database(url)
+
+
+@pytest.fixture
+def source(estafeta: Run, tmp_path: Path) -> str:
+    assert estafeta("domain", "add", "x.example").code == 0
+    assert estafeta("account", "add", "a@x.example", "--generate").code == 0
+    return f"sqlite://{tmp_path}/data/estafeta.db"
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> str:
+    return f"sqlite://{tmp_path}/new/estafeta.db"
+
+
+def served_from(folder: Path, store: str) -> None:
+    file = folder / "estafeta.toml"
+    text = file.read_text()
+    file.write_text(text.replace("[server]\n", f'[server]\nstore = "{store}"\n', 1))
+
+
+def test_the_installation_goes_on_in_the_target(
+    estafeta: Run, source: str, target: str, tmp_path: Path
+) -> None:
+    before = estafeta("account", "show", "a@x.example", "--json").out
+    done = estafeta("store", "move", source, target, "--audit", "--json")
+    assert done.code == 0, done.err
+    summary = json.loads(done.out)
+    assert summary["rows"]["account"] == 1
+    assert summary["findings"] == []
+    assert len(summary["hash"]) == 64
+    assert "copy: 0 of " in done.err
+    assert "verify: 0 of " in done.err
+    served_from(tmp_path, target)
+    assert estafeta("account", "show", "a@x.example", "--json").out == before
+    assert estafeta("audit", "--full").code == 0
+
+
+def test_through_postgresql_and_back(
+    estafeta: Run, source: str, target: str, database: str, tmp_path: Path
+) -> None:
+    before = estafeta("account", "show", "a@x.example", "--json").out
+    done = estafeta("store", "move", source, database, "--audit")
+    assert done.code == 0, done.err
+    assert "are the same in both" in done.err
+    done = estafeta("store", "move", database, target, "--audit")
+    assert done.code == 0, done.err
+    served_from(tmp_path, target)
+    assert estafeta("account", "show", "a@x.example", "--json").out == before
+
+
+def test_a_store_in_service_is_refused(
+    estafeta: Run, source: str, target: str, tmp_path: Path
+) -> None:
+    with Tenure(tmp_path / "data" / "estafeta.db"):
+        done = estafeta("store", "move", source, target)
+        assert done.code == 1
+        assert f"is in use by another estafeta serve, pid {os.getpid()}" in done.err
+    assert not (tmp_path / "new" / "estafeta.db").exists()
+    (tmp_path / "new").mkdir(exist_ok=True)
+    with Tenure(tmp_path / "new" / "estafeta.db"):
+        assert estafeta("store", "move", source, target).code == 1
+    assert estafeta("store", "move", source, target).code == 0
+
+
+def test_postgresql_in_service_is_refused(estafeta: Run, source: str, database: str) -> None:
+    import psycopg
+
+    with psycopg.connect(database, application_name="estafeta"):
+        for words in ((source, database), (database, source)):
+            done = estafeta("store", "move", *words)
+            assert done.code == 1
+            assert "is in service: 1 connections of estafeta are open" in done.err
+            assert "password" not in done.err
+
+
+def test_half_a_store_is_refused_by_every_command_until_it_is_whole(
+    estafeta: Run, source: str, target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> None:
+        raise OSError("the line was cut")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(copy, "_copy_table", broken)
+        assert estafeta("store", "move", source, target).code == 1
+    original = (tmp_path / "estafeta.toml").read_text()
+    served_from(tmp_path, target)
+    for words in (("domain", "list"), ("serve",)):
+        done = estafeta(*words)
+        assert done.code == 1
+        assert (
+            done.err.strip()
+            .splitlines()[-1]
+            .startswith(
+                f"estafeta: the store {target} is only half of one: a move from {source} into it"
+            )
+        )
+    (tmp_path / "estafeta.toml").write_text(original)
+    assert estafeta("store", "move", source, target).code == 0
+    served_from(tmp_path, target)
+    assert "x.example" in estafeta("domain", "list").out
+
+
+def test_what_cannot_be_moved(estafeta: Run, source: str, target: str, tmp_path: Path) -> None:
+    done = estafeta("store", "move", f"sqlite://{tmp_path}/none.db", target)
+    assert "there is no store" in done.err
+    assert not (tmp_path / "none.db").exists()
+    done = estafeta("store", "move", source, source)
+    assert (done.code, done.out) == (1, "")
+    for wrong in ("mysql://x/y", "sqlite://relative.db", "nothing"):
+        done = estafeta("store", "move", source, wrong)
+        assert done.code == 1
+        assert "is not understood" in done.err
+    assert estafeta("store", "move", source, target).code == 0
+    done = estafeta("store", "move", source, target)
+    assert done.code == 1
+    assert "the target is not empty" in done.err
+
+
+def test_off_a_terminal_each_tenth_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with teller() as telling:
+        telling.begin("copy", 1000, 130)
+        for _ in range(87):
+            telling.advance("message", 10)
+        telling.begin("verify", 0, 0)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "copy: 130 of 1,000 rows"
+    assert lines[1] == "copy: 200 of 1,000 rows, 20 %, at message"
+    assert lines[9] == "copy: 1,000 of 1,000 rows, 100 %"
+    assert lines[10:] == ["verify: 0 of 0 rows"]
