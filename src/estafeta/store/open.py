@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from estafeta.store.engine import Store, StoreError
+from estafeta.store.move.mark import refuse_half_moved
 from estafeta.store.sqlite import SqliteStore, open_sqlite
 from estafeta.world.seams import World
 
@@ -16,12 +17,26 @@ POSTGRES_SCHEMES = ("postgresql", "postgres")
 _PASSWORD = re.compile(r"(?<=://)([^/?#@:]*):[^/?#]*(?=@)|(?<=[?&]password=)[^&#]*")
 
 
-async def open_store(url: str, world: World, *, inline: bool = False) -> Store:
+async def open_store(
+    url: str, world: World, *, inline: bool = False, moving: bool = False
+) -> Store:
     """`sqlite:///absolute/path/estafeta.db`, whose folder is made, or
     `postgresql://user@host:port/database?…` as libpq takes it, whose database is there.
 
-    inline: without threads, which SQLite alone can do. Raises StoreError, one sentence.
+    inline: without threads, which SQLite alone can do. moving: also one that a move has only half
+    filled, which nobody else may use. Raises StoreError, one sentence.
     """
+    store = await _open(url, world, inline)
+    if not moving:
+        try:
+            await refuse_half_moved(store, shown_url(url))
+        except StoreError:
+            await store.close()
+            raise
+    return store
+
+
+async def _open(url: str, world: World, inline: bool) -> Store:
     if not is_postgres(url):
         return open_file(url, world, inline=inline)
     _need_psycopg(url)

@@ -11,7 +11,7 @@ import sys
 import typer
 
 import estafeta
-from estafeta.office.commands import account, alias, domain, queue, settings
+from estafeta.office.commands import account, alias, domain, queue, settings, store
 from estafeta.office.commands.audit import audit
 from estafeta.office.commands.common import clean, print_json
 from estafeta.office.commands.health import health
@@ -49,6 +49,7 @@ app.add_typer(queue.app, name="queue")
 app.command()(trace)
 app.command()(audit)
 app.add_typer(settings.app, name="config")
+app.add_typer(store.app, name="store")
 
 
 @app.command()
