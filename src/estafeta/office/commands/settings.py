@@ -8,8 +8,6 @@ from typing import Annotated
 
 import typer
 
-from estafeta.office.check.everything import check_machine, read_checked
-from estafeta.office.check.finding import exit_code
 from estafeta.office.commands.common import (
     ConfigOption,
     JsonOption,
@@ -30,7 +28,9 @@ def check(json: JsonOption = False, config: ConfigOption = None) -> None:
     """Find what `serve` would stumble over, and change nothing: the file, user, folders,
     certificates, store, ports, DNS. Exit 0: all is well; 1: warnings; 2: errors.
     """
-    # Only this command of the small ones asks what the server would find around it.
+    # What the server would find around it is dear to import; the other commands do without.
+    from estafeta.office.check.everything import check_machine, read_checked
+    from estafeta.office.check.finding import exit_code
     from estafeta.office.serving import dns_servers
 
     file = find_config(config)
