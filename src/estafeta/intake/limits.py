@@ -18,6 +18,9 @@ GOODBYE_TIMEOUT_SECONDS = 5.0
 GREETING_TIMEOUT_SECONDS = 60.0
 """For a TLS handshake, implicit or by STARTTLS."""
 
+PROXY_HEADER_SECONDS = 10.0
+"""A proxy's header comes within this time of its connection."""
+
 RECEIVED_FIELDS_MAX = 100
 """More of them are a loop (RFC 5321 §6.3)."""
 

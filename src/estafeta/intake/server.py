@@ -74,8 +74,8 @@ class SmtpService:
             return
         client = Client(
             stream.peer,
-            trusted=_within(host, self._relay_networks),
-            plaintext_auth=_within(host, self._plaintext_auth_networks),
+            trusted=within(host, self._relay_networks),
+            plaintext_auth=within(host, self._plaintext_auth_networks),
         )
         session = Session(self._desk, stream, client)
         task = asyncio.current_task()
@@ -126,7 +126,8 @@ class SmtpService:
         return None
 
 
-def _within(host: str, networks: Sequence[Network]) -> bool:
+def within(host: str, networks: Sequence[Network]) -> bool:
+    """Whether an IP address lies in one of the networks; an IPv4 one in its IPv6 form too."""
     if not networks:
         return False
     address = ipaddress.ip_address(host)

@@ -17,6 +17,7 @@ from estafeta.deliver.inbound import InboundRole
 from estafeta.deliver.place import place
 from estafeta.explain.words import pick_language
 from estafeta.intake.accept import Acceptor
+from estafeta.intake.proxied import proxied
 from estafeta.intake.role import Role
 from estafeta.intake.server import Network, Places, SmtpService
 from estafeta.intake.session import Desk
@@ -66,18 +67,18 @@ TLS_MODES: dict[str, TlsMode] = {
 class Outside(msgspec.Struct, frozen=True):
     """What an installation needs from outside besides the world.
 
-    tls_server: what listeners show; None where nothing speaks TLS. tls_asking: the same where
-    people log in and are asked for a certificate; None: they are not. tls_client: takes any
+    tls_server: what listeners show; None where nothing speaks TLS. tls_client: takes any
     certificate; tls_verifying: chain and name must hold. dns_servers: recursive resolvers.
-    own_addresses: of this machine, which a listener on `*` answers at.
+    own_addresses: of this machine, which a listener on `*` answers at. tls_asking: as tls_server,
+    where people log in and are asked for a certificate; None: they are not.
     """
 
     dns_servers: tuple[Endpoint, ...]
     tls_server: TlsConfig | None = None
-    tls_asking: TlsConfig | None = None
     tls_client: TlsConfig | None = None
     tls_verifying: TlsConfig | None = None
     own_addresses: tuple[str, ...] = ()
+    tls_asking: TlsConfig | None = None
 
 
 class Installation:
@@ -134,7 +135,7 @@ class Installation:
             settings=_queue_settings(config),
         )
         self.acceptor.use(self.queue)
-        self._places: dict[Listener, Places] = {}
+        self._places: dict[str, Places] = {}  # by all that a listener's settings say
         self.sender = Sender(self.queue, self.relay, self.resolver)
         self.doors = Doors(world.net, [self._door(x) for x in config.listener if x.role != "http"])
 
@@ -231,18 +232,19 @@ class Installation:
     def _door(self, listener: Listener) -> Door:
         tls = self._tls(listener)
         implicit = tls if listener.tls == "implicit" else None
+        proxies = networks(listener.proxy_networks)
         if listener.role in ("mx", "submission", "lmtp"):
             smtp = self.config.smtp
             submission = listener.role == "submission"
             service = SmtpService(
                 self._desk(listener),
-                places=self._places.setdefault(listener, Places()),
+                places=self._places.setdefault(repr(listener), Places()),
                 relay_networks=networks(smtp.relay_networks) if submission else (),
                 plaintext_auth_networks=networks(smtp.plaintext_auth_networks),
                 sessions_max=smtp.connections_max,
                 per_client_max=smtp.connections_per_address_max,
             )
-            return Door(listener, service.serve, service)
+            return Door(listener, proxied(service.serve, proxies), service)
         settings = ReadSettings(
             hostname=self.config.server.hostname,
             starttls=tls if listener.tls == "starttls" else None,
@@ -260,7 +262,11 @@ class Installation:
             settings=settings,
             meter=self.meter,
         )
-        return Door(listener, lambda stream: server.serve(stream, implicit_tls=implicit), server)
+        return Door(
+            listener,
+            proxied(lambda stream: server.serve(stream, implicit_tls=implicit), proxies),
+            server,
+        )
 
     def _desk(self, listener: Listener) -> Desk:
         config = self.config

@@ -117,6 +117,14 @@ class Listener(_Section, frozen=True):
         Literal["none", "starttls", "implicit", ""],
         _about("`none`, `starttls` (offered), or `implicit` (from the first byte). Default: usual"),
     ] = ""
+    proxy_networks: Annotated[
+        list[Network],
+        _about(
+            "Networks of proxies (HAProxy and the like): who connects from there must begin with a "
+            "header of the PROXY protocol, 1 or 2, which says who the client is. Not for `http`.",
+            example='["192.0.2.10/32"]',
+        ),
+    ] = msgspec.field(default_factory=list)
 
 
 class Certificate(_Section, frozen=True):

@@ -195,6 +195,8 @@ def _broken_listeners(config: Config) -> Iterator[tuple[Path, str]]:
         here: Path = ("listener", n)
         if listener.path and listener.role != "lmtp":
             yield (*here, "path"), "address and port were expected: only lmtp has a Unix socket"
+        if listener.proxy_networks and listener.role == "http":
+            yield (*here, "proxy_networks"), "a mail listener was expected: http takes no PROXY"
         if (listener.role, listener.tls) not in STANDARD_PORTS:
             possible = [t for r, t in STANDARD_PORTS if r == listener.role]
             yield (*here, "tls"), f"{' or '.join(possible)} was expected for {listener.role}"

@@ -73,3 +73,6 @@ POP3_AUTH_LINE_OCTETS_MAX: Final = 16_384
 
 POP3_ERRORS_MAX: Final = 20
 """POP3 commands answered with a syntax error before the session is ended."""
+
+PROXY_HEADER_OCTETS_MAX: Final = 8192
+"""A header of the PROXY protocol. Version 1 has at most 107; version 2 may carry certificates."""
