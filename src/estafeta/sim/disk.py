@@ -172,8 +172,8 @@ class SimScratch:
         self._disk = disk
         self._inode = inode
 
-    def write(self, data: bytes) -> None:
-        self._disk.grow(self._inode, data)
+    def write(self, data: bytes | memoryview) -> None:
+        self._disk.grow(self._inode, bytes(data))
 
     def read(self, start: int, end: int) -> bytes:
         return bytes(self._inode.data[start:end])

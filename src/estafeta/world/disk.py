@@ -132,7 +132,7 @@ class RealScratch:
         self._descriptor = descriptor
         self._size = 0
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         view = memoryview(data)
         while view:
             count = os.pwrite(self._descriptor, view, self._size)

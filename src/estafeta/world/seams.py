@@ -210,7 +210,7 @@ class WritableFile(Protocol):
 class ScratchFile(Protocol):
     """Closed by nobody: it ends when nothing refers to it any more."""
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         """Behind what is there. Raises OSError (ENOSPC)."""
         ...
 
@@ -244,7 +244,7 @@ class Objects(Protocol):
         """A new object; one that is there is never replaced. Raises ObjectExists."""
         ...
 
-    async def get(self, name: str, start: int, end: int) -> bytes:
+    async def get(self, name: str, start: int, end: int) -> bytes | memoryview:
         """The octets [start, end), end > start, both within it. Raises ObjectMissing."""
         ...
 

@@ -166,7 +166,7 @@ class Shelf:
         """The octets [0, end), end at most OBJECT_OCTETS_MAX, of a body that has them."""
         with _told():
             async with asyncio.timeout(BODY_TRANSFER_SECONDS_MAX), self._heads:
-                return await self._get(id, 0, end)
+                return bytes(await self._get(id, 0, end))
 
     async def bring(self, id: int, size: int) -> ScratchFile:
         """All of a body. Raises BodiesUnavailable, BodyMissing."""
@@ -197,7 +197,7 @@ class Shelf:
         self._cache.keep(id, file, size)
         return file
 
-    async def _get(self, id: int, part: int, octets: int) -> bytes:
+    async def _get(self, id: int, part: int, octets: int) -> bytes | memoryview:
         """The first so many of an object."""
         name = object_of(id, part)
         data = await self._timed("get", self._objects.get(name, 0, octets))
@@ -253,7 +253,7 @@ class Shelf:
                         "the object store ignores If-None-Match, without which two messages could "
                         "get one name"
                     )
-        if found != mark:
+        if bytes(found) != mark:
             raise BodiesRefused(
                 "the bucket holds the bodies of another installation; choose another bucket or "
                 "[s3] prefix"
