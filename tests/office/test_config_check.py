@@ -19,6 +19,7 @@ import apsw
 import pytest
 import trustme
 from tests.support.live import Estafeta
+from tests.support.peers import postgres
 from tests.support.peers.process import free_port
 
 from estafeta.office.check.dns import check_dns
@@ -29,6 +30,7 @@ from estafeta.office.check.processes import lock_holder
 from estafeta.office.check.tls import check_tls
 from estafeta.office.config import Certificate, Config, Server, Tls
 from estafeta.office.tenure import Tenure
+from estafeta.store.migrate import newest_migration
 from estafeta.world.real import real_world
 from estafeta.world.seams import Endpoint
 
@@ -120,6 +122,37 @@ def test_a_store_is_looked_at_without_a_trace(
     assert checked(estafeta)[1]["store"][0] == "error"
 
 
+def test_half_a_store(estafeta: Run, server: Callable[..., Path], tmp_path: Path) -> None:
+    server()
+    assert estafeta("domain", "add", "x.example").code == 0
+    with contextlib.closing(apsw.Connection(str(tmp_path / "data" / "estafeta.db"))) as store:
+        store.execute("INSERT INTO meta VALUES ('move', '{}')")
+    code, found = checked(estafeta)
+    assert code == 2
+    assert "only half of one" in found["store"][1]
+
+
+def test_a_database(estafeta: Run, server: Callable[..., Path]) -> None:
+    url = postgres.fresh_database()
+    try:
+        file = server()
+        text = file.read_text()
+        file.write_text(text.replace("[server]\n", f'[server]\nstore = "{url}"\n'))
+        code, found = checked(estafeta)
+        # The tests' own server does not sync.
+        assert found["database"] == ("warning", "fsync is off: mail is lost when the power fails")
+        assert found["store"][0] == "ok"
+        assert f"schema {newest_migration()}" in found["store"][1]
+        gone = url.replace(url.rpartition("/")[2].partition("?")[0], "gone")
+        file.write_text(text.replace("[server]\n", f'[server]\nstore = "{gone}"\n'))
+        code, found = checked(estafeta)
+        assert code == 2
+        assert "cannot be reached: " in found["store"][1]
+        assert "does not exist" in found["store"][1]
+    finally:
+        postgres.drop_database(url)
+
+
 def test_a_port_of_somebody_else(estafeta: Run, server: Callable[..., Path]) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -179,7 +212,7 @@ def test_one_dns_server_of_two_is_a_warning(tmp_path: Path) -> None:
         answering = asyncio.create_task(answer())
         try:
             closed = Endpoint("127.0.0.1", free_port("127.0.0.1"))
-            return await check_dns([good.local, closed], world, 2.0)
+            return await check_dns([good.local, closed], world, 0.3)
         finally:
             answering.cancel()
             good.close()

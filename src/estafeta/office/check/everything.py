@@ -11,8 +11,7 @@ from estafeta.office.check.finding import Finding, error, ok
 from estafeta.office.check.objects import check_objects
 from estafeta.office.check.people import check_data_dir, check_private, check_user
 from estafeta.office.check.ports import check_limit, check_ports
-from estafeta.office.check.processes import with_children
-from estafeta.office.check.store import check_store, store_holder
+from estafeta.office.check.store import check_store, store_servers
 from estafeta.office.check.tls import check_tls
 from estafeta.office.config import Config
 from estafeta.office.config_read import ConfigError, read_config
@@ -48,8 +47,7 @@ def _local(config: Config, file: Path, world: World) -> Iterator[Finding]:
     yield from check_data_dir(config, identity)
     yield from check_tls(config, identity, world.clock.now())
     yield from check_store(config.server.store)
-    holder = store_holder(config.server.store)
-    yield from check_ports(config, [] if holder is None else with_children(holder))
+    yield from check_ports(config, store_servers(config.server.store))
     yield check_limit(config, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 

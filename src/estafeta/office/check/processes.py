@@ -31,6 +31,19 @@ def lock_holder(file: Path) -> int | None:
     return None
 
 
+def servers() -> list[int]:
+    """Processes that were started as `estafeta serve`."""
+    found = []
+    for folder in _PROC.iterdir():
+        try:
+            words = (folder / "cmdline").read_bytes().split(b"\0") if folder.name.isdigit() else []
+        except OSError:
+            continue
+        if b"serve" in words and any(Path(os.fsdecode(w)).name == "estafeta" for w in words):
+            found.append(int(folder.name))
+    return [each for pid in found for each in with_children(pid)]
+
+
 def with_children(pid: int) -> list[int]:
     """A process and those it has started, as far as /proc tells."""
     found = [pid]
