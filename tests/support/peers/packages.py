@@ -131,10 +131,10 @@ def fetch(*names: str) -> Peers:
     for tool in ("apt-get", "dpkg-deb"):
         if shutil.which(tool) is None:
             raise Unavailable(f"{tool} is not there: not a Debian or Ubuntu")
-    base = Path(os.environ.get("ESTAFETA_CACHE") or PROJECT / ".cache") / "peers"
+    base = cache_folder()
     try:
         base.mkdir(parents=True, exist_ok=True)
-        with _locked(base / "lock"):
+        with locked(base / "lock"):
             folder = base / _cache_name(packages)
             if not (folder / "manifest.json").is_file():
                 _fill(base, folder, packages)
@@ -142,6 +142,11 @@ def fetch(*names: str) -> Peers:
     except OSError as error:
         raise Unavailable(f"the cache {base} cannot be used: {error}") from error
     return Peers(folder / "root", versions)
+
+
+def cache_folder() -> Path:
+    """Where foreign programs are kept; it need not be there yet."""
+    return Path(os.environ.get("ESTAFETA_CACHE") or PROJECT / ".cache") / "peers"
 
 
 def _cache_name(packages: Sequence[str]) -> str:
@@ -152,7 +157,8 @@ def _cache_name(packages: Sequence[str]) -> str:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """Holds a lock file that keeps other test workers out."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
