@@ -45,9 +45,11 @@ class ReadingAdapter:
                     break
                 if server._waiter is None:
                     await asyncio.sleep(0.001)
-            # Idle sessions look at the store once more.
-            for _ in range(20):
-                await asyncio.sleep(0)
+            # Idle sessions look at the store once more, and may write into it what they saw.
+            for _ in range(2):
+                for _ in range(20):
+                    await asyncio.sleep(0)
+                await self._house.store._writer.drained()
 
         self._runner.run(wait())
         while self._stream._chunks:

@@ -44,10 +44,10 @@ async def select(s: Session, c: a.Select) -> None:
     shared = registry.enter(key)
     try:
         view, box, unseen = await _enter(s, shared, box, read_only=c.read_only)
+        await s.claim_recent(view, box.recent, box.uidnext)
     except BaseException:
         registry.leave(key, shared)
         raise
-    view.claim_recent(box.recent, box.uidnext)
     s.view = view
     s.machine.state = State.SELECTED
     _tell(s, view, box, view.number(unseen) if unseen else 0)

@@ -240,17 +240,27 @@ class Session:
     # Selecting --------------------------------------------------------------------------------
 
     async def deselect(self) -> None:
-        """Leaves the mailbox; what was claimed as \\Recent is written down now."""
+        """Leaves the mailbox."""
         view, self.view = self.view, None
-        if view is None:
-            return
-        self.machine.state = State.AUTHENTICATED
-        self.house.registry.leave(view.key, view.shared)
-        if view.claimed:
-            await self.store.run(
-                lambda tx: messages.take_recent(tx, view.account, view.id),
-                accounts=(view.account,),
-            )
+        if view is not None:
+            self.machine.state = State.AUTHENTICATED
+            self.house.registry.leave(view.key, view.shared)
+
+    async def claim_recent(self, view: View, first: int, uidnext: int) -> None:
+        """What came with uids from `first` on is \\Recent to one session, of whatever process: to
+        this one, if the store gives it (RFC 3501 §2.3.2)."""
+        first = max(first, view.shared.recent)
+        if first < uidnext and not view.read_only:
+            try:
+                first, uidnext = await self.write(
+                    lambda tx: messages.take_recent(tx, view.account, view.id)
+                )
+            except mailboxes.NoSuchMailbox:
+                return  # deleted a moment ago: the session will be told
+            except StoreError as error:
+                # Shown once too often perhaps; but a mailbox can be read while the disk is full.
+                self.house.log.warning("recent not recorded", error=str(error))
+        view.claim_recent(first, uidnext)
 
     async def sync(self, *, expunge: bool) -> None:
         """Tells the client what has changed in the selected mailbox (RFC 3501 §5.2).
@@ -276,7 +286,7 @@ class Session:
             for number in view.expunge():
                 machine.untagged(b"%d EXPUNGE" % number)
         if new:
-            view.claim_recent(new[0], new[-1] + 1)
+            await self.claim_recent(view, new[0], new[-1] + 1)
             machine.untagged(b"%d EXISTS" % view.count)
             machine.untagged(b"%d RECENT" % view.recent_count())
         if rows:

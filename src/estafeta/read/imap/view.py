@@ -1,7 +1,7 @@
 """view: the messages of a mailbox as one session numbers them (RFC 3501 §2.3.1.2).
 
 Promises: 4 octets a message, shared by all sessions of the process that see the same; a session's
-numbers change only when `expunge` is told to it; \\Recent goes to one session of the process.
+numbers change only when `expunge` is told to it.
 """
 
 from __future__ import annotations
@@ -103,12 +103,11 @@ class View:
     """A selected mailbox. count: messages the client knows of; modseq: changes up to it are known.
 
     vanished: expunged, and the client not told yet; own: modseqs of changes by this session, of
-    which it need not be told; claimed: it took \\Recent that the store does not know of.
+    which it need not be told. recent: ranges of uids that are \\Recent here.
     """
 
     __slots__ = (
         "account",
-        "claimed",
         "count",
         "id",
         "modseq",
@@ -133,7 +132,6 @@ class View:
         self.vanished: set[int] = set()
         self.own: set[int] = set()
         self.recent: list[tuple[int, int]] = []
-        self.claimed = False
 
     @property
     def key(self) -> Key:
@@ -158,19 +156,16 @@ class View:
         self.count = known + len(new)
         self.modseq = changes.modseq
 
-    def claim_recent(self, first: int, uidnext: int) -> int:
-        """Takes what came from uid `first` on as \\Recent; returns how many messages that is."""
-        first = max(first, self.shared.recent)
-        if first >= uidnext:
-            return 0
+    def claim_recent(self, first: int, uidnext: int) -> None:
+        """Messages with first <= uid < uidnext are \\Recent here; read-only, for others too."""
         if not self.read_only:
-            self.shared.recent = uidnext
-            self.claimed = True
+            self.shared.recent = max(self.shared.recent, uidnext)
+        if first >= uidnext:
+            return
         if self.recent and self.recent[-1][1] >= first - 1:
             self.recent[-1] = (self.recent[-1][0], uidnext - 1)
         else:
             self.recent.append((first, uidnext - 1))
-        return self.count - bisect_left(self.uids, first, 0, self.count)
 
     def recent_count(self) -> int:
         return sum(
