@@ -405,8 +405,9 @@ class Session:
         )
         try:
             await desk.acceptor.accept(incoming)
-        except (StoreError, OSError):
-            # Nothing refers to it: on a full disk it would fill what little is left.
+        except (StoreFull, OSError):
+            # Nothing refers to it, and it would fill what little is left. After other errors that
+            # is not certain (a COMMIT whose answer was lost): garbage finds it in a day.
             desk.bodies.discard(body)
             raise
         if digest is not None:

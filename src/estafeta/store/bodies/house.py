@@ -187,11 +187,13 @@ class Bodies:
             raise BodiesUnavailable(f"body {queue_id(id)} took too long to come")
 
     def discard(self, body: Body) -> None:
-        """The file of a body that no unit has put, and none will.
-
-        Objects stay until they are garbage: what made the unit fail may be that they are in use.
-        """
-        if not body.stored and body.filed == IN_FILE:
+        """The file or objects of a body that no unit has put, and none will: to be called only
+        where that is certain. Else it is garbage, and found as such."""
+        if body.stored:
+            return
+        if body.filed == IN_OBJECT and self.shelf is not None:
+            self.shelf.discard(body.id, body.size)
+        if body.filed == IN_FILE:
             with contextlib.suppress(OSError):  # else it is garbage, and found as such
                 self._disk.remove(path_of(body.id))
 

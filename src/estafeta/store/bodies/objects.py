@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from estafeta.mail.protocols import Meter
@@ -118,6 +118,7 @@ class Shelf:
         self._transfers = asyncio.Semaphore(TRANSFERS_AT_ONCE)
         self._heads = asyncio.Semaphore(HEADS_AT_ONCE)
         self._coming: dict[int, asyncio.Task[ScratchFile]] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
         self.trouble = ""  # of the last request that got no answer, until one gets one
 
     # -- there ---------------------------------------------------------------------------------
@@ -152,6 +153,16 @@ class Shelf:
         start = part * OBJECT_OCTETS_MAX
         data = file.read(start, min(size, start + OBJECT_OCTETS_MAX))
         await self._timed("put", self._objects.put(object_of(id, part), data))
+
+    def discard(self, id: int, size: int) -> None:
+        """Removes, beside, what `put` has just stored. Nobody waits, and it may fail."""
+        task = asyncio.create_task(self._discard(id, size))
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+
+    async def _discard(self, id: int, size: int) -> None:
+        with suppress(StoreError):  # else it is garbage, and found as such
+            await self.delete([object_of(id, part) for part in range(parts_of(size))])
 
     # -- and back ------------------------------------------------------------------------------
 
