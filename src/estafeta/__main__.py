@@ -27,12 +27,31 @@ def demo(
         Path | None,
         typer.Option(help="Keep settings, stores and logs there. Default: a temporary folder."),
     ] = None,
+    store: Annotated[
+        str,
+        typer.Option(
+            help="sqlite; postgresql for a private server; or postgresql://… to use one that runs."
+        ),
+    ] = "sqlite",
+    postgres_bin: Annotated[
+        Path | None,
+        typer.Option(help="Folder of PostgreSQL's programs, where they are not installed."),
+    ] = None,
 ) -> None:
     """A small internet on loopback: two installations write to each other."""
     # The simulated world is dear to import; the other commands do without.
     from estafeta.sim.demo import main as run_demo
 
-    raise typer.Exit(run_demo(once=once, json=json, language=language, folder=folder))
+    raise typer.Exit(
+        run_demo(
+            once=once,
+            json=json,
+            language=language,
+            folder=folder,
+            store=store,
+            programs=postgres_bin,
+        )
+    )
 
 
 @app.command()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.peers import postgres
 
 from estafeta.sim.demo import clients, places, run
 from estafeta.sim.demo.evidence import Evidence, forged_sender
@@ -85,6 +86,35 @@ def test_every_step_is_seen_and_the_people_stay_in_their_folder(tmp_path: Path) 
         for port in ports:
             with socket.socket() as probe:
                 assert probe.connect_ex((place.address, port)) != 0, (place.address, port)
+
+
+def test_the_same_steps_over_postgresql(tmp_path: Path) -> None:
+    """On a private server of its own, and then on one that runs already."""
+    server = postgres.required_server("fsync=off")
+    try:
+        programs = str(server.programs)
+        for store in ("postgresql", server.url("postgres")):
+            command = [*COMMAND, "--json", "--store", store, "--postgres-bin", programs]
+            done = subprocess.run(
+                command, capture_output=True, encoding="utf-8", timeout=90, env=server.environment
+            )
+            assert [row for row in json.loads(done.stdout) if not row["ok"]] == []
+            assert done.returncode == 0, done.stderr
+    finally:
+        server.stop()
+
+
+def test_no_postgresql_is_one_sentence(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*COMMAND, "--once", "--store", "postgresql", "--postgres-bin", str(tmp_path)],
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"estafeta: {tmp_path} does not have the programs initdb and postgres of PostgreSQL\n"
+    )
 
 
 # -- evidence ------------------------------------------------------------------------------------
@@ -315,7 +345,7 @@ def test_an_address_that_is_not_ours_is_told_in_one_sentence(
 
 def test_a_folder_with_a_quote_in_its_name_is_a_path_all_the_same() -> None:
     folder = Path('/tmp/a "b" \\c')
-    text = settings(CORREO, PORTS, folder, folder / "c.pem", folder / "k")
+    text = settings(CORREO, PORTS, folder, "sqlite:///e.db", folder / "c.pem", folder / "k")
     read = tomllib.loads(text)
     assert read["server"]["data_dir"] == str(folder / "data")
     assert read["tls"]["certificates"][0]["certificate"] == str(folder / "c.pem")

@@ -66,33 +66,33 @@ def _number(text: str) -> float:
 
 class PostgresServer:
     """programs: see `find_programs`. environment: of its processes, where the programs lie outside
-    their place. settings: "name=value" for postgresql.conf. Its files lie in a folder of their own
-    below `parent`, else below the system's for temporary files."""
+    their place. settings: "name=value" for postgresql.conf. data: where its files are kept; None
+    for a temporary folder, where its socket and its log are in any case."""
 
     def __init__(
         self,
         programs: Path,
         *,
-        parent: Path | None = None,
+        data: Path | None = None,
         environment: Mapping[str, str] | None = None,
         settings: Sequence[str] = (),
     ) -> None:
-        self._programs = programs
-        self._environment = dict(os.environ if environment is None else environment)
-        self._environment |= {"LC_ALL": "C", "TZ": "UTC"}
+        self.programs = programs
+        self.environment = dict(os.environ if environment is None else environment)
+        self.environment |= {"LC_ALL": "C", "TZ": "UTC"}
         self._settings = settings
         # Not below a folder of root's alone, where nobody could not go; and a short path, for the
         # socket.
-        self.folder = Path(tempfile.mkdtemp(prefix="estafeta-pg-", dir=parent))
+        self.folder = Path(tempfile.mkdtemp(prefix="estafeta-pg-"))
+        self.data = data or self.folder / "data"
         self._owner: pwd.struct_passwd | None = None
         if os.geteuid() == 0:
             self._owner = pwd.getpwnam(UNPRIVILEGED)
-            os.chown(self.folder, self._owner.pw_uid, self._owner.pw_gid)
+        for made in (self.folder, self.data):
+            made.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self._owner is not None:
+                os.chown(made, self._owner.pw_uid, self._owner.pw_gid)
         self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def data(self) -> Path:
-        return self.folder / "data"
 
     @property
     def log(self) -> Path:
@@ -112,7 +112,7 @@ class PostgresServer:
         """Returns when it takes connections. Raises NoPostgres."""
         if not (self.data / "PG_VERSION").exists():
             self._make()
-        command = [self._programs / "postgres", "-D", self.data]
+        command = [self.programs / "postgres", "-D", self.data]
         for setting in (*_QUIET, f"unix_socket_directories={self.folder}", *self._settings):
             command += ["-c", setting]
         with self.log.open("ab") as log:
@@ -121,7 +121,7 @@ class PostgresServer:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=self._environment,
+                env=self.environment,
                 cwd=self.folder,
                 start_new_session=True,  # a Ctrl-C is ours to pass on
                 **self._identity(),
@@ -132,15 +132,9 @@ class PostgresServer:
                 raise NoPostgres(f"PostgreSQL did not start: {self._last_words()}")
             time.sleep(POLL_SECONDS)
 
-    def create(self, database: str, template: str = "template0") -> str:
-        """A new database; its URL. Raises NoPostgres."""
-        import psycopg
-
-        try:
-            with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
-                connection.execute(f'CREATE DATABASE "{database}" TEMPLATE "{template}"'.encode())
-        except psycopg.Error as error:
-            raise NoPostgres(f"the database {database} cannot be made: {error}") from error
+    def create(self, database: str) -> str:
+        """Its URL; made where it is not there. Raises NoPostgres."""
+        create_database(self.url("postgres"), database)
         return self.url(database)
 
     def kill9(self) -> None:
@@ -159,7 +153,7 @@ class PostgresServer:
         self.start()
 
     def stop(self) -> None:
-        """Ends it, and its files go."""
+        """Ends it; what is temporary goes."""
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGINT)  # fast: clients are cut
             try:
@@ -172,7 +166,7 @@ class PostgresServer:
 
     def _make(self) -> None:
         command = [
-            *(self._programs / "initdb", "--pgdata", self.data, "--username", USER),
+            *(self.programs / "initdb", "--pgdata", self.data, "--username", USER),
             *("--auth", "trust", "--encoding", "UTF8", "--locale", "C", "--no-sync"),
         ]
         made = subprocess.run(  # noqa: S603 - as above
@@ -180,7 +174,7 @@ class PostgresServer:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             check=False,
-            env=self._environment,
+            env=self.environment,
             cwd=self.folder,
             **self._identity(),
         )
@@ -203,6 +197,28 @@ class PostgresServer:
     def _last_words(self) -> str:
         lines = self.log.read_text(errors="replace").strip().splitlines()
         return " / ".join(lines[-3:]) or "it said nothing"
+
+
+def create_database(url: str, database: str) -> bool:
+    """Where it is not there; whether it was not. url: of any database of the server. Raises
+    NoPostgres."""
+    try:
+        import psycopg
+    except ImportError:
+        raise NoPostgres("PostgreSQL needs psycopg: pip install 'estafeta[postgres]'") from None
+    try:
+        with psycopg.connect(url, autocommit=True) as connection:
+            found = connection.execute(
+                "SELECT 1 FROM pg_database WHERE datname = %s", (database,)
+            ).fetchone()
+            if found is None:
+                connection.execute(
+                    f"CREATE DATABASE \"{database}\" ENCODING 'UTF8' TEMPLATE template0".encode()
+                )
+            return found is None
+    except psycopg.Error as error:
+        why = " ".join(str(error).split())
+        raise NoPostgres(f"the database {database} cannot be made: {why}") from error
 
 
 def _children(parent: int) -> list[int]:

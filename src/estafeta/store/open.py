@@ -45,15 +45,6 @@ async def _open(url: str, world: World, inline: bool) -> Store:
     return await asyncio.to_thread(open_postgres, url, shown_url(url), world)
 
 
-def look_at_postgres(url: str) -> int:
-    """Number of the last migration there, 0 where there is none; changes nothing. Blocks. Raises
-    StoreError."""
-    _need_psycopg(url)
-    from estafeta.store.postgres.opening import schema_of
-
-    return schema_of(url, shown_url(url))
-
-
 def _need_psycopg(url: str) -> None:
     try:
         importlib.import_module("psycopg")

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-from urllib.parse import quote
 
+from estafeta.office.config_read import read_config
 from estafeta.sim.demo.places import DNS_ADDRESS, PASSWORD, PLACES, Person, Place, Ports
+from estafeta.sim.demo.stores import Wish, opened
 from estafeta.sim.dns import DnsServer, serve
 from estafeta.store import accounts, credentials
 from estafeta.store.engine import Tx
@@ -46,13 +47,14 @@ class Internet:
     """Enter it, and everything runs; leave it, and everything has stopped.
 
     dns: the server that both installations ask; its `log` is what it was asked. authority: PEM of
-    the authority that signed their certificates, for clients to trust.
+    the authority that signed their certificates, for clients to trust. wish: where mail is kept.
     """
 
-    def __init__(self, folder: Path, ports: Ports, world: World) -> None:
+    def __init__(self, folder: Path, ports: Ports, world: World, wish: Wish) -> None:
         self.folder = folder.absolute()
         self.ports = ports
         self.world = world
+        self._wish = wish
         self.authority = self.folder / "authority.pem"
         self.installed = {
             place.domain: Installed(
@@ -110,18 +112,21 @@ class Internet:
         self._stack.push_async_callback(server.close)
         authority = Authority("estafeta demo", self.world.clock.now())
         authority.write(self.authority)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        stores = await self._stack.enter_async_context(opened(self._wish, self.folder))
         for place in PLACES:
-            self._write_files(place, authority)
+            data = self.installed[place.domain].config.parent / "data"
+            self._write_files(place, authority, await stores.url(place, data))
         async with asyncio.TaskGroup() as together:
             for place in PLACES:
                 together.create_task(self._bring_up(place))
 
-    def _write_files(self, place: Place, authority: Authority) -> None:
+    def _write_files(self, place: Place, authority: Authority, store: str) -> None:
         installed = self.installed[place.domain]
         folder = installed.config.parent
         names = [place.host, place.domain, place.address]
         certificate, key = authority.issue(names, folder)
-        installed.config.write_text(settings(place, self.ports, folder, certificate, key))
+        installed.config.write_text(settings(place, self.ports, folder, store, certificate, key))
         for person in place.people:
             write_private(
                 self.mutt_file(person), mutt_settings(person, place, self.ports, self.authority)
@@ -132,25 +137,26 @@ class Internet:
         return self.folder / f"{person.given_name.lower()}.muttrc"
 
     async def _bring_up(self, place: Place) -> None:
-        data = self.installed[place.domain].config.parent / "data"
-        if not data.exists():
-            await self._people(place, data)
+        await self._people(place)
         await self._serve(place)
 
-    async def _people(self, place: Place, data: Path) -> None:
-        """Does what `estafeta domain add`, `account add` and `alias add` do, in this process: five
-        commands each start Python again."""
+    async def _people(self, place: Place) -> None:
+        """Where they are not there, does what `estafeta domain add`, `account add` and `alias add`
+        do, in this process: five commands each start Python again."""
         now = int(self.world.clock.now() * 1000)
         passwords = [credentials.make_password(PASSWORD, self.world.dice) for _ in place.people]
 
         def unit(tx: Tx) -> None:
+            if accounts.domain(tx, place.domain) is not None:
+                return
             accounts.add_domain(tx, place.domain, now, language=place.language)
             for person, password in zip(place.people, passwords, strict=True):
                 accounts.add_account(tx, person.address, now, name=person.name, password=password)
             # RFC 5321 §4.5.1: somebody reads what is written to it; reports name it.
             accounts.add_alias(tx, f"postmaster@{place.domain}", place.people[0].address)
 
-        store = await open_store(f"sqlite://{quote(str(data / 'estafeta.db'))}", self.world)
+        config = read_config(self.installed[place.domain].config)
+        store = await open_store(config.server.store, self.world)
         try:
             await store.run(unit)
         finally:
@@ -215,8 +221,10 @@ async def _ready(read_end: int) -> bool:
         transport.close()
 
 
-def settings(place: Place, ports: Ports, folder: Path, certificate: Path, key: Path) -> str:
-    """The estafeta.toml of one place."""
+def settings(
+    place: Place, ports: Ports, folder: Path, store: str, certificate: Path, key: Path
+) -> str:
+    """The estafeta.toml of one place. store: its URL."""
     doors = (
         ("mx", ports.smtp, "starttls"),
         ("submission", ports.submissions, "implicit"),
@@ -236,6 +244,7 @@ def settings(place: Place, ports: Ports, folder: Path, certificate: Path, key: P
 [server]
 hostname = "{place.host}"
 data_dir = {_quoted(folder / "data")}
+store = {_quoted(store)}
 language = "{place.language}"
 postmaster = "postmaster@{place.domain}"
 
@@ -276,9 +285,9 @@ set ssl_force_tls = yes
 """.encode()
 
 
-def _quoted(path: Path) -> str:
+def _quoted(text: Path | str) -> str:
     """As a TOML string."""
-    escaped = str(path).replace("\\", "\\\\").replace('"', '\\"')
+    escaped = str(text).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
 

@@ -19,36 +19,57 @@ from estafeta.sim.demo.internet import DemoError, Internet
 from estafeta.sim.demo.places import NoPlace, free_ports
 from estafeta.sim.demo.scene import Row
 from estafeta.sim.demo.show import Show, make_console
+from estafeta.sim.demo.stores import Wish
 from estafeta.sim.demo.tour import Tour
+from estafeta.sim.postgres import NoPostgres
 from estafeta.world.real import real_world
 from estafeta.world.real import run as run_loop
 
 EXIT_STOPPED = 130
 
 
-def main(*, once: bool, json: bool, language: str, folder: Path | None) -> int:
+def main(
+    *,
+    once: bool,
+    json: bool,
+    language: str,
+    folder: Path | None,
+    store: str = "sqlite",
+    programs: Path | None = None,
+) -> int:
     """The demo; returns the exit code. language: "" for that of the environment.
 
     once: ends after the tour. json: prints its rows and nothing else, and ends after it as well.
-    folder: where the files are kept; None for a temporary one. Raises CommandError.
+    folder: where the files are kept; None for a temporary one. store, programs: see stores.Wish.
+    Raises CommandError.
     """
     spoken = pick_language(language, _of_environment())
     show = None if json else Show(make_console(), spoken)
     try:
         with _room(folder) as place:
-            return run_loop(Demo(place, show, spoken, once=once or json).run())
-    except (DemoError, NoPlace) as error:
+            wish = Wish(store, programs, keep=folder is not None)
+            return run_loop(Demo(place, show, spoken, wish, once=once or json).run())
+    except (DemoError, NoPlace, NoPostgres) as error:
         raise CommandError(str(error)) from None
 
 
 class Demo:
-    """One run. show: None prints rows as JSON in the end."""
+    """One run. show: None prints rows as JSON in the end. wish: for the stores."""
 
-    def __init__(self, folder: Path, show: Show | None, language: str, *, once: bool) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        show: Show | None,
+        language: str,
+        wish: Wish,
+        *,
+        once: bool,
+    ) -> None:
         self._folder = folder
         self._show = show
         self._language = language
         self._once = once
+        self._wish = wish
         self._code = EXIT_STOPPED
 
     async def run(self) -> int:
@@ -73,7 +94,7 @@ class Demo:
 
     async def _work(self) -> None:
         show, world = self._show, real_world(self._folder)
-        internet = Internet(self._folder, free_ports(), world)
+        internet = Internet(self._folder, free_ports(), world, self._wish)
         async with AsyncExitStack() as stack:
             with show.starting() if show is not None else nullcontext():
                 await stack.enter_async_context(internet)

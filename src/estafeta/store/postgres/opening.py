@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any
 
 import psycopg
-import structlog
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.numeric import NumericBinaryLoader
 
@@ -46,8 +45,6 @@ _DEFAULTS = {
 }
 """libpq's parameters, where the URL does not say otherwise."""
 
-log = structlog.get_logger("store")
-
 
 class _WholeNumber(NumericBinaryLoader):
     """sum() of whole numbers, which PostgreSQL gives as numeric."""
@@ -76,24 +73,10 @@ def open_postgres(url: str, shown: str, world: World) -> PostgresStore:
             connection.close()
             raise _cannot(shown, error) from error
 
-    _prepare(connect, shown, int(world.clock.now() * 1000))
+    remarks = _prepare(connect, shown, int(world.clock.now() * 1000))
     hints = Hints()
     bell = Bell(connect, f"{world.dice.getrandbits(64):016x}", hints)
-    return PostgresStore(connect_line, bell, hints)
-
-
-def schema_of(url: str, shown: str) -> int:
-    """Number of the last migration; 0 where there is none. Blocks. Raises StoreError."""
-    with closing(_connect(url, shown)) as connection:
-        try:
-            row = connection.execute("SELECT to_regclass('migration')").fetchone()
-            if row is None or row[0] is None:
-                return 0
-            row = connection.execute("SELECT coalesce(max(number), 0) FROM migration").fetchone()
-        except psycopg.Error as error:
-            raise _cannot(shown, error) from error
-        assert row is not None
-        return int(row[0])
+    return PostgresStore(connect_line, bell, hints, remarks)
 
 
 def _connect(url: str, shown: str) -> psycopg.Connection[Any]:
@@ -106,8 +89,8 @@ def _connect(url: str, shown: str) -> psycopg.Connection[Any]:
     return connection
 
 
-def _prepare(connect: Callable[[], psycopg.Connection[Any]], shown: str, now: int) -> None:
-    """Looks whether that server will do, and migrates."""
+def _prepare(connect: Callable[[], psycopg.Connection[Any]], shown: str, now: int) -> list[str]:
+    """Looks whether that server will do, and migrates. Returns what should be otherwise there."""
     with closing(connect()) as connection:
         if connection.info.server_version < SERVER_VERSION_MIN * 10000:
             raise StoreError(
@@ -119,8 +102,6 @@ def _prepare(connect: Callable[[], psycopg.Connection[Any]], shown: str, now: in
             raise StoreError(
                 f"the database of the store {shown} holds {encoding}: make it with ENCODING 'UTF8'"
             )
-        if connection.execute("SHOW fsync").fetchone() == ("off",):
-            log.warning("PostgreSQL has fsync off: mail is lost when the power fails")
         line = Line(connection)
         try:
             line.ask("BEGIN")
@@ -131,6 +112,16 @@ def _prepare(connect: Callable[[], psycopg.Connection[Any]], shown: str, now: in
             raise
         except StoreError as error:
             raise type(error)(f"the store {shown} cannot be opened: {error}") from error
+        return remarks_of(connection)
+
+
+def remarks_of(connection: psycopg.Connection[Any]) -> list[str]:
+    """Sentences."""
+    if connection.pgconn.pipeline_status:
+        connection.pgconn.exit_pipeline_mode()
+    if connection.execute("SHOW fsync").fetchone() == ("off",):
+        return ["PostgreSQL has fsync off: what was accepted is lost when the power fails"]
+    return []
 
 
 def _cannot(shown: str, error: psycopg.Error) -> StoreError:

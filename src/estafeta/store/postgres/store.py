@@ -27,11 +27,14 @@ T = TypeVar("T")
 
 class PostgresStore:
     """Made by `open_postgres`. statistics: counters for the metrics page; `waited` counts
-    transactions that were run again because of another."""
+    transactions that were run again because of another. remarks: sentences about the server."""
 
-    def __init__(self, connect: Callable[[], Line], bell: Bell, hints: Hints) -> None:
+    def __init__(
+        self, connect: Callable[[], Line], bell: Bell, hints: Hints, remarks: Sequence[str]
+    ) -> None:
         self._counted = Statistics()
         self._hints = hints
+        self.remarks = remarks
         self._bell = bell
         self._writing = [Writing(connect, n) for n in range(WRITERS)]
         self._writers = Pool(
