@@ -172,6 +172,13 @@ class Installation:
         self.queue.use(_queue_settings(self.config))
         self.doors.use([self._door(x) for x in self.config.listener if x.role != "http"])
 
+    def show(self, tls_server: TlsConfig | None, tls_asking: TlsConfig | None) -> None:
+        """Other certificates, for connections from now on. See `Outside`."""
+        self.outside = msgspec.structs.replace(
+            self.outside, tls_server=tls_server, tls_asking=tls_asking
+        )
+        self.doors.use([self._door(x) for x in self.config.listener if x.role != "http"])
+
     # -- what the rooms are handed -------------------------------------------------------------
 
     async def _attempt(

@@ -156,6 +156,10 @@ class Tls(_Section, frozen=True):
         bool,
         _about("Without a certificate: make and show a self-signed one, kept in `data_dir`."),
     ] = False
+    warn_before_expiry: Annotated[
+        Duration,
+        _about("A certificate that ends sooner is warned of in the log, once a day. 0s: never."),
+    ] = 14 * _DAY
     client_authorities: Annotated[
         str,
         _about(

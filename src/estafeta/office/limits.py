@@ -11,6 +11,12 @@ LABEL_VALUES_MAX = 100
 STOP_SECONDS_MAX = 30.0
 """A clean stop waits so long for what has begun, seconds."""
 
+CERTIFICATE_POLL_SECONDS = 5.0
+"""Certificates, keys and authorities that were written anew are seen after, seconds."""
+
+CERTIFICATE_WARN_SECONDS = 86_400.0
+"""A certificate that ends soon is warned of once in, seconds."""
+
 HEALTH_SECONDS_MAX = 2.0
 """/healthz gives the store so long to answer a read, seconds."""
 

@@ -125,6 +125,12 @@ CATALOGUE: tuple[Metric, ...] = (
         ("result",),
     ),
     # The program
+    Metric(
+        "estafeta_certificate_expiry_seconds",
+        "gauge",
+        "Seconds until a certificate of our listeners ends, by its file; below 0: it has.",
+        ("certificate",),
+    ),
     Metric("estafeta_errors_total", "counter", "Errors that are ours: bugs.", ("room",)),
 )
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import structlog
 
+from estafeta.mail.protocols import Meter
 from estafeta.office.assemble import Installation, Outside, http_endpoints, parse_endpoint
+from estafeta.office.certificate_watch import CertificateWatch, Watched
 from estafeta.office.certificates import check_authorities, check_certificates
 from estafeta.office.config import Config
 from estafeta.office.config_read import read_config
@@ -28,9 +30,10 @@ from estafeta.store.engine import Store
 from estafeta.store.open import open_store, store_path
 from estafeta.world.addresses import own_addresses
 from estafeta.world.certificates import Authority
+from estafeta.world.files import RealFiles
 from estafeta.world.real import real_world, run
 from estafeta.world.seams import Endpoint, World
-from estafeta.world.tls import client_config, server_config
+from estafeta.world.tls import ServerTls, client_config, server_config
 
 RESOLV_CONF = Path("/etc/resolv.conf")
 COLLECT_AFTER_OBJECTS = 20_000
@@ -72,6 +75,7 @@ async def _serve(
 
     components: list[Component] = [
         Upkeep(store, installation.bodies, world.clock),
+        certificate_watch(installation, meter),
         Latch(installation.doors),
         installation.sender,
         installation.doors,
@@ -137,18 +141,60 @@ def outside_of(config: Config, world: World) -> Outside:
 
     Raises OSError, ssl.SSLError.
     """
-    certificates = [(Path(c.certificate), Path(c.key)) for c in config.tls.certificates]
-    if not certificates and config.tls.self_signed:
-        certificates = [_self_signed(config, world)]
+    tls_server, tls_asking = listeners_tls(config, world)
     return Outside(
         dns_servers=dns_servers(config),
-        tls_server=server_config(certificates) if certificates else None,
-        tls_asking=server_config(certificates, client_ca=config.tls.client_authorities)
-        if certificates and config.tls.client_authorities
-        else None,
+        tls_server=tls_server,
+        tls_asking=tls_asking,
         tls_client=client_config(verify=False),
         tls_verifying=client_config(verify=True),
         own_addresses=_own_addresses(),
+    )
+
+
+def certificate_files(config: Config, world: World) -> list[tuple[Path, Path]]:
+    """(certificate, key) of each; one that signs itself is made where it was asked for."""
+    found = [(Path(c.certificate), Path(c.key)) for c in config.tls.certificates]
+    if not found and config.tls.self_signed:
+        found = [_self_signed(config, world)]
+    return found
+
+
+def listeners_tls(config: Config, world: World) -> tuple[ServerTls | None, ServerTls | None]:
+    """For all, and for those that people log in at. Raises OSError, ssl.SSLError."""
+    certificates = certificate_files(config, world)
+    authorities = config.tls.client_authorities
+    if not certificates:
+        return None, None
+    asking = server_config(certificates, client_ca=authorities) if authorities else None
+    return server_config(certificates), asking
+
+
+def certificate_watch(installation: Installation, meter: Meter) -> CertificateWatch:
+    """Over the files that the settings name at the time."""
+    world = installation.world
+
+    def watched() -> Watched:
+        config = installation.config
+        pairs = certificate_files(config, world)
+        others = [str(key) for _, key in pairs]
+        if config.tls.client_authorities:
+            others.append(config.tls.client_authorities)
+        return Watched(tuple(str(certificate) for certificate, _ in pairs), tuple(others))
+
+    def renew() -> None:
+        config = installation.config
+        check_certificates(config.tls.certificates)  # it names the file at fault
+        check_authorities(config.tls.client_authorities)
+        installation.show(*listeners_tls(config, world))
+
+    return CertificateWatch(
+        RealFiles(),
+        world.clock,
+        meter,
+        watched=watched,
+        renew=renew,
+        warn_seconds=lambda: installation.config.tls.warn_before_expiry,
     )
 
 

@@ -1,8 +1,9 @@
 """Toy TLS: names and verdicts as in the real one, nothing encrypted.
 
-A client says `0x16 sim-tls client <name>`, and behind it, where it has a certificate, whose that is
-and its authority; a server answers with its certificate's names and authority; from then on bytes pass as they are, so that faults can still find a final dot. Whoever
-does not call `start_tls` sees that line as plaintext.
+A client says `0x16 sim-tls client <name>`, and behind it, where it has a certificate, whose that
+is and its authority; a server answers with its certificate's names and authority; from then on
+bytes pass as they are, so that faults can still find a final dot. Whoever does not call `start_tls`
+sees that line as plaintext.
 """
 
 from __future__ import annotations

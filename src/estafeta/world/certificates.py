@@ -39,6 +39,11 @@ def dns_names(certificate: x509.Certificate) -> tuple[str, ...]:
     return tuple(n.lower() for n in alternatives.value.get_values_for_type(x509.DNSName))
 
 
+def expires_at(pem: bytes) -> float:
+    """When the first certificate of a PEM file ends, seconds since 1970. Raises ValueError."""
+    return x509.load_pem_x509_certificate(pem).not_valid_after_utc.timestamp()
+
+
 def mail_addresses(certificate: bytes, now: float) -> tuple[str, ...]:
     """The mail addresses a certificate (DER) is for: rfc822Name, RFC 5280 §4.2.1.6, nothing else.
 

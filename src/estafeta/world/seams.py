@@ -197,6 +197,18 @@ class Disk(Protocol):
         ...
 
 
+class Files(Protocol):
+    """What the administrator writes and we only read: certificates. Paths are absolute."""
+
+    def stamp(self, path: str) -> tuple[int, ...]:
+        """Another one whenever the file is another, or was written to; () where there is none."""
+        ...
+
+    def read(self, path: str) -> bytes:
+        """All of it. Raises OSError."""
+        ...
+
+
 class WritableFile(Protocol):
     def write(self, data: bytes) -> None: ...
 
@@ -282,6 +294,7 @@ __all__ = [
     "Datagrams",
     "Disk",
     "Endpoint",
+    "Files",
     "Handler",
     "Listener",
     "Net",

@@ -1,0 +1,149 @@
+"""Certificates replaced under a running server, which nobody tells of it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import ssl
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from tests.support.live import PASSWORD, Estafeta
+from tests.support.peers.process import wait_for
+from tests.support.tls_login import Talk, client_context, succeeded
+
+from estafeta.world.certificates import Authority
+
+ANA = "ana@estafeta.example"
+
+
+@dataclass
+class Place:
+    """A server, the folder that its administrator writes to, the authority that signs."""
+
+    server: Estafeta
+    folder: Path
+    authority: Authority
+    ca: Path
+
+    def issue(self, name: str, days: int = 90) -> bytes:
+        """A new certificate with its key, one PEM."""
+        chain, key = self.authority.issue([name, "localhost"], self.folder / "made", days)
+        return chain.read_bytes() + key.read_bytes()
+
+    def replace(self, data: bytes) -> None:
+        """As certbot and Kubernetes do: another file takes the name."""
+        fresh = self.folder / "fresh.pem"
+        fresh.write_bytes(data)
+        fresh.rename(self.folder / "mail.pem")
+
+    def shown(self, port: str = "submissions") -> str:
+        """The first name of the certificate that a new connection sees."""
+        with Talk("submission", self.server.ports[port], client_context(None), implicit=True) as t:
+            assert isinstance(t.socket, ssl.SSLSocket)
+            der = t.socket.getpeercert(binary_form=True)
+            assert der
+            names = x509.load_der_x509_certificate(der).extensions.get_extension_for_class(
+                x509.SubjectAlternativeName
+            )
+            return names.value.get_values_for_type(x509.DNSName)[0]
+
+    def wait_shown(self, name: str) -> None:
+        wait_for(f"{name} is shown", lambda: self.shown() == name)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    folder = tmp_path_factory.mktemp("certificates")
+    authority = Authority("test authority", time.time())
+    ca = authority.write(folder / "ca.pem")
+    chain, key = authority.issue(["first.example", "localhost"], folder / "made")
+    (folder / "mail.pem").write_bytes(chain.read_bytes() + key.read_bytes())
+    server = Estafeta(folder / "e", accounts=[ANA], certificate=folder / "mail.pem", ca=ca)
+    with server:
+        yield Place(server, folder, authority, ca)
+
+
+def metric(place: Place) -> float:
+    url = f"http://127.0.0.1:{place.server.ports['http']}/metrics"
+    with urllib.request.urlopen(url, timeout=10) as page:
+        for line in page.read().decode().splitlines():
+            if line.startswith("estafeta_certificate_expiry_seconds{"):
+                return float(line.rpartition(" ")[2])
+    raise AssertionError("no such metric")
+
+
+def test_another_file_of_the_name_is_shown_within_seconds(place: Place) -> None:
+    assert place.shown() == "first.example"
+    assert abs(metric(place) - 397 * 86400) < 3600
+    with Talk("imap", place.server.ports["imaps"], client_context(place.ca), implicit=True) as old:
+        place.replace(place.issue("second.example", days=5))
+        place.wait_shown("second.example")
+        # Who is here goes on, under the certificate that he was shown, and bound to it.
+        assert succeeded(old.scram(ANA, PASSWORD))
+    wait_for("the metric", lambda: abs(metric(place) - 5 * 86400) < 3600)
+    wait_for("the warning", lambda: '"days":4' in place.server.log())
+    with Talk("imap", place.server.ports["imaps"], client_context(place.ca), implicit=True) as new:
+        assert succeeded(new.scram(ANA, PASSWORD))  # bound to the new one
+
+
+def test_a_pair_that_does_not_fit_is_not_taken(place: Place) -> None:
+    """The certificate of one and the key of another, written where the file lies."""
+    before = place.shown()
+    whole = place.issue("third.example")
+    end = b"-----END CERTIFICATE-----\n"
+    half = (
+        whole[: whole.rindex(end) + len(end)]
+        + place.issue("other.example").partition(b"-----BEGIN PRIVATE")[1]
+        + place.issue("other.example").partition(b"-----BEGIN PRIVATE")[2]
+    )
+    (place.folder / "mail.pem").write_bytes(half)
+    wait_for("a line", lambda: "certificates not taken, the old ones stay" in place.server.log())
+    assert place.shown() == before
+    (place.folder / "mail.pem").write_bytes(whole)
+    place.wait_shown("third.example")
+    refused = [line for line in place.server.log().splitlines() if "not taken" in line]
+    assert len(refused) == 1
+    assert "mail.pem" in refused[0]
+
+
+def test_a_hangup_reads_at_once(place: Place) -> None:
+    place.replace(place.issue("fourth.example"))
+    os.kill(place.server.session, signal.SIGHUP)
+    wait_for("reloaded", lambda: '"event":"reloaded"' in place.server.log())
+    assert place.shown() == "fourth.example"
+
+
+def test_the_right_certificate_by_name(place: Place) -> None:
+    """RFC 6125 §6.4.3: a star stands for one whole label."""
+    extra = place.folder / "star.pem"
+    chain, key = place.authority.issue(["*.star.example"], place.folder / "made")
+    extra.write_bytes(chain.read_bytes() + key.read_bytes())
+    with place.server.config.open("a") as file:
+        file.write(f'[[tls.certificates]]\ncertificate = "{extra}"\nkey = "{extra}"\n')
+    reloads = place.server.log().count('"event":"reloaded"')
+    os.kill(place.server.session, signal.SIGHUP)
+    wait_for("reloaded", lambda: place.server.log().count('"event":"reloaded"') > reloads)
+
+    def shown(name: str) -> str:
+        port = place.server.ports["submissions"]
+        with Talk("submission", port, client_context(None), name=name, implicit=True) as talk:
+            assert isinstance(talk.socket, ssl.SSLSocket)
+            der = talk.socket.getpeercert(binary_form=True)
+            assert der
+            return hashlib.sha256(der).hexdigest()
+
+    star = shown("mail.star.example")
+    assert shown("Other.STAR.example") == star
+    assert shown("localhost") != star
+    assert shown("star.example") == shown("a.mail.star.example") == shown("localhost")
+    # Both files are watched.
+    chain, key = place.authority.issue(["*.star.example"], place.folder / "made")
+    extra.write_bytes(chain.read_bytes() + key.read_bytes())
+    wait_for("the new one", lambda: shown("mail.star.example") != star)
