@@ -73,7 +73,6 @@ def complete(config: Config, base: FilePath | None) -> Config:
                 for x in config.tls.certificates
             ],
             client_authorities=absolute(config.tls.client_authorities),
-            client_authorities=absolute(config.tls.client_authorities),
         ),
         relay=msgspec.structs.replace(
             config.relay,
