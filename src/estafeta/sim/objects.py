@@ -7,6 +7,7 @@ A request that is cut by the death of its machine was carried out, or was not.
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable, Sequence
 
 from estafeta.world.seams import ObjectExists, ObjectMissing, ObjectsError
@@ -34,10 +35,11 @@ class SimBucket:
 
 
 class SimObjects:
-    """One machine's way to a bucket."""
+    """One machine's way to a bucket. sure: finds it also when it is away, as a judge must."""
 
-    def __init__(self, bucket: SimBucket) -> None:
+    def __init__(self, bucket: SimBucket, *, sure: bool = False) -> None:
         self._bucket = bucket
+        self._sure = sure
 
     async def put(self, name: str, data: bytes) -> None:
         number = await self._arrive()
@@ -73,7 +75,7 @@ class SimObjects:
         bucket.calls += 1
         number = bucket.calls
         await asyncio.sleep(REQUEST_SECONDS / 2)
-        if bucket.down:
+        if bucket.down and not self._sure:
             raise ObjectsError("the object store does not answer")
         bucket.before(number)
         return number
@@ -81,6 +83,22 @@ class SimObjects:
     async def _answer(self, number: int) -> None:
         self._bucket.after(number)
         await asyncio.sleep(REQUEST_SECONDS / 2)
+
+
+async def unsteady(
+    bucket: SimBucket, seconds: float, dice: random.Random, tell: Callable[[str], None]
+) -> None:
+    """Lets a bucket be away now and then, for so long; it is there at the end."""
+    end = asyncio.get_running_loop().time() + seconds
+    try:
+        while asyncio.get_running_loop().time() < end:
+            await asyncio.sleep(dice.uniform(0, seconds / 3))
+            bucket.down = True
+            tell("bucket away")
+            await asyncio.sleep(dice.uniform(1, seconds / 5))
+            bucket.down = False
+    finally:
+        bucket.down = False
 
 
 def _nothing(number: int) -> None:

@@ -17,6 +17,7 @@ from estafeta.world.seams import World
 
 from .loop import VirtualLoop, whose
 from .net import SimNet
+from .objects import SimObjects
 
 if TYPE_CHECKING:
     from .world import SimMachine
@@ -158,6 +159,7 @@ class SimProcess:
             net=net,
             disk=machine.disk,
             cpu=InlineCpu(),
+            objects=None if machine.bucket is None else SimObjects(machine.bucket),
         )
         return Life(self.name, world, net)
 

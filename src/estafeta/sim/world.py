@@ -18,6 +18,7 @@ from estafeta.world.seams import World
 from . import vfs
 from .disk import SimDisk
 from .net import Internet, SimNet
+from .objects import SimBucket
 from .process import SimProcess, life_at_work
 
 EPOCH = 1_750_000_000.0
@@ -40,7 +41,7 @@ class SimMachine:
 
     addresses: its own. folder: a real, empty folder (best in memory: /dev/shm) below which each
     life keeps SQLite's files. dice: the machine's own, from the run's seed. processes: how many
-    programs run on it, all at its addresses, on one disk.
+    programs run on it, all at its addresses, on one disk. bucket: elsewhere, for large bodies.
     world, net, start: those of its first process. root: of the present life; take it anew after a
     restart.
     """
@@ -54,10 +55,12 @@ class SimMachine:
         folder: Path,
         *,
         processes: int = 1,
+        bucket: SimBucket | None = None,
     ) -> None:
         vfs.install()
         self.name = name
         self.clock = SimClock()
+        self.bucket = bucket
         self.deaths = 0
         self.up = True
         self.addresses = tuple(addresses)
