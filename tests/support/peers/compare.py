@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection
 
-# Fields that servers on the way put on top: RFC 5321 §4.4 and the delivery's own.
-TRACE_FIELDS = frozenset({"return-path", "received", "delivered-to", "x-original-to"})
+# Fields that servers on the way put on top: RFC 5321 §4.4, RFC 8601 §4.1 and the delivery's own.
+TRACE_FIELDS = frozenset(
+    {"authentication-results", "delivered-to", "received", "return-path", "x-original-to"}
+)
 
 # Fields that submission adds where the author left them out: RFC 6409 §8.
 SUBMISSION_ADDS = frozenset({"date", "message-id"})

@@ -45,7 +45,15 @@ HOST_NAME = "sendmail.host.example"
 # It writes lists of addresses anew.
 REFOLDS = frozenset({"from", "to", "cc", "reply-to", "sender"})
 
-CANNOT: Mapping[tuple[Direction, Feature], str] = {}
+_NO_UTF8 = "the package is built without it"
+CANNOT: Mapping[tuple[Direction, Feature], str] = {
+    (Direction.SENDS, Feature.IMPLICIT_TLS): "has TLS from the first octet as a server only",
+    (Direction.SENDS, Feature.SMTPUTF8): _NO_UTF8,
+    (Direction.SENDS, Feature.CHUNKING): "does not have it",
+    (Direction.SENDS, Feature.NO_PIPELINING): "no setting keeps it from using what is offered",
+    (Direction.RECEIVES, Feature.SMTPUTF8): _NO_UTF8,
+    (Direction.RECEIVES, Feature.CHUNKING): "does not have it",
+}
 
 # What the box mailer runs: standard input becomes a file of the Maildir.
 DELIVER = """\

@@ -1,0 +1,257 @@
+"""haraka: a private Haraka, as sender and as receiver, from npm's packages.
+
+They are installed below the cache folder from the lock file in haraka_files, whose plugin says
+whose mail it takes and where it goes. Needs Node.js and npm on the machine.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from .maildirs import delivered_to, wait_count
+from .packages import Unavailable, cache_folder, locked
+from .process import Running, free_port
+from .server import (
+    NOTHING_ASKED,
+    Direction,
+    Dsn,
+    Feature,
+    ServerSpec,
+    submit_by_smtp,
+)
+
+FILES = Path(__file__).parent / "haraka_files"
+NODE_MAJOR_MIN = 20
+NPM_TIMEOUT_S = 100  # below the time that a test may take
+
+# The four octets ahead of the envelope in a queue file: its length, most significant first.
+ENVELOPE_LENGTH_OCTETS = 4
+
+_NO_DSN = "does not have DSN"
+CANNOT: Mapping[tuple[Direction, Feature], str] = {
+    (Direction.SENDS, Feature.IMPLICIT_TLS): "has TLS from the first octet as a server only",
+    (Direction.SENDS, Feature.SMTPUTF8): "says SMTPUTF8 for the sender's address only",
+    (Direction.SENDS, Feature.CHUNKING): "does not have it",
+    (Direction.SENDS, Feature.PIPELINING): "waits for each answer",
+    (Direction.SENDS, Feature.DSN_PARAMETERS): _NO_DSN,
+    (Direction.SENDS, Feature.DSN_SUCCESS): _NO_DSN,
+    (Direction.SENDS, Feature.DSN_NEVER): _NO_DSN,
+    (Direction.SENDS, Feature.REFUSED): (
+        "where others were accepted, its report has neither Action nor Status"
+    ),
+    (Direction.RECEIVES, Feature.CHUNKING): "does not have it",
+    (Direction.RECEIVES, Feature.DSN_PARAMETERS): _NO_DSN,
+}
+
+
+@dataclass(slots=True)
+class RunningHaraka:
+    """One instance; see `RunningServer`."""
+
+    host: str
+    smtp_port: int
+    smtps_port: int | None
+    submission_port: int | None
+    folder: Path
+    pid: int = 0
+
+    def submit(
+        self,
+        message: bytes,
+        sender: str,
+        recipients: Sequence[str],
+        dsn: Dsn = NOTHING_ASKED,
+    ) -> None:
+        submit_by_smtp(self.host, self.smtp_port, message, sender, recipients, dsn)
+
+    def received(self, recipient: str) -> list[bytes]:
+        return delivered_to(self.folder / "box", recipient)
+
+    def wait_received(self, recipient: str, count: int = 1) -> list[bytes]:
+        return wait_count(lambda: self.received(recipient), recipient, count, self.log)
+
+    def queue(self) -> str:
+        return "\n".join(_shown(path) for path in sorted((self.folder / "queue").glob("*")))
+
+    def flush(self) -> None:
+        os.kill(self.pid, signal.SIGUSR2)
+
+    def log(self) -> str:
+        return (self.folder / "log").read_text(errors="replace")
+
+
+class Haraka:
+    """Haraka; see `ForeignServer`."""
+
+    name = "Haraka"
+    cannot = CANNOT
+    refolds: Collection[str] = ()
+
+    def version(self) -> str:
+        package = json.loads((installed() / "Haraka/package.json").read_text())
+        return str(package["version"])
+
+    @contextmanager
+    def start(self, workspace: Path, spec: ServerSpec) -> Iterator[RunningHaraka]:
+        program = installed() / "Haraka/haraka.js"
+        for name in ("config", "plugins", "queue", "box/tmp", "box/new"):
+            (workspace / name).mkdir(parents=True, exist_ok=True)
+        server = RunningHaraka(
+            host=spec.host,
+            smtp_port=spec.smtp_port or free_port(spec.host),
+            smtps_port=spec.smtps_port or free_port(spec.host) if spec.certificate else None,
+            submission_port=(
+                spec.submission_port or free_port(spec.host) if spec.credentials else None
+            ),
+            folder=workspace,
+        )
+        ports = [server.smtp_port, server.smtps_port, server.submission_port]
+        _configure(server, spec, [port for port in ports if port])
+        running = Running(
+            ["node", program], workspace / "log", _environment(workspace, spec), cwd=workspace
+        )
+        server.pid = running.pid
+        try:
+            running.wait_listening(spec.host, [port for port in ports if port])
+            yield server
+        finally:
+            running.stop(signal.SIGKILL)  # asked kindly it waits for its connections
+
+
+def _shown(path: Path) -> str:
+    """A file of the queue as a line: its name, and the envelope where it is written already."""
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(ENVELOPE_LENGTH_OCTETS), "big")
+            envelope = json.loads(file.read(length))
+    except (OSError, ValueError):
+        return path.name
+    recipients = (f"{to['user']}@{to['original_host']}" for to in envelope["rcpt_to"])
+    return f"{path.name} to {' '.join(recipients)}"
+
+
+def _environment(folder: Path, spec: ServerSpec) -> dict[str, str]:
+    environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "HARAKA": str(folder)}
+    if spec.ca:
+        environment["NODE_EXTRA_CA_CERTS"] = str(spec.ca)
+    return environment
+
+
+def _configure(server: RunningHaraka, spec: ServerSpec, ports: Sequence[int]) -> None:
+    """All files of config, and the plugin."""
+    folder = server.folder
+    hop = spec.next_hop
+    plugins = ["peer"]
+    tls = ["[outbound]"]
+    if hop and hop.tls == "starttls":
+        tls.append(f"force_tls_hosts[]={hop.host}")
+    if spec.certificate:
+        plugins.insert(0, "tls")
+        for name in ("tls_key.pem", "tls_cert.pem"):
+            shutil.copyfile(spec.certificate, folder / "config" / name)
+    own = installed() / "Haraka/config"
+    connection = (own / "connection.ini").read_text()
+    login = "[core]\nmethods=PLAIN,LOGIN\nconstrain_sender=false\n[users]"
+    if spec.credentials:
+        plugins.insert(0, "auth/flat_file")
+        login += "\n{}={}".format(*spec.credentials)
+    enable_tls = "true" if hop and hop.tls != "none" else "false"
+    listen = ",".join(f"{spec.host}:{port}" for port in ports)
+    settings = {
+        "domains": {domain: list(users) for domain, users in spec.domains.items()},
+        "deferred": list(spec.deferred),
+        "maildir": str(folder / "box"),
+        "host": spec.host,
+        "port": server.smtp_port,
+        "submission_port": server.submission_port,
+        "next_hop": {"host": hop.host, "port": hop.port} if hop else None,
+        "pipelining": spec.pipelining,
+    }
+    files = {
+        "me": spec.hostname,
+        "plugins": "\n".join(plugins),
+        "peer.json": json.dumps(settings),
+        "smtp.ini": f"listen={listen}\nsmtps_port={server.smtps_port or 0}\nnodes=0",
+        "connection.ini": re.sub(r"(?m)^bytes=.*", f"bytes={spec.size_max}", connection),
+        "outbound.ini": f"enable_tls={enable_tls}\nlocal_mx_ok=true\ninet_prefer=v4",
+        "tls.ini": "\n".join(tls),
+        "auth_flat_file.ini": login,
+        "loglevel": "protocol",
+        "outbound.bounce_message": (own / "outbound.bounce_message").read_text(),
+    }
+    for name, text in files.items():
+        (folder / "config" / name).write_text(text + "\n")
+    shutil.copyfile(FILES / "peer.js", folder / "plugins/peer.js")
+
+
+@functools.cache
+def installed() -> Path:
+    """The node_modules folder with Haraka in it, installed at the first call.
+
+    Raises: Unavailable.
+    """
+    for tool in ("node", "npm"):
+        if shutil.which(tool) is None:
+            raise Unavailable(f"{tool} is not there")
+    found = _run(["node", "--version"], FILES).strip()
+    if int(found.removeprefix("v").partition(".")[0]) < NODE_MAJOR_MIN:
+        raise Unavailable(f"Node.js is {found}, Haraka wants {NODE_MAJOR_MIN} or newer")
+    base = cache_folder()
+    lock = (FILES / "package-lock.json").read_bytes()
+    folder = base / f"haraka-{hashlib.sha256(lock).hexdigest()[:10]}"
+    try:
+        base.mkdir(parents=True, exist_ok=True)
+        with locked(base / "lock-haraka"):
+            if not folder.is_dir():
+                _install(base, folder)
+    except OSError as error:
+        raise Unavailable(f"the cache {base} cannot be used: {error}") from error
+    return folder / "node_modules"
+
+
+def _install(base: Path, folder: Path) -> None:
+    """Into `folder`, which appears only when it is complete."""
+    work = Path(tempfile.mkdtemp(prefix="fetching-", dir=base))
+    try:
+        for name in ("package.json", "package-lock.json"):
+            shutil.copyfile(FILES / name, work / name)
+        # what is optional are further plugins; no package's own scripts are run
+        flags = ("--omit=optional", "--ignore-scripts", "--no-audit", "--no-fund")
+        _run(["npm", "ci", *flags], work)
+        work.chmod(0o755)
+        work.rename(folder)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _run(command: list[str], folder: Path) -> str:
+    try:
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            check=True,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=NPM_TIMEOUT_S,
+        )
+    except subprocess.CalledProcessError as error:
+        raise Unavailable(f"{command[0]}: {error.stderr.strip()[-300:]}") from error
+    except subprocess.TimeoutExpired as error:
+        raise Unavailable(f"{command[0]} took more than {NPM_TIMEOUT_S} s") from error
+    return done.stdout
+
+
+SERVER = Haraka()
