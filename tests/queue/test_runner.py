@@ -15,7 +15,7 @@ from estafeta.queue.runner import LEASE_SECONDS, STOP_GRACE_SECONDS
 from estafeta.sim.loop import run
 from estafeta.sim.quiet import quiet
 from estafeta.store import accounts
-from estafeta.store.engine import StoreConflict, StoreError, StoreFull, Tx
+from estafeta.store.engine import StoreConflict, StoreError, StoreFull, StoreUncertain, Tx
 
 BOB, CARL, DORA = "bob@remote.example", "carl@remote.example", "dora@other.example"
 TAKEN = Delivered(Reply(250, "2.0.0", "taken"), "mx.remote.example")
@@ -131,6 +131,33 @@ def test_claims_are_released_when_the_unit_fails() -> None:
         await house.accept(BOB)
         assert (await house.rows())[0][3] == 1  # leased by its own acceptance
         await house.settled(1)
+
+    with_house(work, per_destination_concurrency=1)
+
+
+def test_what_was_accepted_though_nobody_was_told_is_sent_at_once() -> None:
+    """The answer to COMMIT got lost: the rows are leased, and nobody works on them."""
+
+    async def work(house: Whole) -> None:
+        house.store.losing_answers = True
+        with pytest.raises(StoreUncertain):
+            await house.accept(BOB, DORA)
+        house.store.losing_answers = False
+        await house.settled(2)
+
+    with_house(work)
+
+
+def test_a_lease_that_nobody_was_told_of_is_taken_again_at_once() -> None:
+    async def work(house: Whole) -> None:
+        gate = house.attempts.gates["remote.example"] = asyncio.Event()
+        for _ in range(2):  # the second waits for the first
+            await house.accept(BOB)
+        house.store.losing_answers = True
+        gate.set()
+        await asyncio.sleep(2)
+        house.store.losing_answers = False
+        await house.settled(2)
 
     with_house(work, per_destination_concurrency=1)
 

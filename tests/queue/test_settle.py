@@ -41,6 +41,8 @@ class Applied:
 
     def abandoned(self) -> None: ...
 
+    def doubted(self) -> None: ...
+
 
 class Case:
     """One acceptance of some recipients, leased as one job."""

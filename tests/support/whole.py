@@ -31,7 +31,7 @@ from estafeta.sim.tls import SimClientTls, sim_server_tls
 from estafeta.sim.world import SimMachine
 from estafeta.store import accounts, bodies, ledger, mailboxes, messages
 from estafeta.store.audit import audit_full
-from estafeta.store.engine import StoreError, Tx
+from estafeta.store.engine import StoreError, StoreUncertain, Tx
 from estafeta.store.open import open_store
 from estafeta.store.rows import Account
 from estafeta.world.seams import Endpoint
@@ -115,12 +115,14 @@ class Attempts:
 
 
 class FaultyStore:
-    """A store that fails while it is told to. before: called before each unit."""
+    """A store that fails while it is told to. before: called before each unit. losing_answers:
+    units are done, and nobody is told."""
 
     def __init__(self, inner: Any) -> None:
         self.inner = inner
         self.failing: StoreError | None = None
         self.failing_reads: StoreError | None = None
+        self.losing_answers = False
         self.before: Callable[[], None] | None = None
 
     @property
@@ -132,7 +134,10 @@ class FaultyStore:
             self.before()
         if self.failing is not None:
             raise self.failing
-        return await self.inner.run(unit, accounts=accounts)
+        result = await self.inner.run(unit, accounts=accounts)
+        if self.losing_answers:
+            raise StoreUncertain("the answer was lost")
+        return result
 
     async def read(self, unit: Any) -> Any:
         if self.failing_reads is not None:

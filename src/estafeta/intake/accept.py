@@ -22,7 +22,7 @@ from estafeta.queue.notices import Notices
 from estafeta.store import ledger
 from estafeta.store.accounts import domain
 from estafeta.store.bodies import INLINE_MAX, Bodies, Body
-from estafeta.store.engine import Store, StoreError, Tx
+from estafeta.store.engine import Store, StoreError, StoreUncertain, Tx
 from estafeta.store.ids import Ids, queue_id
 from estafeta.store.messages import Text
 from estafeta.store.rows import Acceptance
@@ -66,6 +66,9 @@ class Acceptor:
         prepared = await self.prepare(incoming)
         try:
             await self._store.run(prepared.apply, accounts=prepared.accounts)
+        except StoreUncertain:
+            prepared.doubted()
+            raise
         except BaseException:
             prepared.abandoned()
             raise

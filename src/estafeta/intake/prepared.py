@@ -77,6 +77,10 @@ class Jobs(Protocol):
         """Gives back what `claim` gave, unused."""
         ...
 
+    def doubt(self, token: int) -> None:
+        """A lease by that token may be in the store, and nobody works on it."""
+        ...
+
     def lease_end(self) -> int:
         """When a lease taken now ends, in milliseconds since 1970."""
         ...
@@ -362,3 +366,13 @@ class PreparedAcceptance:
                     self._jobs.release(claim.destination)
         for other in self._also:
             other.abandoned()
+
+    def doubted(self) -> None:
+        """Instead of `abandoned`, when it is not known whether the unit happened."""
+        for claims in self._claims:
+            for claim in claims:
+                if claim.token is not None and self._jobs is not None:
+                    self._jobs.release(claim.destination)
+                    self._jobs.doubt(claim.token)
+        for other in self._also:
+            other.doubted()

@@ -71,6 +71,10 @@ class Prepared(Protocol):
         """To be called instead when the unit failed."""
         ...
 
+    def doubted(self) -> None:
+        """To be called instead when it is not known whether the unit happened."""
+        ...
+
 
 class Notice(msgspec.Struct, frozen=True):
     """A message of our own about another: bounce, success report. to: its one recipient."""

@@ -28,7 +28,15 @@ from estafeta.queue.plan import RetryPlan
 from estafeta.queue.settle import Attempted, record_late, settle
 from estafeta.store import ledger
 from estafeta.store.bodies import Bodies, BodyMissing, bring
-from estafeta.store.engine import Listening, Store, StoreClosed, StoreConflict, StoreError, Tx
+from estafeta.store.engine import (
+    Listening,
+    Store,
+    StoreClosed,
+    StoreConflict,
+    StoreError,
+    StoreUncertain,
+    Tx,
+)
 from estafeta.store.ids import Ids, queue_id
 from estafeta.store.rows import Acceptance
 from estafeta.world.seams import World
@@ -123,6 +131,7 @@ class Queue:
         self._tokens: Iterator[int] | None = None  # once begun
         self.holder: holders.Holder | None = None
         self.begun = asyncio.Event()
+        self._doubtful: set[int] = set()  # tokens of leases that may be in the store
         self._stopping = False
         self._grace_until = 0.0  # of the loop's time, once stopping
 
@@ -142,6 +151,11 @@ class Queue:
         self._active[destination] -= 1
         if not self._active[destination]:
             del self._active[destination]
+        self._wake.set()
+
+    def doubt(self, token: int) -> None:
+        """It is given back as soon as the store can."""
+        self._doubtful.add(token)
         self._wake.set()
 
     def lease_end(self) -> int:
@@ -217,6 +231,15 @@ class Queue:
                 lambda tx: rows.give_back(tx, self._now(), tokens.start, tokens[-1])
             )
 
+    async def _give_back_doubtful(self) -> None:
+        tokens = sorted(self._doubtful)
+
+        def unit(tx: Tx) -> int:
+            return sum(rows.give_back(tx, self._now(), token, token) for token in tokens)
+
+        await self._store.run(unit)
+        self._doubtful.difference_update(tokens)
+
     async def _rest(self, seconds: float) -> None:
         """At most so long; something to do ends it."""
         with contextlib.suppress(TimeoutError):
@@ -289,6 +312,8 @@ class Queue:
 
     async def _take_due(self) -> float:
         """Leases and begins what is due. Returns seconds until the next look, 0 for at once."""
+        if self._doubtful:
+            await self._give_back_doubtful()
         room = self._settings.total - sum(self._active.values())
         if room <= 0:
             return POLL_SECONDS
@@ -319,7 +344,12 @@ class Queue:
                 jobs.extend(self._load(tx, leased) for leased in leases)
             return jobs
 
-        for job in await self._store.run(unit):
+        try:
+            found = await self._store.run(unit)
+        except StoreUncertain:
+            self._doubtful.update(spare)
+            raise
+        for job in found:
             if isinstance(job, Unloadable):
                 # A matter for `audit`. It keeps its lease, and is looked at again when that ends.
                 log.error("job cannot be loaded", queue_id=queue_id(job.acceptance), why=job.why)
@@ -463,7 +493,7 @@ class Queue:
     async def _settle(self, done: Attempted, content: Content) -> None:
         """Commits what came of the attempt. While the store cannot, waits and tries again: what
         the other side has taken must not be sent once more."""
-        event = self._ids.next()
+        event, acceptance = self._ids.next(), done.acceptance.id
         notices: list[Prepared] = []
         applied: list[Prepared] = [] if done.child is None else [done.child]
         try:
@@ -478,6 +508,14 @@ class Queue:
                 )
             )
         except rows.LateOutcome as late:
+            if await self._insistently(
+                lambda: self._store.read(lambda tx: ledger.has_event(tx, acceptance, event))
+            ):
+                # We ended it ourselves, by a COMMIT whose answer was lost.
+                for each in applied:
+                    each.committed()
+                self._tell(done)
+                return
             for each in applied:
                 each.abandoned()
             log.warning("outcome came after its lease", error=str(late))

@@ -118,7 +118,9 @@ def _fate_of_failure(done: Attempted, n: int, bounce: int) -> Fate:
 
 
 def record_late(tx: Tx, done: Attempted, event_id: int) -> None:
-    """Says in the journey that an attempt ended after its lease was lost."""
+    """Says in the journey, once, that an attempt ended after its lease was lost."""
+    if ledger.has_event(tx, done.acceptance.id, event_id):
+        return
     ledger.add_event(
         tx,
         event_id,

@@ -59,7 +59,11 @@ Unit = Callable[[Tx], T]
 
 
 class StoreError(Exception):
-    """The store could not do it; nothing of the unit happened."""
+    """The store could not do it; nothing of the unit happened, but for StoreUncertain."""
+
+
+class StoreUncertain(StoreError):
+    """The answer to COMMIT was lost: the unit happened, or it did not."""
 
 
 class StoreFull(StoreError):

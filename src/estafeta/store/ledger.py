@@ -151,6 +151,13 @@ def add_event(
     )
 
 
+def has_event(tx: Tx, acceptance: int, id: int) -> bool:
+    return (
+        tx.value("SELECT 1 FROM event WHERE acceptance = ? AND id = ?", (acceptance, id))
+        is not None
+    )
+
+
 # Looking ---------------------------------------------------------------------------------------
 
 

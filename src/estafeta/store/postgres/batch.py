@@ -17,9 +17,9 @@ from contextlib import suppress
 from time import perf_counter, sleep
 from typing import Any
 
-from estafeta.store.engine import StoreError, Unit
+from estafeta.store.engine import StoreError, StoreUncertain, Unit
 from estafeta.store.limits import AGAIN_MAX, AGAIN_SECONDS
-from estafeta.store.postgres.errors import Again, StoreLost, StoreUncertain
+from estafeta.store.postgres.errors import Again, StoreLost
 from estafeta.store.postgres.line import Line
 from estafeta.store.postgres.transaction import PostgresTx
 from estafeta.store.sqlite.statistics import Statistics

@@ -16,10 +16,6 @@ class StoreLost(StoreError):
     """The connection to PostgreSQL broke; its transaction is gone."""
 
 
-class StoreUncertain(StoreError):
-    """The connection broke while COMMIT was on its way: it may have happened."""
-
-
 class Again(StoreError):
     """Nothing was wrong with the unit: another transaction stood in its way."""
 

@@ -26,6 +26,7 @@ from estafeta.store.limits import (
 from estafeta.store.migrate import migrate
 from estafeta.store.postgres import dialect
 from estafeta.store.postgres.bell import Bell
+from estafeta.store.postgres.inline import InlinePostgresStore
 from estafeta.store.postgres.line import Line
 from estafeta.store.postgres.store import PostgresStore
 from estafeta.store.postgres.transaction import PostgresTx
@@ -61,22 +62,23 @@ def open_postgres(url: str, shown: str, world: World) -> PostgresStore:
     StoreTooNew, StoreReadOnly.
     """
     connect = partial(_connect, url, shown)
-
-    def connect_line() -> Line:
-        connection = connect()
-        try:
-            if connection.execute("SHOW synchronous_commit").fetchone() not in _DURABLE:
-                connection.execute("SET synchronous_commit = on")
-            connection.execute(f"SET statement_timeout = {STATEMENT_MS_MAX}")
-            return Line(connection)
-        except psycopg.Error as error:
-            connection.close()
-            raise _cannot(shown, error) from error
-
     remarks = _prepare(connect, shown, int(world.clock.now() * 1000))
     hints = Hints()
     bell = Bell(connect, f"{world.dice.getrandbits(64):016x}", hints)
-    return PostgresStore(connect_line, bell, hints, remarks)
+    return PostgresStore(partial(_line, connect, shown, Line), bell, hints, remarks)
+
+
+def open_inline(
+    url: str,
+    shown: str,
+    world: World,
+    *,
+    line: Callable[[psycopg.Connection[Any]], Line] = Line,
+) -> InlinePostgresStore:
+    """The same without threads, for the simulation. line: of each connection that it opens."""
+    connect = partial(_connect, url, shown)
+    _prepare(connect, shown, int(world.clock.now() * 1000))
+    return InlinePostgresStore(partial(_line, connect, shown, line), Hints())
 
 
 def _connect(url: str, shown: str) -> psycopg.Connection[Any]:
@@ -87,6 +89,22 @@ def _connect(url: str, shown: str) -> psycopg.Connection[Any]:
         raise _cannot(shown, error) from error
     connection.adapters.register_loader("numeric", _WholeNumber)
     return connection
+
+
+def _line(
+    connect: Callable[[], psycopg.Connection[Any]],
+    shown: str,
+    line: Callable[[psycopg.Connection[Any]], Line],
+) -> Line:
+    connection = connect()
+    try:
+        if connection.execute("SHOW synchronous_commit").fetchone() not in _DURABLE:
+            connection.execute("SET synchronous_commit = on")
+        connection.execute(f"SET statement_timeout = {STATEMENT_MS_MAX}")
+        return line(connection)
+    except psycopg.Error as error:
+        connection.close()
+        raise _cannot(shown, error) from error
 
 
 def _prepare(connect: Callable[[], psycopg.Connection[Any]], shown: str, now: int) -> list[str]:
