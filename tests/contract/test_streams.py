@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -212,6 +213,93 @@ def test_tls_tells_both_sides_what_was_agreed(over: Run) -> None:
             own.append(server_info.own_certificate)
             client.abort()
         assert own[0] != own[1], "each name has a certificate of its own"
+
+    over(scenario)
+
+
+def test_the_server_knows_what_its_certificate_binds_to(over: Run) -> None:
+    async def scenario(pair: Pair) -> None:
+        _, server = await pair.secured()
+        assert server.tls is not None
+        assert server.tls.end_point == hashlib.sha256(server.tls.own_certificate).digest()
+        assert server.tls.peer_addresses == ()
+
+    over(scenario)
+
+
+def test_a_client_that_is_asked_shows_who_it_is(over: Run) -> None:
+    async def scenario(pair: Pair) -> None:
+        for config, addresses in (
+            (pair.people_tls, ("ana@sudominio.example",)),
+            (pair.client_tls, ()),
+        ):
+            client, server = await pair.connected()
+            _, info = await asyncio.gather(
+                client.start_tls(config, server_name=pair.names[0]),
+                server.start_tls(pair.asking_tls),
+            )
+            assert info.peer_addresses == addresses
+            assert info.verified is bool(addresses)
+            assert bool(info.peer_certificate) is bool(addresses)
+            client.abort()
+
+    over(scenario)
+
+
+def test_who_is_not_asked_shows_nothing(over: Run) -> None:
+    async def scenario(pair: Pair) -> None:
+        client, server = await pair.connected()
+        _, info = await asyncio.gather(
+            client.start_tls(pair.people_tls, server_name=pair.names[0]),
+            server.start_tls(pair.server_tls),
+        )
+        assert (info.peer_certificate, info.peer_addresses, info.verified) == (b"", (), False)
+
+    over(scenario)
+
+
+def test_a_client_of_another_authority_is_refused(over: Run) -> None:
+    async def scenario(pair: Pair) -> None:
+        client, server = await pair.connected()
+        results = await asyncio.gather(
+            client.start_tls(pair.forged_tls, server_name=pair.names[0]),
+            server.start_tls(pair.asking_tls),
+            return_exceptions=True,
+        )
+        assert isinstance(results[1], TlsError)
+        assert "certificate" in str(results[1])
+        with pytest.raises(ConnectionError):
+            await client.read()
+
+    over(scenario)
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_who_was_introduced_has_another_name_and_what_came_behind(over: Run, secure: bool) -> None:
+    async def scenario(pair: Pair) -> None:
+        client, server = await pair.connected()
+        client.write(b"I am the proxy of 192.0.2.77\n")
+        securing = None
+        if secure:
+            securing = asyncio.ensure_future(
+                client.start_tls(pair.client_tls, server_name=pair.names[0])
+            )
+        else:
+            client.write(b"EHLO a\r\n")
+        got = b""
+        while b"\n" not in got:
+            got += await server.read()
+        rest = got.partition(b"\n")[2]
+        peer, local = Endpoint("192.0.2.77", 7), Endpoint("192.0.2.1", 25)
+        server.introduce(peer, local, rest)
+        assert (server.peer, server.local) == (peer, local)
+        assert server.buffered() >= len(rest)
+        if securing is not None:
+            await server.start_tls(pair.server_tls)
+            await securing
+            client.write(b"EHLO a\r\n")
+        assert await read_exactly(server, 8) == b"EHLO a\r\n"
+        assert server.peer == peer
 
     over(scenario)
 

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from tests.support.whole import PASSWORD, Whole, whole
 
-from estafeta.intake.login import Login
+from estafeta.intake.login import Login, offered
 from estafeta.read.login import LoginFailed, Logins
 from estafeta.sim.loop import run
 from estafeta.store import accounts
 from estafeta.store.engine import StoreError
-from estafeta.wire.sasl import client_mechanism
+from estafeta.wire.sasl import MECHANISMS, client_mechanism
+from estafeta.world.seams import TlsInfo
 
 ANA = "ana@mx.example"
 
@@ -101,6 +102,74 @@ def test_acting_for_another(authzid: str, may: bool) -> None:
         assert await login.step(response) is None
         assert (login.account is not None) is may
         assert bool(login.failure) is not may
+
+    with_house(work)
+
+
+def under_tls(*addresses: str, end_point: bytes = b"bound") -> TlsInfo:
+    return TlsInfo("TLSv1.3", "X", end_point=end_point, peer_addresses=addresses)
+
+
+def test_what_is_offered_where() -> None:
+    assert offered(None) == MECHANISMS
+    assert offered(under_tls()) == ("SCRAM-SHA-256-PLUS", *MECHANISMS)
+    assert offered(under_tls(end_point=b"")) == MECHANISMS
+    assert offered(under_tls(ANA)) == ("EXTERNAL", "SCRAM-SHA-256-PLUS", *MECHANISMS)
+
+
+@pytest.mark.parametrize(
+    ("certified", "authzid", "failure"),
+    [
+        ((ANA,), "", ""),
+        ((ANA,), ANA, ""),
+        (("ANA@mx.EXAMPLE",), "Ana@mx.example", ""),
+        ((ANA, "gone@mx.example"), "", ""),
+        ((ANA, "ana@MX.example"), "", ""),
+        ((ANA, "eva@mx.example"), ANA, ""),
+        (
+            (ANA, "eva@mx.example"),
+            "",
+            "the certificate is for several accounts, and none was named",
+        ),
+        ((ANA,), "eva@mx.example", "the certificate is not for the account it wants"),
+        (("luis@mx.example",), "", "the account is disabled"),
+        (("luis@mx.example",), "luis@mx.example", "the account is disabled"),
+        (("gone@mx.example",), "", "no such account"),
+        (("sales@mx.example",), "", "no such account"),  # an alias
+        (("ana@pen.example",), "", "no such account"),  # an address she may write as
+        ((ANA,), "sales@mx.example", "the certificate is not for the account it wants"),
+        ((), "", "the client has shown no certificate"),
+    ],
+)
+def test_whom_a_certificate_lets_in(certified: tuple[str, ...], authzid: str, failure: str) -> None:
+    async def work(house: Whole) -> None:
+        login = Login(
+            "EXTERNAL", house.built.authenticator, random.Random(1), under_tls(*certified)
+        )
+        assert await login.step(authzid.encode()) is None
+        assert login.failure == failure
+        assert (login.account is None) is bool(failure)
+        if login.account is not None:
+            assert login.account.address == ANA
+        assert not login.malformed
+
+    with_house(work)
+
+
+def test_a_login_bound_to_another_certificate() -> None:
+    async def work(house: Whole) -> None:
+        for seen, failure in ((b"bound", ""), (b"his", "channel bindings do not match")):
+            client = client_mechanism(
+                "SCRAM-SHA-256-PLUS", authcid=ANA, password=PASSWORD, nonce="n", end_point=seen
+            )
+            login = Login(
+                "SCRAM-SHA-256-PLUS", house.built.authenticator, random.Random(1), under_tls()
+            )
+            challenge = await login.step(client.initial())
+            while challenge is not None:
+                challenge = await login.step(client.respond(challenge))
+            assert login.failure == failure
+            assert (login.account is None) is bool(failure)
 
     with_house(work)
 

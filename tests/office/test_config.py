@@ -128,6 +128,17 @@ def test_two_listeners_at_one_place_are_refused() -> None:
     assert "listener[0] has it" in found[0].expected
 
 
+def test_no_page_is_behind_a_proxy_of_this_kind() -> None:
+    proxy = "proxy_networks = ['192.0.2.0/24']\n"
+    config = parse_config("[[listener]]\nrole = 'lmtp'\n" + proxy)
+    assert config.listener[0].proxy_networks == ["192.0.2.0/24"]
+    found = problems("[[listener]]\nrole = 'http'\n" + proxy)
+    assert found[0].key == "listener[0].proxy_networks"
+    assert "http takes no PROXY" in found[0].expected
+    found = problems("[[listener]]\nrole = 'lmtp'\nproxy_networks = ['192.0.2.1/24']")
+    assert "an IP network" in found[0].expected
+
+
 def test_only_lmtp_has_a_unix_socket() -> None:
     config = parse_config("[[listener]]\nrole = 'lmtp'\npath = 's'", base=Path("/run"))
     assert config.listener[0].path == "/run/s"

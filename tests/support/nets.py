@@ -12,7 +12,7 @@ from typing import Any
 
 from estafeta.sim import loop as sim_loop
 from estafeta.sim.net import Internet, SimNet
-from estafeta.sim.tls import SimClientTls, sim_server_tls
+from estafeta.sim.tls import SimCertificate, SimClientTls, sim_server_tls
 from estafeta.world.certificates import Authority
 from estafeta.world.net import RealNet
 from estafeta.world.seams import Endpoint, Net, Stream, TlsConfig
@@ -30,6 +30,9 @@ class Pair:
     server_tls: TlsConfig
     client_tls: TlsConfig
     stranger_tls: TlsConfig  # a client that trusts another authority
+    asking_tls: TlsConfig  # a server that asks for a certificate
+    people_tls: TlsConfig  # a client that has one, for ana@sudominio.example
+    forged_tls: TlsConfig  # a client whose one is another authority's
     names: tuple[str, str]
     holding: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -65,14 +68,20 @@ def real_pair(folder: Path) -> Pair:
     other = Authority("another authority", time.time())
     names = ("mx.sudominio.example", "mx.correo.example")
     certificates = [authority.issue([name], folder) for name in names]
+    ca = authority.write(folder / "ca.pem")
+    ana = "ana@sudominio.example"
+    mine, forged = authority.issue([ana], folder), other.issue([ana], folder / "other")
     return Pair(
         here=RealNet(),
         there=RealNet(),
         here_host="127.0.0.1",
         host="127.0.0.1",
         server_tls=server_config(certificates),
-        client_tls=client_config(verify=True, ca=authority.write(folder / "ca.pem")),
+        client_tls=client_config(verify=True, ca=ca),
         stranger_tls=client_config(verify=True, ca=other.write(folder / "other.pem")),
+        asking_tls=server_config(certificates, client_ca=ca),
+        people_tls=client_config(verify=True, ca=ca, own=mine),
+        forged_tls=client_config(verify=True, ca=ca, own=forged),
         names=names,
     )
 
@@ -105,6 +114,11 @@ def sim_pair(seed: int) -> Pair:
         server_tls=sim_server_tls(*names),
         client_tls=SimClientTls(verify=True),
         stranger_tls=SimClientTls(verify=True, authorities=frozenset({"another"})),
+        asking_tls=sim_server_tls(*names, client_authorities=["sim"]),
+        people_tls=SimClientTls(verify=True, own=SimCertificate(("ana@sudominio.example",))),
+        forged_tls=SimClientTls(
+            verify=True, own=SimCertificate(("ana@sudominio.example",), "another")
+        ),
         names=names,
     )
 

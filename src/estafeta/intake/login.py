@@ -98,6 +98,9 @@ class Login:
         """
         names = list(dict.fromkeys(map(account_name, self._certified)))
         self.user = ",".join(names)[:LOGGED_USER_CHARACTERS_MAX]
+        if not names:
+            self.failure = "the client has shown no certificate"
+            return ""
         if asked.authzid:
             names = [name for name in names if name == account_name(asked.authzid)]
             if not names:

@@ -11,7 +11,7 @@ LABEL_VALUES_MAX = 100
 STOP_SECONDS_MAX = 30.0
 """A clean stop waits so long for what has begun, seconds."""
 
-CERTIFICATE_POLL_SECONDS = 5.0
+CERTIFICATE_POLL_SECONDS = 3.0
 """Certificates, keys and authorities that were written anew are seen after, seconds."""
 
 CERTIFICATE_WARN_SECONDS = 86_400.0

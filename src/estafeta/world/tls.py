@@ -146,10 +146,15 @@ def _nobody() -> str:
 
 
 def client_config(
-    *, verify: bool, ca: str | Path | None = None, alpn: Sequence[str] = ()
+    *,
+    verify: bool,
+    ca: str | Path | None = None,
+    alpn: Sequence[str] = (),
+    own: tuple[str | Path, str | Path] | None = None,
 ) -> ClientTls:
     """A client's configuration. verify: chain and name must hold, else any certificate will do
-    (opportunistic, RFC 7435). ca: PEM of authorities instead of the system's."""
+    (opportunistic, RFC 7435). ca: PEM of authorities instead of the system's. own: (certificate
+    chain, key), shown to a server that asks."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     _harden(context)
     if not verify:
@@ -159,6 +164,8 @@ def client_config(
         context.load_verify_locations(ca)
     else:
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
+    if own is not None:
+        context.load_cert_chain(*own, password=_nobody)
     if alpn:
         context.set_alpn_protocols(list(alpn))
     return ClientTls(context, verify)
