@@ -38,7 +38,9 @@ class Letter:
 
 @dataclass(slots=True)
 class Client:
-    """One person's program. login: user and password on submission; "" on port 25."""
+    """One person's program. password: on submission; "" on port 25. patient: a temporary refusal is
+    no wonder, and is answered by trying again; one after the final dot tells nothing of what became
+    of the message."""
 
     name: str
     port: int
@@ -47,8 +49,10 @@ class Client:
     sender: str
     step: Callable[[], None]
     password: str = ""
+    patient: bool = False
     letters: list[Letter] = field(default_factory=list)
     strange: list[str] = field(default_factory=list)
+    refused: int = 0
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Until the server is gone, or `stopping` is set and nothing is left to be sent again."""
@@ -94,13 +98,17 @@ class Client:
         letter.unanswered += 1
         await raw.send(letter.data + b".\r\n")
         answer = await raw.reply()
-        letter.unanswered -= 1
+        if not (self.patient and answer.startswith("4")):
+            letter.unanswered -= 1
         self._expect("250", answer)
         if answer.startswith("250"):
             letter.answer = answer
 
     def _expect(self, code: str, reply: str) -> None:
         self.step()
+        if self.patient and reply.startswith("4"):
+            self.refused += 1
+            raise Gone
         if not reply.startswith(code):
             self.strange.append(f"{self.name}: {code} expected, {reply!r} read")
             raise Gone

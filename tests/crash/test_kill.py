@@ -40,9 +40,15 @@ REMOTE = [f"user{n}@sink.example" for n in range(5)]
 
 
 class Trial:
-    """One installation, its clients, its sink, and the one who kills it."""
+    """One installation, its clients, its sink, and the one who kills it. store: URL, "" for a file.
+    patient: see Client."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(
+        self, folder: Path, seed: int, *, kills: int = KILLS, store: str = "", patient: bool = False
+    ) -> None:
+        self._wanted = kills
+        self._store = store
+        self._patient = patient
         self.dice = random.Random(seed)
         self.sink = Sink(random.Random(seed + 1))
         self.folder = folder
@@ -59,6 +65,7 @@ class Trial:
             accounts=LOCAL,
             routes={"sink.example": ("127.0.0.1", self.sink.port)},
             settings={
+                "server": [f'store = "{self._store}"'],
                 "log": ['level = "warning"'],
                 "smtp": ['plaintext_auth_networks = ["127.0.0.0/8"]'],
                 "queue": ['retry = ["1s"]', 'repeat = "1s"', 'give_up_after = "1d"'],
@@ -67,7 +74,7 @@ class Trial:
         self.clients = self._clients()
         try:
             await asyncio.to_thread(self.server.start)
-            while len(self.kills) < KILLS:
+            while len(self.kills) < self._wanted:
                 await self._round()
             await self._finish()
             await asyncio.to_thread(judge_mailboxes, self)
@@ -84,14 +91,22 @@ class Trial:
         mx, submission = self.server.ports["mx"], self.server.ports["submission"]
         made = [
             Client(
-                f"mx{n}", mx, random.Random(self.dice.random()), LOCAL, "x@y.example", self._step
+                f"mx{n}",
+                mx,
+                random.Random(self.dice.random()),
+                LOCAL,
+                "x@y.example",
+                self._step,
+                patient=self._patient,
             )
             for n in range(3)
         ]
         for n, address in enumerate(LOCAL):
             name, dice = f"sub{n}", random.Random(self.dice.random())
             to = [*REMOTE, *LOCAL]
-            made.append(Client(name, submission, dice, to, address, self._step, PASSWORD))
+            made.append(
+                Client(name, submission, dice, to, address, self._step, PASSWORD, self._patient)
+            )
         return made
 
     def _step(self) -> None:
@@ -110,7 +125,7 @@ class Trial:
         await asyncio.sleep(self.dice.uniform(0, 0.004))  # not always right after a reply
         await asyncio.to_thread(self._kill)
         await asyncio.gather(*load)
-        while len(self.kills) < KILLS and self.dice.random() < WHILE_STARTING:
+        while len(self.kills) < self._wanted and self.dice.random() < WHILE_STARTING:
             await self._kill_while_starting()
         await asyncio.to_thread(self.server.start)
         if len(self.kills) % AUDIT_EVERY == 0:
