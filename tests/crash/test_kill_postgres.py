@@ -21,7 +21,7 @@ from tests.support.smtp_raw import Gone
 
 from estafeta.sim.postgres import PostgresServer
 
-KILLS = int(os.environ.get("ESTAFETA_POSTGRES_KILLS", "4"))
+KILLS = int(os.environ.get("ESTAFETA_POSTGRES_KILLS", "3"))
 AWAY_SECONDS_MAX = 0.6
 BACK_SECONDS = 30.0
 """After the database is back, a client must be served within this time."""

@@ -145,7 +145,7 @@ class PostgresServer:
                 os.kill(pid, signal.SIGKILL)
         assert self._process is not None
         self._process.wait()
-        while any(Path(f"/proc/{pid}").exists() for pid in children):
+        while any(_lives(pid) for pid in children):
             time.sleep(POLL_SECONDS)
 
     def restart(self) -> None:
@@ -222,11 +222,17 @@ def create_database(url: str, database: str) -> bool:
 
 
 def _children(parent: int) -> list[int]:
-    found = []
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit():
-            with suppress(OSError):
-                stat = Path(f"/proc/{entry.name}/stat").read_text()
-                if int(stat[stat.rindex(")") + 2 :].split()[1]) == parent:
-                    found.append(int(entry.name))
-    return found
+    pids = [int(entry.name) for entry in os.scandir("/proc") if entry.name.isdigit()]
+    return [pid for pid in pids if _status(pid)[1:2] == [str(parent)]]
+
+
+def _lives(pid: int) -> bool:
+    return _status(pid)[:1] not in ([], ["Z"])
+
+
+def _status(pid: int) -> list[str]:
+    """State and parent first (proc(5)); [] where there is none such."""
+    with suppress(OSError):
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        return stat[stat.rindex(")") + 2 :].split()
+    return []
