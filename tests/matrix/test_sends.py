@@ -168,7 +168,7 @@ def test_deferred(stand: Stand, cell: Cell) -> None:
     with cell(Feature.DEFERRED):
         peer, house = stand.base, stand.house
         # a quota may be overrun once, by a message whose size nobody announced
-        house.submit(letter(ANA, FULL, "filling"), [FULL])
+        house.submit(letter(ANA, FULL, "filling"), ANA, [FULL])
         assert house.wait_fates("filling", [FULL]) == {FULL: "stored"}
         message = letter(EVA, FULL, "deferred")
         peer.submit(message, EVA, [FULL])

@@ -6,7 +6,10 @@
 
 const dns = require('node:dns')
 const fs = require('node:fs')
+const { createRequire } = require('node:module')
 const path = require('node:path')
+
+const DSN = createRequire(process.argv[1])('haraka-dsn')
 
 let settings
 
