@@ -29,6 +29,7 @@ from estafeta.office.doors import ANY, Door, Doors
 from estafeta.office.http import Check
 from estafeta.office.sender import Sender
 from estafeta.queue import rows as queue_rows
+from estafeta.queue.holders import Life
 from estafeta.queue.notices import Notices
 from estafeta.queue.plan import RetryPlan
 from estafeta.queue.runner import Queue, QueueSettings
@@ -85,8 +86,16 @@ class Installation:
     """All rooms of one installation over one open store. See office.service for its life."""
 
     def __init__(
-        self, config: Config, world: World, store: Store, outside: Outside, meter: Meter
+        self,
+        config: Config,
+        world: World,
+        store: Store,
+        outside: Outside,
+        meter: Meter,
+        *,
+        life: Life | None = None,
     ) -> None:
+        """life: None where no other process serves the store."""
         self.config = config
         self.world = world
         self.store = store
@@ -133,6 +142,7 @@ class Installation:
             acceptor=self.acceptor,
             notices=notices,
             settings=_queue_settings(config),
+            life=life,
         )
         self.acceptor.use(self.queue)
         self._places: dict[str, Places] = {}  # by all that a listener's settings say

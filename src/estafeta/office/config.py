@@ -23,6 +23,7 @@ from estafeta.office.config_types import (
     Port,
     Size,
     StoreUrl,
+    Workers,
 )
 
 _MINUTE = 60.0
@@ -74,6 +75,14 @@ class Server(_Section, frozen=True):
             example='"postmaster@example.org"',
         ),
     ] = ""
+    workers: Annotated[
+        Workers,
+        _about(
+            "Processes that serve, each with every role and listener; as many as the machine has "
+            "cores at most. On SQLite reading, TLS, parsing and relaying gain by them, writing "
+            "little. 1: no other process at all."
+        ),
+    ] = 1
     stop_seconds: Annotated[
         Duration, _about("A clean stop waits at most so long for what has begun.")
     ] = 30.0

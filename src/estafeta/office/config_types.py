@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
+from estafeta.office.limits import WORKERS_MAX
+
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]i?)?B?", re.IGNORECASE)
@@ -123,8 +125,11 @@ def _hostname(value: object) -> object:
 
 def _store_url(value: object) -> object:
     text = str(value)
-    if text and not text.startswith("sqlite:///"):
-        raise ValueError('a store such as "sqlite:///var/lib/estafeta/estafeta.db"')
+    if text and not text.startswith(("sqlite:///", "postgresql://", "postgres://")):
+        raise ValueError(
+            'a store such as "sqlite:///var/lib/estafeta/estafeta.db" or'
+            ' "postgresql://estafeta@db.example.org/estafeta"'
+        )
     return text
 
 
@@ -152,4 +157,5 @@ HostName = Annotated[str, Meta(extra={"form": "host name"})]
 StoreUrl = Annotated[str, Meta(extra={"form": "store"})]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Count = Annotated[int, Meta(ge=1)]
+Workers = Annotated[int, Meta(ge=1, le=WORKERS_MAX)]
 Language = Literal["en", "es"]

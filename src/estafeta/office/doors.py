@@ -19,6 +19,16 @@ ANY = ("0.0.0.0", "::")  # noqa: S104 - the setting `*` means every address
 log = structlog.get_logger("doors")
 
 
+def hosts_of(listener: Listener) -> Sequence[str]:
+    """The addresses to bind."""
+    return ANY if listener.address == "*" else (listener.address,)
+
+
+def place_of(listener: Listener) -> str:
+    """As a person names it."""
+    return listener.path or f"{listener.address} port {listener.port}"
+
+
 class Sessions(Protocol):
     """What stands behind a door."""
 
@@ -77,15 +87,13 @@ class Doors:
                 self._open.append(await self._net.listen_unix(setting.path, door.admit))
                 log.info("listening", role=setting.role, path=setting.path)
                 return
-            hosts = ANY if setting.address == "*" else (setting.address,)
-            for host in hosts:
+            for host in hosts_of(setting):
                 listener = await self._net.listen(Endpoint(host, setting.port), door.admit)
                 self._open.append(listener)
                 self.endpoints.append((setting, listener.endpoint))
                 log.info("listening", role=setting.role, at=str(listener.endpoint), tls=setting.tls)
         except OSError as error:
-            where = setting.path or f"{setting.address} port {setting.port}"
-            raise DoorError(f"{setting.role} on {where}", error) from error
+            raise DoorError(f"{setting.role} on {place_of(setting)}", error) from error
 
     @property
     def is_open(self) -> bool:

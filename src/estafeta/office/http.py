@@ -10,9 +10,11 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Any, Protocol
 
 import msgspec
 import uvicorn
+from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -24,27 +26,54 @@ from estafeta.office.limits import (
     HTTP_CONNECTIONS_MAX,
     HTTP_KEEP_ALIVE_SECONDS,
 )
-from estafeta.office.metrics import PrometheusMeter
+from estafeta.office.metrics import PrometheusMeter, render
 from estafeta.world.limits import LISTEN_BACKLOG
 from estafeta.world.seams import Endpoint
 
 Check = Callable[[], Awaitable[str]]
 """A health check: "" is well, else one line that says what is not. Raising is not well either."""
 
+Health = dict[str, str]
+"""By name of the check: "" or what is not well."""
+
+
+class Colleagues(Protocol):
+    """All workers of a service, this one among them."""
+
+    async def health(self) -> dict[int, Health]:
+        """By worker."""
+        ...
+
+    async def metrics(self) -> CollectorRegistry:
+        """The sum of what they count."""
+        ...
+
 
 def make_app(
     checks: dict[str, Check],
     meter: PrometheusMeter | None = None,
     routes: Sequence[BaseRoute] = (),
+    *,
+    colleagues: Colleagues | None = None,
 ) -> Starlette:
-    """The pages. checks: by the name that /healthz shows. meter: None leaves /metrics out."""
+    """The pages. checks: by the name that /healthz shows. meter: None leaves /metrics out.
+
+    colleagues: None where one process is all there is.
+    """
 
     async def healthz(_request: Request) -> Response:
-        results = dict(
-            zip(checks, await asyncio.gather(*map(_checked, checks.values())), strict=True)
-        )
-        well = not any(results.values())
-        body = {"ok": well, "checks": {name: text or "ok" for name, text in results.items()}}
+        body: dict[str, Any]
+        if colleagues is None:
+            results = await check_all(checks)
+            well = not any(results.values())
+            body = {"ok": well, "checks": _shown(results)}
+        else:
+            by_worker = await colleagues.health()
+            well = not any(any(each.values()) for each in by_worker.values())
+            body = {
+                "ok": well,
+                "workers": {str(number): _shown(each) for number, each in by_worker.items()},
+            }
         return Response(
             msgspec.json.encode(body), 200 if well else 503, media_type="application/json"
         )
@@ -53,12 +82,24 @@ def make_app(
     if meter is not None:
 
         async def metrics(request: Request) -> Response:
-            await meter.refresh()
-            page, content_type = meter.render(request.headers.get("accept", ""))
+            accept = request.headers.get("accept", "")
+            if colleagues is None:
+                await meter.refresh()
+                page, content_type = render(meter.registry, accept)
+            else:
+                page, content_type = render(await colleagues.metrics(), accept)
             return Response(page, headers={"content-type": content_type})
 
         pages.append(Route("/metrics", metrics, methods=["GET"]))
     return Starlette(routes=[*pages, *routes])
+
+
+async def check_all(checks: dict[str, Check]) -> Health:
+    return dict(zip(checks, await asyncio.gather(*map(_checked, checks.values())), strict=True))
+
+
+def _shown(results: Health) -> dict[str, str]:
+    return {name: text or "ok" for name, text in results.items()}
 
 
 async def _checked(check: Check) -> str:
@@ -89,12 +130,18 @@ def bind(at: Endpoint) -> socket.socket:
 
 
 class HttpServer:
-    """A component of the service: serves `app` on sockets that are bound at `start`."""
+    """A component of the service: serves `app` on sockets that `bind` gives at `start`."""
 
     name = "http"
 
-    def __init__(self, app: Starlette, endpoints: Sequence[Endpoint]) -> None:
+    def __init__(
+        self,
+        app: Starlette,
+        endpoints: Sequence[Endpoint],
+        bind: Callable[[Endpoint], socket.socket] = bind,
+    ) -> None:
         self._app = app
+        self._bind = bind
         self._wanted = list(endpoints)
         self._sockets: list[socket.socket] = []
         self._server: _Server | None = None
@@ -105,7 +152,7 @@ class HttpServer:
         """Binds and serves. Raises DoorError (port in use, not permitted)."""
         for at in self._wanted:
             try:
-                bound = bind(at)
+                bound = self._bind(at)
             except OSError as error:
                 self._close_sockets()
                 raise DoorError(f"http on {at.host} port {at.port}", error) from error

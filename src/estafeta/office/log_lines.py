@@ -10,14 +10,21 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import select
+from collections.abc import Iterator
 from typing import Any, TextIO
 
 
 class Lines:
-    """A text stream over `stream`, for structlog and for the standard library's handlers."""
+    """A text stream over `stream`, for structlog and for the standard library's handlers.
 
-    def __init__(self, stream: TextIO) -> None:
+    shared: other processes write to it too. Then no more is written at once than a pipe takes whole
+    (PIPE_BUF), so that the lines of two do not mix; a longer line goes alone.
+    """
+
+    def __init__(self, stream: TextIO, *, shared: bool = False) -> None:
         self._stream = stream
+        self._shared = shared
         self._waiting: list[str] = []
         atexit.register(self.flush)
 
@@ -42,8 +49,21 @@ class Lines:
         waiting, self._waiting = self._waiting, []
         if waiting and not self._stream.closed:
             with contextlib.suppress(OSError):
-                self._stream.write("".join(waiting))
-                self._stream.flush()
+                for part in self._parts(waiting) if self._shared else ("".join(waiting),):
+                    self._stream.write(part)
+                    self._stream.flush()
+
+    def _parts(self, waiting: list[str]) -> Iterator[str]:
+        part: list[str] = []
+        octets = 0
+        for line in waiting:
+            size = len(line.encode("utf-8", "replace"))
+            if part and octets + size > select.PIPE_BUF:
+                yield "".join(part)
+                part, octets = [], 0
+            part.append(line)
+            octets += size
+        yield "".join(part)
 
     def logger(self, *_: Any) -> LineLogger:
         """structlog's logger factory."""

@@ -10,7 +10,7 @@ import logging
 import sys
 from collections.abc import MutableMapping
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Literal, TextIO
 
 import msgspec
@@ -33,12 +33,20 @@ def set_up_logs(
     format: Literal["auto", "json", "pretty"] = "auto",
     level: Level = "info",
     to: TextIO | None = None,
-) -> None:
-    """Makes `structlog.get_logger()` and the standard library's loggers write to `to` (stderr)."""
+    *,
+    worker: int = 0,
+) -> Lines:
+    """Makes `structlog.get_logger()` and the standard library's loggers write to `to` (stderr).
+
+    worker: its number where there are several, shown in every line. What is returned is to be
+    flushed where the process ends without the interpreter's own farewell.
+    """
     stream = to or sys.stderr
-    lines = Lines(stream)
+    lines = Lines(stream, shared=bool(worker))
     pretty = format == "pretty" or (format == "auto" and stream.isatty())
     shared: list[structlog.typing.Processor] = [complete]
+    if worker:
+        shared.append(partial(_name_worker, worker))
     if pretty:
         last: list[structlog.typing.Processor] = [
             structlog.dev.ConsoleRenderer(colors=stream.isatty())
@@ -55,6 +63,7 @@ def set_up_logs(
         cache_logger_on_first_use=False,
     )
     _take_over_standard_logging(lines, level, shared, last)
+    return lines
 
 
 def _take_over_standard_logging(
@@ -92,6 +101,11 @@ def complete(_logger: object, method: str, event: Event) -> Event:
             event[key] = f"{value[:VALUE_CHARACTERS_MAX]}…"
     event["level"] = _LEVELS.get(method, method)
     event["timestamp"] = datetime.now(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
+    return event
+
+
+def _name_worker(number: int, _logger: object, _method: str, event: Event) -> Event:
+    event["worker"] = number
     return event
 
 

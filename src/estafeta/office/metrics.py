@@ -23,6 +23,12 @@ class UnknownMetric(LookupError):
     """A name or a set of labels that the catalogue lacks: a bug of the caller."""
 
 
+def render(registry: prometheus.CollectorRegistry, accept: str = "") -> tuple[bytes, str]:
+    """The page and its content type, in the form that the Accept header asks for."""
+    encoder, content_type = choose_encoder(accept)
+    return encoder(registry), content_type
+
+
 class PrometheusMeter:
     """`mail.protocols.Meter` over a registry of its own.
 
@@ -73,9 +79,8 @@ class PrometheusMeter:
         return self.registry.get_sample_value(name, labels) or 0.0
 
     def render(self, accept: str = "") -> tuple[bytes, str]:
-        """The page and its content type, in the form that the Accept header asks for."""
-        encoder, content_type = choose_encoder(accept)
-        return encoder(self.registry), content_type
+        """See `render`."""
+        return render(self.registry, accept)
 
     def _make(self, metric: Metric) -> Any:
         common: dict[str, Any] = {"labelnames": metric.labels, "registry": self.registry}

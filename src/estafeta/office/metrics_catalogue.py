@@ -14,13 +14,17 @@ Kind = Literal["counter", "gauge", "histogram"]
 
 
 class Metric(msgspec.Struct, frozen=True):
-    """One metric. Names of counters end in _total, of times in _seconds, of sizes in _octets."""
+    """One metric. Names of counters end in _total, of times in _seconds, of sizes in _octets.
+
+    of_store: a gauge that every worker reads alike, not to be summed over them.
+    """
 
     name: str
     kind: Kind
     help: str
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
+    of_store: bool = False
 
 
 _FAST = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
@@ -59,9 +63,19 @@ CATALOGUE: tuple[Metric, ...] = (
         ("code",),
     ),
     # Sending on
-    Metric("estafeta_queue_rows", "gauge", "Recipients in the queue."),
-    Metric("estafeta_queue_leased", "gauge", "Recipients of the queue that are being tried now."),
-    Metric("estafeta_queue_oldest_seconds", "gauge", "Age of the oldest message in the queue."),
+    Metric("estafeta_queue_rows", "gauge", "Recipients in the queue.", of_store=True),
+    Metric(
+        "estafeta_queue_leased",
+        "gauge",
+        "Recipients of the queue that are being tried now.",
+        of_store=True,
+    ),
+    Metric(
+        "estafeta_queue_oldest_seconds",
+        "gauge",
+        "Age of the oldest message in the queue.",
+        of_store=True,
+    ),
     Metric(
         "estafeta_relay_outcomes_total",
         "counter",
@@ -130,7 +144,10 @@ CATALOGUE: tuple[Metric, ...] = (
         "gauge",
         "Seconds until a certificate of our listeners ends, by its file; below 0: it has.",
         ("certificate",),
+        of_store=True,
     ),
+    Metric("estafeta_workers_now", "gauge", "Processes that serve."),
+    Metric("estafeta_worker_deaths_total", "counter", "Workers that ended without being told to."),
     Metric("estafeta_errors_total", "counter", "Errors that are ours: bugs.", ("room",)),
 )
 

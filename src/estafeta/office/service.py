@@ -17,7 +17,7 @@ import structlog
 
 from estafeta.office import notice
 from estafeta.office.limits import STOP_SECONDS_MAX
-from estafeta.office.signals import Stop, handled
+from estafeta.office.signals import Handled, Stop, handled
 
 
 class Component(Protocol):
@@ -48,7 +48,9 @@ class Service:
 
     after_start: runs once all are open (dropping privileges belongs there); may raise.
     reload: runs on SIGHUP before the components' own; where it raises, they keep what they have.
+    reloaded: is told how that went: "", or why it was refused.
     ready_fd: a file descriptor that gets "ready\\n" and is closed (as systemd's or s6's notice).
+    handled: how it comes to know that it is to stop or to reload.
     """
 
     def __init__(
@@ -57,16 +59,20 @@ class Service:
         *,
         after_start: Callable[[], None] = lambda: None,
         reload: Callable[[], None] = lambda: None,
+        reloaded: Callable[[str], None] = lambda _: None,
         ready_fd: int | None = None,
         stop_seconds: float = STOP_SECONDS_MAX,
+        handled: Handled = handled,
     ) -> None:
         self._components = list(components)
         self._after_start = after_start
         self._reload = reload
+        self._reloaded = reloaded
+        self._handled = handled
         self._ready_fd = ready_fd
         self._stop_seconds = stop_seconds
         self._log = structlog.get_logger()
-        self._reload_wanted = asyncio.Event()
+        self.reload_wanted = asyncio.Event()
         self.stop = Stop()
         self.ready = asyncio.Event()
 
@@ -74,7 +80,7 @@ class Service:
         """From start to stop. Raises what a component's start raised."""
         started: list[Component] = []
         watchdog = asyncio.create_task(notice.keep_watchdog(), name="watchdog")
-        with handled(self.stop, self._reload_wanted.set):
+        with self._handled(self.stop, self.reload_wanted.set):
             try:
                 for component in self._components:
                     started.append(component)
@@ -89,35 +95,38 @@ class Service:
                 await self._stop_all(started)
                 watchdog.cancel()
 
+    def stop_within(self, seconds: float) -> None:
+        """As a signal to stop, with less time for what has begun."""
+        self._stop_seconds = min(self._stop_seconds, seconds)
+        self.stop.asked.set()
+
     def _say_ready(self) -> None:
         self.ready.set()
         self._log.info("ready", components=[c.name for c in self._components])
-        notice.ready("Serving")
-        if self._ready_fd is not None:
-            with suppress(OSError):
-                os.write(self._ready_fd, b"ready\n")
-                os.close(self._ready_fd)
+        say_ready(self._ready_fd)
 
     async def _reload_when_wanted(self) -> None:
         while True:
-            await self._reload_wanted.wait()
-            self._reload_wanted.clear()
+            await self.reload_wanted.wait()
+            self.reload_wanted.clear()
             notice.reloading()
-            await self._reload_now()
+            self._reloaded(await self._reload_now())
             notice.ready("Serving")
 
-    async def _reload_now(self) -> None:
+    async def _reload_now(self) -> str:
+        """Why it was refused, or ""."""
         try:
             self._reload()
         except Exception as wrong:
             self._log.error("reload_refused", reason=str(wrong))
-            return
+            return str(wrong)
         for component in self._components:
             try:
                 await component.reload()
             except Exception:
                 self._log.exception("reload_failed", component=component.name)
         self._log.info("reloaded")
+        return ""
 
     async def _stop_all(self, started: list[Component]) -> None:
         notice.stopping(self._stop_seconds)
@@ -153,3 +162,12 @@ class Service:
                 raise
         except Exception:
             self._log.exception("stop_failed", component=component.name)
+
+
+def say_ready(ready_fd: int | None) -> None:
+    """To the service manager, and to the descriptor that was given for it."""
+    notice.ready("Serving")
+    if ready_fd is not None:
+        with suppress(OSError):
+            os.write(ready_fd, b"ready\n")
+            os.close(ready_fd)

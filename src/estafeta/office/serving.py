@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import gc
+import os
+import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
@@ -14,20 +18,22 @@ from estafeta.office.certificates import check_authorities, check_certificates
 from estafeta.office.config import Config
 from estafeta.office.config_read import read_config
 from estafeta.office.doors import Latch
-from estafeta.office.http import HttpServer, make_app
+from estafeta.office.http import Colleagues, HttpServer, bind, make_app
 from estafeta.office.metrics import PrometheusMeter
+from estafeta.office.node import life_of
 from estafeta.office.objects import objects_of
 from estafeta.office.privileges import Identity, drop, find_identity, hand_over, prepare_folder
 from estafeta.office.service import Component, Service
 from estafeta.office.settings_shown import shown_settings
 from estafeta.office.settings_table import FIXED_AT_START
-from estafeta.office.tenure import Tenure
+from estafeta.office.tenure import tenure_of
 from estafeta.office.upkeep import Upkeep
 from estafeta.office.watch import watch
+from estafeta.queue.holders import Life
 from estafeta.resolve import parse_resolv_conf
 from estafeta.store.bodies import Bodies, BodiesRefused, BodiesUnavailable
 from estafeta.store.engine import Store
-from estafeta.store.open import open_store, store_path
+from estafeta.store.open import open_store
 from estafeta.world.addresses import own_addresses
 from estafeta.world.certificates import Authority
 from estafeta.world.files import RealFiles
@@ -46,7 +52,7 @@ def serve(config: Config, *, config_file: Path, ready_fd: int | None = None) -> 
     identity = find_identity(config.server.user, config.server.group)
     data_dir = Path(config.server.data_dir)
     prepare_folder(data_dir, identity)
-    with Tenure(store_path(config.server.store)):
+    with tenure_of(config.server):
         world = real_world(data_dir, objects_of(config))
         run(_serve(config, config_file, identity, world, ready_fd))
 
@@ -58,41 +64,83 @@ async def _serve(
     world: World,
     ready_fd: int | None,
 ) -> None:
-    outside = outside_of(config, world)
-    meter = PrometheusMeter()
-    store = await open_store(config.server.store, world)
-    watch(meter, store, world.clock)
-    installation = Installation(config, world, store, outside, meter)
-    await _own_objects(installation.bodies, store)
+    built = await build(config, world, life_of(config, world.dice))
 
     def reload() -> None:
-        fresh = read_config(config_file)
-        check_certificates(fresh.tls.certificates)  # it names the file at fault
-        check_authorities(fresh.tls.client_authorities)
-        installation.reconfigure(fresh, outside_of(fresh, world))
-        if waiting := waiting_for_restart(config, fresh):
-            log.warning("these settings change only with a restart", settings=waiting)
+        fresh = read_good_config(config_file)
+        built.reconfigure(fresh)
+        warn_of_restart(config, fresh)
 
-    components: list[Component] = [
-        Upkeep(store, installation.bodies, world.clock),
-        certificate_watch(installation, meter),
-        Latch(installation.doors),
-        installation.sender,
-        installation.doors,
-    ]
-    pages = http_endpoints(config)
-    if pages:
-        app = make_app(installation.health_checks(), meter if config.http.metrics else None)
-        components.append(HttpServer(app, pages))
     service = Service(
-        components,
-        after_start=lambda: _drop_root(Path(config.server.data_dir), identity),
+        built.components(),
+        after_start=lambda: drop_root(Path(config.server.data_dir), identity),
         reload=reload,
         ready_fd=ready_fd,
         stop_seconds=config.server.stop_seconds,
     )
-    _calm_collector()
+    calm_collector()
     await service.run()
+
+
+class Built:
+    """An installation over its open store, with what an administrator sees of it."""
+
+    def __init__(self, installation: Installation, meter: PrometheusMeter) -> None:
+        self.installation = installation
+        self.meter = meter
+        self.checks = installation.health_checks()
+
+    def components(
+        self,
+        *,
+        colleagues: Colleagues | None = None,
+        bind: Callable[[Endpoint], socket.socket] = bind,
+    ) -> list[Component]:
+        """In the order in which they start. bind: for the pages; the doors have the world's net."""
+        whole = self.installation
+        found: list[Component] = [
+            Upkeep(whole.store, whole.bodies, whole.world.clock),
+            certificate_watch(whole, self.meter),
+            Latch(whole.doors),
+            whole.sender,
+            whole.doors,
+        ]
+        if pages := http_endpoints(whole.config):
+            meter = self.meter if whole.config.http.metrics else None
+            app = make_app(self.checks, meter, colleagues=colleagues)
+            found.append(HttpServer(app, pages, bind))
+        return found
+
+    def reconfigure(self, fresh: Config) -> None:
+        """fresh: read and found good. Raises OSError, ssl.SSLError: then all is as it was."""
+        self.installation.reconfigure(fresh, outside_of(fresh, self.installation.world))
+
+
+async def build(config: Config, world: World, life: Life) -> Built:
+    """Opens the store. Raises what keeps it from starting."""
+    outside = outside_of(config, world)
+    meter = PrometheusMeter()
+    meter.gauge("workers", 1)
+    store = await open_store(config.server.store, world)
+    for remark in getattr(store, "remarks", ()):
+        log.warning("store", remark=remark)
+    watch(meter, store, world.clock)
+    installation = Installation(config, world, store, outside, meter, life=life)
+    await _own_objects(installation.bodies, store)
+    return Built(installation, meter)
+
+
+def read_good_config(file: Path) -> Config:
+    """Raises ConfigError, CommandError: with the place or the file at fault."""
+    fresh = read_config(file)
+    check_certificates(fresh.tls.certificates)
+    check_authorities(fresh.tls.client_authorities)
+    return fresh
+
+
+def warn_of_restart(running: Config, fresh: Config) -> None:
+    if waiting := waiting_for_restart(running, fresh):
+        log.warning("these settings change only with a restart", settings=waiting)
 
 
 async def _own_objects(bodies: Bodies, store: Store) -> None:
@@ -117,7 +165,7 @@ def waiting_for_restart(running: Config, fresh: Config) -> list[str]:
     ]
 
 
-def _calm_collector() -> None:
+def calm_collector() -> None:
     """What was loaded stays: the collector need not walk it, nor come for every few objects.
 
     Sessions make cycles only where they fail; looking for them was 4 % of a delivery.
@@ -127,7 +175,7 @@ def _calm_collector() -> None:
     gc.set_threshold(COLLECT_AFTER_OBJECTS, 20, 20)
 
 
-def _drop_root(data_dir: Path, identity: Identity | None) -> None:
+def drop_root(data_dir: Path, identity: Identity | None) -> None:
     """What root has made until now is handed over first."""
     if identity is None:
         return
@@ -214,13 +262,19 @@ def _own_addresses() -> tuple[str, ...]:
 
 
 def _self_signed(config: Config, world: World) -> tuple[Path, Path]:
-    """Made once, kept in the data directory."""
+    """Made once, kept in the data directory; by one worker, while the others wait."""
     folder = Path(config.server.data_dir) / "certificates"
     chain, key = folder / f"{config.server.hostname}.pem", folder / f"{config.server.hostname}.key"
-    if not (chain.exists() and key.exists()):
-        authority = Authority(f"{config.server.hostname} self-signed", world.clock.now())
-        authority.write(folder / "authority.pem")
-        return authority.issue([config.server.hostname], folder)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (chain.exists() and key.exists()):
+            authority = Authority(f"{config.server.hostname} self-signed", world.clock.now())
+            authority.write(folder / "authority.pem")
+            return authority.issue([config.server.hostname], folder)
+    finally:
+        os.close(lock)
     return chain, key
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 
 class Stop:
@@ -24,6 +24,10 @@ class Stop:
         self.asked.set()
 
 
+Handled = Callable[[Stop, Callable[[], None]], AbstractContextManager[None]]
+"""How a service comes to know what it is to do: `handled`, or `handled_for_worker`."""
+
+
 @contextmanager
 def handled(stop: Stop, reload: Callable[[], None]) -> Iterator[None]:
     """Handles signals within the block; must be entered in the running loop's main thread."""
@@ -36,3 +40,15 @@ def handled(stop: Stop, reload: Callable[[], None]) -> Iterator[None]:
     finally:
         for number in actions:
             loop.remove_signal_handler(number)
+
+
+@contextmanager
+def handled_for_worker(stop: Stop, _reload: Callable[[], None]) -> Iterator[None]:
+    """In a crew the supervisor tells what to do. SIGTERM, which may come to all processes at once,
+    says no more than it does, however often it comes; SIGINT and SIGHUP are for the supervisor."""
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop.asked.set)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)

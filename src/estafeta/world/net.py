@@ -82,6 +82,21 @@ def bind(at: Endpoint, *, reuse_port: bool = False) -> socket.socket:
     return system_socket
 
 
+def bind_unix(path: str) -> socket.socket:
+    """The same at a Unix socket; one that nobody listens at any more is replaced."""
+    _remove_left_over(path)
+    system_socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        system_socket.bind(path)
+        # Connecting needs the right to write; who may is the matter of its folder.
+        os.chmod(path, _UNIX_SOCKET_MODE)
+        system_socket.listen(LISTEN_BACKLOG)
+    except BaseException:
+        system_socket.close()
+        raise
+    return system_socket
+
+
 class RealNet:
     """Implements `seams.Net`."""
 
@@ -119,17 +134,22 @@ class RealNet:
             raise
         return RealListener(server, _bound(server.sockets[0].getsockname()))
 
-    async def listen_unix(self, path: str, handler: Handler) -> RealListener:
+    async def listen_unix(
+        self, path: str, handler: Handler, *, inherited: socket.socket | None = None
+    ) -> RealListener:
+        """inherited: a socket from `bind_unix`."""
         loop = asyncio.get_running_loop()
         accepted = _Accepted(loop, handler)
-        _remove_left_over(path)
-        server = await loop.create_unix_server(
-            lambda: RealStream(loop, start=accepted.start, peer=THIS_MACHINE),
-            path,
-            backlog=LISTEN_BACKLOG,
-        )
-        # Connecting needs the right to write; who may is the matter of its folder.
-        os.chmod(path, _UNIX_SOCKET_MODE)
+        system_socket = inherited or bind_unix(path)
+        try:
+            server = await loop.create_unix_server(
+                lambda: RealStream(loop, start=accepted.start, peer=THIS_MACHINE),
+                sock=system_socket,
+                backlog=LISTEN_BACKLOG,
+            )
+        except BaseException:
+            system_socket.close()
+            raise
         return RealListener(server, THIS_MACHINE)
 
     async def datagrams(self, at: Endpoint) -> RealDatagrams:

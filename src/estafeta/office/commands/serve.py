@@ -20,12 +20,14 @@ def serve(
     ] = None,
 ) -> None:
     """Run the server until SIGTERM or SIGINT; SIGHUP reads the settings again."""
-    # Every room at once is dear to import; the other commands do without.
-    from estafeta.office.serving import serve as serve_until_stopped
-
     file = find_config(config)
     loaded = read_config(file)
     set_up_logs(loaded.log.format, loaded.log.level)
     check_certificates(loaded.tls.certificates)
     check_authorities(loaded.tls.client_authorities)
+    # Every room at once is dear to import; the other commands do without.
+    if loaded.server.workers > 1:
+        from estafeta.office.crew.serve import serve as serve_until_stopped
+    else:
+        from estafeta.office.serving import serve as serve_until_stopped
     serve_until_stopped(loaded, config_file=file, ready_fd=ready_fd)

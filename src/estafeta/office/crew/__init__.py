@@ -1,0 +1,1 @@
+"""Crew: several worker processes that are one service: `[server] workers = N`."""
