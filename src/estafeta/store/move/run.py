@@ -36,7 +36,7 @@ class Report(Protocol):
 class Moved(msgspec.Struct, frozen=True):
     """What was moved. filed_bodies, filed_octets: of large bodies, which are not in the store.
 
-    resumed: rows that a run before had copied. hash: over all rows, equal on both sides.
+    resumed: rows that a run before had copied. hash: over all rows, the same on both sides.
     """
 
     rows: dict[str, int]

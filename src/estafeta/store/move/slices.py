@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
-from estafeta.store.engine import Row, Store, Tx
+from estafeta.store.engine import Row, Store
 from estafeta.store.limits import MOVE_SLICE_OCTETS, MOVE_SLICE_ROWS_MAX, MOVE_SLICE_ROWS_MIN
 from estafeta.store.move.tables import Table
 
@@ -35,11 +34,8 @@ async def read_slice(
     store: Store, table: Table, after: Sequence[object] | None, limit: int
 ) -> list[Row]:
     """The next rows after that key, in order; none at the end. Raises StoreError."""
-    return await store.read(partial(_read, table=table, after=after, limit=limit))
-
-
-def _read(tx: Tx, table: Table, after: Sequence[object] | None, limit: int) -> list[Row]:
-    return tx.rows(table.select(after=after is not None), [*(after or ()), limit])
+    sql = table.select(after=after is not None)
+    return await store.read(lambda tx: tx.rows(sql, [*(after or ()), limit]))
 
 
 def plain(row: Row) -> tuple[object, ...]:

@@ -21,11 +21,13 @@ OWN_PREFIX = "worker "
 
 
 class Table(msgspec.Struct, frozen=True):
-    """One table. key: the columns of its primary key, by which it is read in order."""
+    """One table. key: the columns of its primary key, by which it is read in order; texts: those of
+    them that are text."""
 
     name: str
     columns: tuple[str, ...]
     key: tuple[str, ...]
+    texts: tuple[str, ...]
 
     def key_of(self, row: Row) -> list[object]:
         return [row[self.columns.index(column)] for column in self.key]
@@ -33,17 +35,32 @@ class Table(msgspec.Struct, frozen=True):
     def select(self, *, after: bool = False, keys_only: bool = False) -> str:
         """The next rows; parameters: the key after which, if so, and how many."""
         key = ", ".join(self.key)
-        wanted = key if keys_only else ", ".join(self.columns)
         begins = [f"({key}) > ({', '.join('?' * len(self.key))})"] if after else []
         if self.name == "meta":
             names = ", ".join(f"'{name}'" for name in OWN_NAMES)
             # Not LIKE: what its `_` and its case mean is not the same for both engines.
-            begins += [f"name NOT IN ({names})", f"substr(name, 1, {len(OWN_PREFIX)}) <> 'worker '"]
+            begins += [
+                f"name NOT IN ({names})",
+                f"substr(name, 1, {len(OWN_PREFIX)}) <> '{OWN_PREFIX}'",
+            ]
         where = f" WHERE {' AND '.join(begins)}" if begins else ""
+        wanted = self.key if keys_only else self.columns
         return (
-            f"SELECT {wanted} FROM {self.name}{where}"  # noqa: S608
+            f"SELECT {', '.join(wanted)} FROM {self.name}{where}"  # noqa: S608
             f" ORDER BY {key} LIMIT ?"
         )
+
+    @property
+    def select_one(self) -> str:
+        """The row of a key."""
+        where = " AND ".join(f"{column} = ?" for column in self.key)
+        return f"SELECT {', '.join(self.columns)} FROM {self.name} WHERE {where}"  # noqa: S608
+
+    @property
+    def has_nul_keys(self) -> str:
+        """For SQLite: a row where a key holds NUL, if there is one. It reads them all."""
+        some = " OR ".join(f"instr({column}, char(0)) > 0" for column in self.texts)
+        return f"SELECT 1 FROM {self.name} WHERE {some} LIMIT 1"  # noqa: S608
 
     @property
     def insert(self) -> str:
@@ -69,12 +86,12 @@ def tables() -> Sequence[Table]:
 
 
 def _table(scratch: apsw.Connection, name: str) -> Table:
-    found = scratch.execute("SELECT name, pk FROM pragma_table_info(?)", (name,)).fetchall()
-    key = sorted((place, column) for column, place in found if place)
+    sql = "SELECT name, pk, type FROM pragma_table_info(?)"
+    found = [(str(c), int(pk), kind) for c, pk, kind in scratch.execute(sql, (name,))]
+    key = [column for _, column in sorted((place, column) for column, place, _ in found if place)]
     assert key, f"table {name} has no primary key: it could not be read in order"
-    return Table(
-        name, tuple(str(column) for column, _ in found), tuple(str(column) for _, column in key)
-    )
+    texts = tuple(column for column, place, kind in found if place and kind == "TEXT")
+    return Table(name, tuple(column for column, _, _ in found), tuple(key), texts)
 
 
 def _migrations() -> list[str]:
