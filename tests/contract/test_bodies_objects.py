@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import ssl
+import time
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 
 import pytest
-from tests.support.s3 import BUCKET, S3Server, s3_server
+from tests.support.peers.process import free_port
+from tests.support.s3 import BUCKET, KEY, LOOPBACK, SECRET, S3Server, s3_server
 
 from estafeta.sim.objects import SimBucket, SimObjects
+from estafeta.world.certificates import Authority
+from estafeta.world.objects import S3Objects
 from estafeta.world.seams import (
     ObjectExists,
     ObjectMissing,
@@ -122,6 +129,47 @@ def test_what_waiting_does_not_mend(server: S3Server) -> None:
             server.check_credentials(False)
 
     asyncio.run(work())
+
+
+def test_keys_of_the_environment(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    def objects() -> S3Objects:
+        return S3Objects(BUCKET, endpoint=server.endpoint, prefix="environment/")
+
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", f"http://127.0.0.1:{free_port(LOOPBACK)}")
+    with pytest.raises(ObjectsError, match=r"^put a in .*: no credentials: neither \[s3\] nor the"):
+        asyncio.run(S3Objects(BUCKET, endpoint=server.endpoint).put("a", b"x"))
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    asyncio.run(objects().put("a", b"x"))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
+    found = S3Objects(BUCKET, prefix="environment/")
+    assert bytes(asyncio.run(found.get("a", 0, 1))) == b"x"
+
+
+def test_tls_and_an_authority_of_our_own(tmp_path: Path) -> None:
+    authority = Authority("a test", time.time())
+    chain, key = authority.issue(["localhost"], tmp_path)
+    authority.write(tmp_path / "authority.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(chain, key)
+    with s3_server(context) as server:
+
+        def objects(authorities: bytes = b"") -> S3Objects:
+            return S3Objects(
+                BUCKET,
+                endpoint=server.endpoint,
+                access_key_id=KEY,
+                secret_access_key=SECRET,
+                authorities=authorities,
+            )
+
+        asyncio.run(objects((tmp_path / "authority.pem").read_bytes()).put("a", b"x"))
+        with pytest.raises(ObjectsError, match="put b in bucket"):
+            asyncio.run(objects().put("b", b"x"))
+        with pytest.raises(ObjectsRefused, match=r"^the bucket cannot be used: No certificates"):
+            objects(b"not PEM")
 
 
 def test_a_server_that_is_away_and_comes_back() -> None:

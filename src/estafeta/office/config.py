@@ -373,6 +373,13 @@ class S3(_Section, frozen=True):
             example='"mail/"',
         ),
     ] = ""
+    authorities: Annotated[
+        str,
+        _about(
+            "PEM file of authorities trusted for the server's certificate besides the system's.",
+            example='"s3-authorities.pem"',
+        ),
+    ] = ""
     addressing: Annotated[
         Literal["path", "host"],
         _about("Whether the bucket's name is in the path of the URL, or before its host."),

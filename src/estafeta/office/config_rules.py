@@ -90,6 +90,7 @@ def complete(config: Config, base: FilePath | None) -> Config:
         s3=msgspec.structs.replace(
             config.s3,
             prefix=f"{config.s3.prefix.strip('/')}/" if config.s3.prefix.strip("/") else "",
+            authorities=absolute(config.s3.authorities),
             secret_access_key_file=absolute(config.s3.secret_access_key_file),
         ),
     )

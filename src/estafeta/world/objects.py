@@ -7,11 +7,12 @@ are one line that names what was asked of which bucket.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .limits import (
     OBJECT_CONNECT_SECONDS,
@@ -20,6 +21,9 @@ from .limits import (
     OBJECT_RETRY_SECONDS,
 )
 from .seams import ObjectExists, ObjectMissing, ObjectsError, ObjectsRefused
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig
 
 _SAID = re.compile(r"<Code>([^<]*)</Code>\s*<Message>([^<]*)</Message>")
 _REFUSALS = frozenset(
@@ -34,6 +38,10 @@ _REFUSALS = frozenset(
         "SignatureDoesNotMatch",
     )
 )
+# Where a machine asks for the credentials of its role.
+_METADATA = re.compile(r"http://[^/]*/latest/(?:api/token|meta-data/)")
+_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+_OPEN = "open"
 NOT_INSTALLED = 'S3 needs the package obstore: pip install "estafeta[s3]"'
 
 
@@ -43,7 +51,7 @@ class S3Objects:
     endpoint: URL of the server, "" for Amazon's. region: "" as the environment says. prefix: what
     all names begin with, "" or ending in "/". access_key_id: "" for the environment's credentials
     (variables, web identity, container or machine role). virtual_host: the bucket is part of the
-    host name instead of the path.
+    host name instead of the path. authorities: PEM, trusted besides the system's.
     """
 
     def __init__(
@@ -56,6 +64,7 @@ class S3Objects:
         access_key_id: str = "",
         secret_access_key: str = "",
         virtual_host: bool = False,
+        authorities: bytes = b"",
     ) -> None:
         """Talks to nobody yet. Raises ObjectsRefused where a setting makes no sense."""
         try:
@@ -69,18 +78,23 @@ class S3Objects:
             "access_key_id": access_key_id,
             "secret_access_key": secret_access_key,
         }
+        client: ClientConfig = {
+            "connect_timeout": timedelta(seconds=OBJECT_CONNECT_SECONDS),
+            "timeout": timedelta(seconds=OBJECT_REQUEST_SECONDS),
+        }
+        found = (os.environ.get(name, "") for name in _ENDPOINTS)
+        if (endpoint or next(filter(None, found), "")).startswith("http://"):
+            client["allow_http"] = True
+        if authorities:
+            client["root_certificate"] = authorities
         self._obstore = obstore
         self._prefix = prefix
         self._bucket = bucket
-        with self._told("open"):
+        with self._told(_OPEN):
             self._store = S3Store(
                 bucket,
                 virtual_hosted_style_request=virtual_host,
-                client_options={
-                    "allow_http": endpoint.startswith("http://"),
-                    "connect_timeout": timedelta(seconds=OBJECT_CONNECT_SECONDS),
-                    "timeout": timedelta(seconds=OBJECT_REQUEST_SECONDS),
-                },
+                client_options=client,
                 retry_config={
                     "max_retries": OBJECT_RETRIES_MAX,
                     "retry_timeout": timedelta(seconds=OBJECT_RETRY_SECONDS),
@@ -145,6 +159,8 @@ class S3Objects:
         ) as error:
             raise ObjectsRefused(f"{place}: {_reason(error)}") from error
         except (wrong.BaseError, OSError, ValueError) as error:
+            if what == _OPEN:
+                raise ObjectsRefused(f"the bucket cannot be used: {_reason(error)}") from error
             # For a listing, obstore does not tell what it does for the other requests.
             said = _SAID.search(str(error))
             if said is not None and said[1] == "NoSuchBucket":
@@ -157,6 +173,11 @@ class S3Objects:
 def _reason(error: BaseException) -> str:
     """What the server says (code and message of its XML), else the error's own first line."""
     text = str(error)
+    if _METADATA.search(text):
+        return (
+            "no credentials: neither [s3] nor the environment has any, and no role is given to "
+            "this machine"
+        )
     said = _SAID.search(text)
     if said is not None:
         return f"{said[1]}: {said[2]}"
