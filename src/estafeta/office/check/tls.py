@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from estafeta.office.certificates import check_certificates
+from estafeta.office.certificates import check_authorities, check_certificates
 from estafeta.office.check.finding import Finding, error, ok, warning
 from estafeta.office.check.people import check_private
 from estafeta.office.config import Config
@@ -46,6 +46,17 @@ def check_tls(config: Config, identity: Identity | None, now: float) -> Iterator
             "certificate",
             f"none is for {config.server.hostname}, the name that this installation goes by",
         )
+    if tls.client_authorities:
+        yield _authorities(tls.client_authorities)
+
+
+def _authorities(file: str) -> Finding:
+    about = f"client authorities {file}"
+    try:
+        check_authorities(file)
+    except CommandError as wrong:
+        return error(about, str(wrong))
+    return ok(about, "people with a certificate of theirs log in without a password")
 
 
 def names_of(certificate: x509.Certificate) -> list[str]:
