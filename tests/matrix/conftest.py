@@ -6,7 +6,7 @@ import importlib
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from tests.matrix import page
 from tests.matrix.stand import Stand
 from tests.support.peers.authority import Authority
 from tests.support.peers.packages import Unavailable
+from tests.support.peers.process import patience
 from tests.support.peers.server import Direction, Feature, ForeignServer
 from tests.support.require import require
 
@@ -37,6 +38,9 @@ class Known(Protocol):
     def cannot(self) -> Mapping[tuple[Direction, Feature], str]: ...
     def version(self) -> str: ...
 
+
+# How long a case waits for what its server is declared not to do.
+IMPOSSIBLE_S = 8.0
 
 # What a case does with its cell: `with cell(feature) as remark:`; remark(text) stands in the page.
 Remark = Callable[[str], None]
@@ -103,7 +107,8 @@ def fill(server: Known, direction: Direction, feature: Feature) -> Iterator[Rema
     why = server.cannot.get((direction, feature), "")
     result = "yes"
     try:
-        yield remarks.append
+        with patience(IMPOSSIBLE_S) if why else nullcontext():
+            yield remarks.append
     except (AssertionError, OSError):  # smtplib's errors are OSErrors
         if not why:
             raise

@@ -40,13 +40,13 @@ PROGRAMS = ("usr/sbin/smtpctl", "usr/sbin/smtpd", "usr/libexec/opensmtpd/encrypt
 AUTHORITIES = "etc/ssl/certs/ca-certificates.crt"
 
 CANNOT = {
-    (Direction.SENDS, Feature.EIGHT_BIT): "sends 8-bit octets without saying BODY=8BITMIME",
     (Direction.SENDS, Feature.SMTPUTF8): "does not have it",
     (Direction.SENDS, Feature.CHUNKING): "does not have it",
     (Direction.SENDS, Feature.PIPELINING): "waits for each answer",
     (Direction.RECEIVES, Feature.SMTPUTF8): "does not have it",
     (Direction.RECEIVES, Feature.CHUNKING): "does not have it",
     (Direction.RECEIVES, Feature.PIPELINING): "does not offer it",
+    (Direction.RECEIVES, Feature.DSN_SUCCESS): "its report does not repeat the ENVID",
 }
 
 # Its issue 1171: it keeps its key in a process of its own, by hooks that OpenSSL 3 no longer calls.

@@ -11,7 +11,9 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TypeVar
 
@@ -45,11 +47,25 @@ def free_port(host: str = LOOPBACK) -> int:
     raise DidNotHappen(f"no free port on {host}")
 
 
+_patience_s = ContextVar("patience", default=float("inf"))
+
+
+@contextmanager
+def patience(seconds: float) -> Iterator[None]:
+    """Inside, nothing is waited for longer than this: for what is not expected to happen."""
+    before = _patience_s.set(seconds)
+    try:
+        yield
+    finally:
+        _patience_s.reset(before)
+
+
 def wait_for(what: str, look: Callable[[], T | None], timeout_s: float = START_TIMEOUT_S) -> T:
     """Looks again and again until `look` gives something true, which is returned.
 
     For what others' programs do not announce. Raises: DidNotHappen.
     """
+    timeout_s = min(timeout_s, _patience_s.get())
     end = time.monotonic() + timeout_s
     while True:
         if found := look():
