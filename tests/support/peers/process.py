@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -21,6 +22,9 @@ LOOPBACK = "127.0.0.1"
 
 # Below the range from which Linux takes the ports of outgoing connections.
 PORTS = range(20_000, 32_000)
+
+# So many ports that were given last are not given again: who asked may not listen on them yet.
+PORTS_REMEMBERED = 2000
 
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 10.0
@@ -33,16 +37,22 @@ class DidNotHappen(AssertionError):
     """Something waited for did not come in time; the text says what and shows the log."""
 
 
+_given: deque[int] = deque(maxlen=PORTS_REMEMBERED)
+
+
 def free_port(host: str = LOOPBACK) -> int:
     """A TCP port on which nobody listens now, from a range that outgoing connections do not use."""
     dice = random.SystemRandom()
     for _ in range(1000):
         port = dice.choice(PORTS)
+        if port in _given:
+            continue
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
             try:
                 probe.bind((host, port))
             except OSError:
                 continue
+            _given.append(port)
             return port
     raise DidNotHappen(f"no free port on {host}")
 
