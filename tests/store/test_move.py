@@ -377,22 +377,51 @@ def _killed(source: str, target: str, at: int, where: str) -> bool:
     return done.returncode != 0
 
 
-def _killed_all_along(source: str, target: str, seed: int) -> int:
-    dice = random.Random(seed)
-    kills = 0
-    while _killed(source, target, dice.randint(1, 18), dice.choice(["before", "after"])):
-        kills += 1
-    return kills
+KILLS = [(1, "after"), (2, "before"), (9, "after"), (11, "before")]
+"""At which of its transactions each run is killed: the first marks the target, the second clears
+it, each further one is a slice."""
 
 
 def test_killed_again_and_again_it_comes_to_its_end(source: str, target: str) -> None:
-    assert _killed_all_along(source, target, seed=4) >= 3
+    assert all(_killed(source, target, *kill) for kill in KILLS)
+    assert move(source, target).resumed > 0
     assert dump(target) == dump(source)
 
 
 def test_killed_again_and_again_into_postgresql(source: str, database: str) -> None:
-    assert _killed_all_along(source, database, seed=5) >= 3
+    assert all(_killed(source, database, *kill) for kill in KILLS[1:])
+    assert move(source, database).resumed > 0
     assert dump(database) == dump(source)
+
+
+@pytest.mark.parametrize("at", [3, 29, 55])
+def test_broken_off_while_it_begins_anew(source: str, target: str, at: int) -> None:
+    """A run with --again that is killed leaves a mark, and never half a store that looks whole."""
+    assert _killed(source, target, 20, "after")
+
+    class Cut(Exception):
+        pass
+
+    async def main() -> None:
+        async with opened(source, target) as (ours, theirs):
+            run, count = theirs.run, 0
+
+            async def counted(unit: Any, **given: Any) -> Any:
+                nonlocal count
+                count += 1
+                if count == at:
+                    raise Cut
+                return await run(unit, **given)
+
+            theirs.run = counted  # type: ignore[method-assign]
+            await move_store(ours, theirs, name=source, now=1, report=Silent(), again=True)
+
+    with pytest.raises(Cut):
+        asyncio.run(main())
+    with pytest.raises(MoveRefused, match="only half of one"):
+        asyncio.run(open_store(target, real_world(Path("."))))
+    move(source, target, again=at == 3)
+    assert dump(target) == dump(source)
 
 
 def test_memory_is_bounded_by_octets_as_well_as_rows() -> None:

@@ -18,11 +18,12 @@ Step = Callable[[Table, int, int], None]
 async def copy_rows(source: Store, target: Store, mark: Mark, step: Step) -> None:
     """From where the mark stands to the end; moves the mark along. Raises StoreError."""
     names = [table.name for table in tables()]
-    for table in tables()[names.index(mark.table) :]:
+    at = names.index(mark.table) if mark.table else 0
+    for table in tables()[at:]:
         if table.name != mark.table:
             mark.table, mark.after = table.name, None
         await _copy_table(source, target, table, mark, step)
-    mark.table, mark.after = "", None
+    mark.state = "verify"
     await target.run(partial(write_mark, mark=mark))
 
 

@@ -7,6 +7,7 @@ or neither. While it is there the store is only half of one, and is refused to e
 from __future__ import annotations
 
 import hashlib
+from typing import Literal
 
 import msgspec
 
@@ -28,11 +29,14 @@ class MoveRefused(StoreError):
 
 
 class Mark(msgspec.Struct):
-    """source: its fingerprint; name: how people call it. table, after: where copying goes on; table
-    "" once all is copied. rows: copied so far, by table."""
+    """source: its fingerprint; name: how people call it. state: what is being done; "erase" and
+    "clear" are begun again from their start, "copy" goes on at table and after. rows: copied so
+    far, by table.
+    """
 
     source: str
     name: str
+    state: Literal["erase", "clear", "copy", "verify"] = "clear"
     table: str = ""
     after: list[int | str] | None = None
     rows: dict[str, int] = {}
@@ -70,10 +74,11 @@ def is_new(tx: Tx) -> bool:
     )
 
 
-def clear_new(tx: Tx) -> None:
-    """Takes away what a new store has, its mark aside: it comes from the source."""
+def clear_new(tx: Tx, mark: Mark) -> None:
+    """Takes away what a new store has: it comes from the source. Writes the mark that says so."""
     tx.run("DELETE FROM counter")
-    tx.run("DELETE FROM meta WHERE name <> ?", (MOVE,))
+    tx.run("DELETE FROM meta")
+    write_mark(tx, mark)
 
 
 def fingerprint(tx: Tx) -> str:

@@ -59,11 +59,11 @@ async def move_store(
     if half is not None:
         raise MoveRefused(f"{name} is only half a store: a move from {half.name} has not ended")
     origin = await source.read(marks.fingerprint)
-    mark = await _begun(source, target, Mark(origin, name, tables()[0].name), report, again=again)
+    mark = await _begun(source, target, Mark(origin, name), report, again=again)
     total = sum((await source.read(_counts)).values())
     resumed = sum(mark.rows.values())
     report.phase("copy", total, resumed)
-    if mark.table:
+    if mark.state == "copy":
         await copy_rows(source, target, mark, report.step)
     version = await _version(source)
     report.phase("verify", total, 0)
@@ -84,26 +84,28 @@ async def move_store(
 
 
 async def _begun(source: Store, target: Store, fresh: Mark, report: Report, *, again: bool) -> Mark:
-    """The mark from which to go on."""
-    old = await target.read(marks.read_mark)
-    if old is not None and again:
-        await _erase(target, report)
-        old = None
-    elif old is not None:
-        if old.source != fresh.source:
-            raise MoveRefused(
-                f"a move from {old.name} into the target has begun; finish that one, or throw away "
-                "what it has copied with --again"
-            )
-        return old
-    elif not await target.read(marks.is_new):
+    """The mark from which to go on, all that stood in the way taken away."""
+    mark = await target.read(marks.read_mark)
+    if mark is None and not await target.read(marks.is_new):
         raise MoveRefused("the target is not empty; name a new store")
-    await target.run(partial(marks.write_mark, mark=fresh))
+    if mark is None or again:
+        fresh.state = "clear" if mark is None else "erase"
+        mark = fresh
+        await target.run(partial(marks.write_mark, mark=mark))
+    elif mark.source != fresh.source:
+        raise MoveRefused(
+            f"a move from {mark.name} into the target has begun; finish that one, or throw away "
+            "what it has copied with --again"
+        )
     if await source.read(marks.read_mark) is not None:
         await target.run(lambda tx: tx.run("DELETE FROM meta WHERE name = ?", (marks.MOVE,)))
         raise MoveRefused("source and target are the same store")
-    await target.run(marks.clear_new)
-    return fresh
+    if mark.state == "erase":
+        await _erase(target, report)
+    if mark.state in ("erase", "clear"):
+        mark.state = "copy"
+        await target.run(partial(marks.clear_new, mark=mark))
+    return mark
 
 
 async def _erase(target: Store, report: Report) -> None:
