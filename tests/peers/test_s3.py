@@ -10,6 +10,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -145,3 +146,18 @@ def failure(house: Estafeta) -> str:
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
     return last.removeprefix("estafeta: ")
+
+
+def test_two_workers_and_one_bucket(tmp_path: Path, server: S3Server) -> None:
+    """Each has a way there of its own, made after the fork."""
+    settings = server.settings() | {"server": ["workers = 2"]}
+    with Estafeta(tmp_path, accounts=[ANA], settings=settings) as house:
+        messages = [letter(MEBIBYTE, f"w{n}") for n in range(8)]
+        with ThreadPoolExecutor(4) as pool:
+            answers = list(pool.map(lambda message: send(house, message)[0], messages))
+        assert answers == [250] * 8
+        assert len(names(server)) == 9
+        for _ in range(3):  # connections fall to either
+            got = house.wait_messages(house.imap(ANA), 8)
+            assert sorted(x[-2000:] for x in got) == sorted(x[-2000:] for x in messages)
+    assert house.command("audit", "--full") == ""
