@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import contextvars
 import random
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -22,6 +22,7 @@ from argon2 import PasswordHasher
 
 from estafeta.mail.protocols import NoMeter
 from estafeta.office.assemble import Installation, Outside
+from estafeta.office.config import Bodies as BodiesSetting
 from estafeta.office.config import Config, Dns, Listener, Relay, Server, Smtp
 from estafeta.office.config import Queue as QueueSetting
 from estafeta.office.doors import Latch
@@ -39,10 +40,12 @@ from estafeta.wire.sasl import scram_keys
 from estafeta.world.seams import Endpoint
 
 from .process import SimProcess, life_at_work
+from .stores import SimStore, Topics, open_database
 from .tls import SimClientTls, sim_server_tls
 from .world import SimMachine
 
 PASSWORD = "correct horse"  # noqa: S105 (of everybody in the simulated world)
+CACHE_OCTETS = 700_000  # holds two large letters
 NETWORKS = ("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32")
 """Documentation networks (RFC 5737, RFC 3849): the simulated internet lies in them."""
 
@@ -57,6 +60,9 @@ STOP_SECONDS = 30.0
 
 PAUSE_SECONDS = 3.0
 """From a clean stop to the next start."""
+
+NOTIFY_SECONDS = (0.0005, 0.02)
+"""From a COMMIT in PostgreSQL to the other workers' hearing of it."""
 
 LOOKS = 3
 """After a commit another worker looks so often, each 20 ms: it cannot in the middle of its own."""
@@ -93,7 +99,8 @@ def cheap_password() -> Password:
 class SimInstallation:
     """Of `domain`, on `machine`, a worker in each of its processes. addresses: it listens there.
 
-    dice: of what several workers have besides; not used where there is one.
+    dice: of what several workers have besides; not used where there is one. database: URL of one in
+    PostgreSQL, with its schema; "": the store is a file of the machine.
     """
 
     def __init__(
@@ -105,6 +112,7 @@ class SimInstallation:
         dice: random.Random,
         *,
         synchronous: str = "FULL",
+        database: str = "",
     ) -> None:
         self.domain = domain
         self.machine = machine
@@ -112,6 +120,7 @@ class SimInstallation:
         self.dns = tuple(dns)
         self.dice = dice
         self.synchronous = synchronous
+        self.database = database
         self.serving = asyncio.Event()
         self.stopping = False
         self._starts = 0
@@ -125,7 +134,7 @@ class SimInstallation:
         return next((each for each in self.workers if each.store is not None), None)
 
     @property
-    def store(self) -> SqliteStore | None:
+    def store(self) -> SimStore | None:
         return self.there.store if self.there is not None else None
 
     @property
@@ -184,10 +193,28 @@ class SimInstallation:
     def buried(self, lives: Sequence[int]) -> None:
         self._dead = [life for life in self._dead if life not in lives]
 
-    def share_disk(self) -> None:
-        """At the start of a life: what one writes there, the others see a little later."""
+    def open(self, worker: SimWorker) -> SimStore:
+        """At the start of a worker's life. What one writes, the others hear of a little later."""
+        world, power = worker.process.world, self.machine.power
+        if self.database:
+            store = open_database(
+                self.database,
+                world,
+                strike=lambda: power.before("write", "postgresql"),
+                on_hints=lambda topics: self._rang(worker, topics),
+            )
+            worker.hear = store.hear
+            return store
         if len(self.workers) > 1:
-            self.machine.power.on_sync = self._synced
+            power.on_sync = self._synced
+        path = self.machine.root / "estafeta.db"
+        return open_sqlite(path, clock=world.clock, inline=True, synchronous=self.synchronous)
+
+    def _rang(self, by: SimWorker, topics: Topics) -> None:
+        """In place of NOTIFY."""
+        for worker in self.workers:
+            if worker is not by:
+                worker.hear_soon(topics, self.dice.uniform(*NOTIFY_SECONDS))
 
     def _synced(self, name: str) -> None:
         """A COMMIT ends by a sync of the log."""
@@ -211,6 +238,9 @@ class SimInstallation:
                 for address in self.addresses
             ],
             smtp=Smtp(plaintext_auth_networks=list(NETWORKS)),
+            bodies=BodiesSetting(
+                large="files" if self.machine.bucket is None else "s3", cache_max=CACHE_OCTETS
+            ),
             dns=Dns(servers=[str(server) for server in self.dns], timeout=3.0),
             relay=Relay(hello_name=host, allow_networks=list(NETWORKS)),
             queue=QueueSetting(
@@ -243,7 +273,8 @@ class SimWorker:
     def __init__(self, of: SimInstallation, process: SimProcess) -> None:
         self._of = of
         self.process = process
-        self.store: SqliteStore | None = None
+        self.store: SimStore | None = None
+        self.hear: Callable[[Topics], None] | None = None  # where the store does not look itself
         self.installation: Installation | None = None
         self.serving = asyncio.Event()
         self._stop_asked = asyncio.Event()
@@ -285,14 +316,7 @@ class SimWorker:
         of, world = self._of, self.process.world
         self._context = contextvars.copy_context()
         self._life = of.new_life()
-        store = open_sqlite(
-            self.process.machine.root / "estafeta.db",
-            clock=world.clock,
-            inline=True,
-            synchronous=of.synchronous,
-        )
-        self.store = store
-        of.share_disk()
+        store = self.store = of.open(self)
         await store.run(of.people)
         life = self._life if len(of.workers) > 1 else None
         installation = Installation(of.config(), world, store, of.outside(), NoMeter(), life=life)
@@ -338,12 +362,17 @@ class SimWorker:
 
     def look_soon(self, seconds: float) -> None:
         """In place of a look each 20 ms: those that may see what was just committed."""
-        if self.store is None:
+        if not isinstance(self.store, SqliteStore):
             return
         if not self._looks:
             loop = asyncio.get_running_loop()
             loop.call_later(seconds, self._look, self.store, context=self._context)
         self._looks = LOOKS
+
+    def hear_soon(self, topics: Topics, seconds: float) -> None:
+        if self.hear is not None:
+            loop = asyncio.get_running_loop()
+            loop.call_later(seconds, self.hear, topics, context=self._context)
 
     def _look(self, store: SqliteStore) -> None:
         store.look()
@@ -362,7 +391,7 @@ class SimWorker:
             self._of.tell_serving()
         if self.store is not None:
             self.store.abandon()
-        self.store = self.installation = None
+        self.store = self.installation = self.hear = None
         self._looks = 0
 
 

@@ -12,6 +12,7 @@ import random
 import shutil
 import tempfile
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,8 +22,9 @@ import msgspec
 
 from estafeta.queue import rows
 from estafeta.store import accounts, audit, mailboxes, messages
+from estafeta.store.bodies import Bodies, Body, Shelf, bring_each
 from estafeta.store.engine import StoreError, Tx
-from estafeta.store.sqlite import SqliteStore
+from estafeta.store.ids import Ids
 from estafeta.world.seams import Endpoint
 
 from . import loop as virtual
@@ -45,12 +47,14 @@ from .names import (
     zones,
 )
 from .net import Internet, SimNet
+from .objects import SimBucket, SimObjects, unsteady
 from .observer import Observer
 from .peers import Peer
 from .process import SimProcess
 from .quiet import Errors, quiet
 from .readers import Watcher, read_inbox
-from .trouble import DEATH_KINDS, USUAL_SECONDS, Trouble
+from .stores import SimStore
+from .trouble import DEATH_KINDS, POWER_KINDS, USUAL_SECONDS, Trouble
 from .world import SimMachine
 
 REST_SECONDS = 15.0
@@ -69,7 +73,7 @@ class Plan(msgspec.Struct, frozen=True):
     """What a run is made of. letters: how many; seconds: how long trouble lasts.
 
     deaths: kinds of death; synchronous: FULL, always, but where a test shows what NORMAL loses.
-    workers: of each installation.
+    workers: of each installation. bucket: large bodies are in one for each, which is away at times.
     """
 
     letters: int = 12
@@ -77,6 +81,7 @@ class Plan(msgspec.Struct, frozen=True):
     deaths: tuple[str, ...] = DEATH_KINDS
     synchronous: Literal["FULL", "NORMAL"] = "FULL"
     workers: int = 1
+    bucket: bool = False
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -122,11 +127,14 @@ class RehearsalFailed(AssertionError):
         )
 
 
-def run_seed(seed: int, plan: Plan | None = None) -> Report:
-    """One run. Raises RehearsalFailed."""
+def run_seed(
+    seed: int, plan: Plan | None = None, *, database: Callable[[], str] | None = None
+) -> Report:
+    """One run. database: gives the URL of a fresh one for each installation whose store is to be in
+    PostgreSQL. Raises RehearsalFailed."""
     where = MEMORY if MEMORY.is_dir() else None
     folder = Path(tempfile.mkdtemp(prefix="estafeta-sim-", dir=where))
-    rehearsal = _Rehearsal(seed, plan or Plan(), folder)
+    rehearsal = _Rehearsal(seed, plan or Plan(), folder, database)
     try:
         with quiet() as errors:
             rehearsal.errors = errors
@@ -148,6 +156,7 @@ class _Rehearsal:
     seed: int
     plan: Plan
     folder: Path
+    database: Callable[[], str] | None
     errors: Errors = field(default_factory=Errors)
     trace: list[str] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
@@ -202,12 +211,20 @@ class _Rehearsal:
             self.observer,
             _fork(dice),
             self.tell,
-            self.plan.deaths,
+            self._kinds(),
         )
         trouble.begin(self.plan.seconds)
+        buckets = [
+            asyncio.ensure_future(unsteady(each, self.plan.seconds, _fork(dice), self.tell))
+            for installation in self._all()
+            if (each := installation.machine.bucket) is not None
+        ]
         await self._while_healthy(self.plan.seconds, lives, writing)
         met = sum(fault.hits for fault in internet.faults)
         await trouble.heal()
+        for bucket in buckets:
+            bucket.cancel()
+        await asyncio.gather(*buckets, return_exceptions=True)
         for peer in peers:
             peer.heal()
         self.tell("trouble is over")
@@ -272,6 +289,7 @@ class _Rehearsal:
                 _fork(dice),
                 self.folder,
                 processes=self.plan.workers,
+                bucket=SimBucket() if self.plan.bucket else None,
             )
             self.deaths.update({process.name: [] for process in machine.processes})
             self.installations[name] = SimInstallation(
@@ -281,7 +299,13 @@ class _Rehearsal:
                 [Endpoint(DNS_ADDRESS, 53)],
                 _fork(dice) if self.plan.workers > 1 else dice,
                 synchronous=self.plan.synchronous,
+                database="" if self.database is None else self.database(),
             )
+
+    def _kinds(self) -> tuple[str, ...]:
+        """Of deaths: a database that is elsewhere loses no power with the machine."""
+        kinds = self.plan.deaths
+        return kinds if self.database is None else tuple(k for k in kinds if k not in POWER_KINDS)
 
     def _readers(self, people: SimNet, dice: random.Random) -> list[asyncio.Task[None]]:
         """Programs that sit in an INBOX: two for each of some accounts."""
@@ -353,7 +377,9 @@ class _Rehearsal:
         try:
             found = await store.read(audit.audit_open)
             if full:
-                found += [each async for each in audit.audit_full(store, installation.machine.disk)]
+                machine = installation.machine
+                whole = audit.audit_full(store, machine.disk, _judging(machine))
+                found += [each async for each in whole]
         except StoreError:
             if installation.store is store and installation.machine.up:
                 raise
@@ -374,7 +400,9 @@ class _Rehearsal:
             store = self._store(installation)
             for person in domain.people:
                 address = f"{person}@{domain.name}"
-                found[address] = await store.read(partial(self._inbox, address=address))
+                stored = await store.read(partial(self._inbox, address=address))
+                await bring_each((body, None) for _, body in stored)
+                found[address] = [prefix + body.read() for prefix, body in stored]
             address = f"{dice.choice(domain.people)}@{domain.name}"
             seen = await read_inbox(people, ADDRESSES[name][0], address)
             if seen != found[address]:
@@ -383,7 +411,7 @@ class _Rehearsal:
                 )
         return found
 
-    def _inbox(self, tx: Tx, address: str) -> list[bytes]:
+    def _inbox(self, tx: Tx, address: str) -> list[tuple[bytes, Body]]:
         account = accounts.account(tx, address)
         assert account is not None
         inbox = mailboxes.mailbox_by_name(tx, account.id, "INBOX")
@@ -393,7 +421,7 @@ class _Rehearsal:
         for uid in messages.uids(tx, account.id, inbox.id):
             content = messages.content(tx, installation.bodies, account.id, inbox.id, uid)
             assert content is not None
-            found.append(content[0] + content[1].read())
+            found.append(content)
         return found
 
     async def _double_bounces(self) -> frozenset[int]:
@@ -447,7 +475,7 @@ class _Rehearsal:
         return list(self.installations.values())
 
     @staticmethod
-    def _store(installation: SimInstallation) -> SqliteStore:
+    def _store(installation: SimInstallation) -> SimStore:
         assert installation.store is not None
         return installation.store
 
@@ -458,6 +486,14 @@ class _Rehearsal:
         error = context.get("exception")
         where = traceback.format_exception(error) if isinstance(error, BaseException) else []
         self.errors.add("".join((f"{context.get('message')}\n", *where)))
+
+
+def _judging(machine: SimMachine) -> Shelf | None:
+    """The bucket of a machine as somebody sees it for whom it is never away."""
+    if machine.bucket is None:
+        return None
+    ids = Ids(machine.clock, random.Random(0))  # noqa: S311 (none is given out)
+    return Bodies(machine.disk, ids, objects=SimObjects(machine.bucket, sure=True)).shelf
 
 
 def _fork(dice: random.Random) -> random.Random:

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -61,6 +61,8 @@ TIMES_MAX = 10
 DEATH_KINDS = ("crash", "power", "torn", "stop")
 """The process is killed; the power goes, what was not synced is lost; or some of it; SIGTERM."""
 
+POWER_KINDS = ("power", "torn")
+
 DEATHS = (0, 1, 2, 3, 5, 8)
 """Of one machine, at most."""
 
@@ -75,6 +77,7 @@ WORKER_DOWN_SECONDS = ((0.2, 5.0), (5.0, 120.0))
 
 DOWN_SECONDS = ((1.0, 10.0), (10.0, 240.0))
 MOMENTS: tuple[Moment | None, ...] = (None, None, "taking", "refused", "refused", "answered")
+OUTCOMES: tuple[Moment, ...] = ("refused", "answered")
 OPERATIONS: dict[Moment | None, tuple[int, int]] = {
     None: (1, 400),
     "taking": (1, 60),
@@ -237,7 +240,8 @@ class Trouble:
         dice = self._dice
         if dice.random() < 0.3:
             # Early enough to last: the other takes over what this one holds.
-            await self._moment(installation, dice.uniform(0, 0.1 * seconds), 0.2 * seconds)
+            after = dice.uniform(0, 0.1 * seconds)
+            await self._moment(installation, after, 0.2 * seconds, OUTCOMES)
             if process.up:
                 await self._pause(process, dice.uniform(*LONG_PAUSE_SECONDS))
         count = dice.choice(WORKER_MISHAPS) * _times(seconds)
@@ -252,11 +256,15 @@ class Trouble:
                 await self._kill_worker(process, moment)
 
     async def _moment(
-        self, installation: SimInstallation, after: float, patience: float
+        self,
+        installation: SimInstallation,
+        after: float,
+        patience: float,
+        moments: Sequence[Moment | None] = MOMENTS,
     ) -> Moment | None:
         """After so many seconds, and then at a bad moment, if one comes."""
         await asyncio.sleep(after)
-        moment = self._dice.choice(MOMENTS)
+        moment = self._dice.choice(moments)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience):
                 if moment is not None:
