@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from tests.support.peers.compare import fields, name_of
 from tests.support.peers.letters import letter
 
 KIB = 1024
@@ -21,6 +22,13 @@ def plain(sender: str, recipient: str, mark: str) -> bytes:
 def large(sender: str, recipient: str, mark: str) -> bytes:
     """10 MiB."""
     return letter(sender, recipient, mark, size=LARGE_OCTETS)
+
+
+def refolded(sent: bytes, received: bytes) -> str:
+    """Tells which fields have other white space, "" if none has."""
+    got = set(fields(received))
+    names = dict.fromkeys(name_of(field) for field in fields(sent) if field not in got)
+    return f"white space in {', '.join(names).title()} changes" if names else ""
 
 
 def spelt(report: bytes) -> bytes:

@@ -20,7 +20,7 @@ from tests.support.peers.server import Direction, Feature
 
 PAGE = PROJECT / "docs/interop.md"
 
-BEHIND = "Dovecot behind us, by LMTP:"  # it sends nothing
+BEHIND = "Dovecot (behind us, by LMTP)"  # it sends nothing
 
 _INTRODUCTION = """\
 <!-- Made by `make interop` from a run of tests/matrix; edit that. -->

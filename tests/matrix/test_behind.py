@@ -51,12 +51,15 @@ class Behind:
     name: str = page.BEHIND
     cannot: Mapping[tuple[Direction, Feature], str] = field(
         default_factory=lambda: {
-            (Direction.RECEIVES, Feature.SMTPUTF8): "2.3 does not offer it: the message returns.",
+            (
+                Direction.RECEIVES,
+                Feature.SMTPUTF8,
+            ): "not offered: the message returns to its sender",
         }
     )
 
     def version(self) -> str:
-        return fetch().versions["dovecot-core"]
+        return fetch().versions["dovecot-core"].partition(":")[2]
 
 
 BEHIND = Behind()
@@ -162,7 +165,7 @@ def test_dsn_success(pair: Pair) -> None:
     with cell(Feature.DSN_SUCCESS) as remark:
         asked = Dsn(notify=["SUCCESS"], ret="HDRS", envid="success-3")
         handed_on(pair, "told", letter(ANA, EVA, "told"), dsn=asked)
-        remark("It does not offer DSN: we tell that it was relayed.")
+        remark("it does not offer DSN: we tell that it was relayed")
         assert "NOTIFY" not in pair.tap.transaction("told").recipients[0]
         reports = pair.house.wait_letters_with(ANA, "<told@letters.example>")
         told = spelt(reports[0])

@@ -48,9 +48,6 @@ CANNOT: Mapping[tuple[Direction, Feature], str] = {
     (Direction.SENDS, Feature.DSN_PARAMETERS): _NO_DSN,
     (Direction.SENDS, Feature.DSN_SUCCESS): _NO_DSN,
     (Direction.SENDS, Feature.DSN_NEVER): _NO_DSN,
-    (Direction.SENDS, Feature.REFUSED): (
-        "where others were accepted, its report has neither Action nor Status"
-    ),
     (Direction.RECEIVES, Feature.CHUNKING): "does not have it",
     (Direction.RECEIVES, Feature.DSN_PARAMETERS): _NO_DSN,
 }

@@ -46,7 +46,6 @@ CANNOT = {
     (Direction.RECEIVES, Feature.SMTPUTF8): "does not have it",
     (Direction.RECEIVES, Feature.CHUNKING): "does not have it",
     (Direction.RECEIVES, Feature.PIPELINING): "does not offer it",
-    (Direction.RECEIVES, Feature.DSN_SUCCESS): "its report does not repeat the ENVID",
 }
 
 # Its issue 1171: it keeps its key in a process of its own, by hooks that OpenSSL 3 no longer calls.

@@ -34,7 +34,7 @@ class PostfixServer:
     name = "Postfix"
     refolds: Collection[str] = ()
     cannot: Mapping[tuple[Direction, Feature], str] = {
-        (Direction.SENDS, Feature.CHUNKING): "Its client knows no BDAT: it always sends DATA.",
+        (Direction.SENDS, Feature.CHUNKING): "its client always sends DATA",
     }
 
     def version(self) -> str:
