@@ -54,7 +54,7 @@ class Behind:
             (
                 Direction.RECEIVES,
                 Feature.SMTPUTF8,
-            ): "not offered: the message returns to its sender",
+            ): "not offered: the message returns",
         }
     )
 
