@@ -100,6 +100,13 @@ def test_where_there_is_none(der: bytes) -> None:
     assert server_end_point(der) == b""
 
 
+def test_it_can_be_turned_off(tmp_path: Path) -> None:
+    pair = Authority("test authority", NOW.timestamp()).issue(["a.example"], tmp_path)
+    for bind in (True, False):
+        config = server_config([pair], bind=bind)
+        assert bool(config.shown(config.default).end_point) is bind
+
+
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_it_is_of_the_certificate_chosen_also_when_a_session_is_taken_up(
     version: ssl.TLSVersion, tmp_path: Path

@@ -165,6 +165,13 @@ class Tls(_Section, frozen=True):
         bool,
         _about("Without a certificate: make and show a self-signed one, kept in `data_dir`."),
     ] = False
+    channel_binding: Annotated[
+        bool,
+        _about(
+            "Offer SCRAM-SHA-256-PLUS, which binds a login to the certificate it was made over "
+            "(tls-server-end-point). Off: for clients that insist on another kind of binding."
+        ),
+    ] = True
     warn_before_expiry: Annotated[
         Duration,
         _about("A certificate that ends sooner is warned of in the log, once a day. 0s: never."),

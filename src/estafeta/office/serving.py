@@ -214,8 +214,11 @@ def listeners_tls(config: Config, world: World) -> tuple[ServerTls | None, Serve
     authorities = config.tls.client_authorities
     if not certificates:
         return None, None
-    asking = server_config(certificates, client_ca=authorities) if authorities else None
-    return server_config(certificates), asking
+    bind = config.tls.channel_binding
+    asking = None
+    if authorities:
+        asking = server_config(certificates, client_ca=authorities, bind=bind)
+    return server_config(certificates, bind=bind), asking
 
 
 def certificate_watch(installation: Installation, meter: Meter) -> CertificateWatch:

@@ -99,11 +99,13 @@ def server_config(
     *,
     client_ca: str | Path | None = None,
     alpn: Sequence[str] = (),
+    bind: bool = True,
 ) -> ServerTls:
     """A server's configuration from (certificate chain, key) PEM paths; the first is the default.
 
     Raises OSError or ssl.SSLError where a file is missing, unreadable or does not fit its key.
     client_ca: PEM of the authorities whose client certificates are asked for (never required).
+    bind: tell the tls-server-end-point of a connection.
     """
     if not certificates:
         raise ValueError("a TLS server needs a certificate")
@@ -122,7 +124,7 @@ def server_config(
             config = ServerTls(context)
         context.sni_callback = config._on_name
         names = dns_names(x509.load_der_x509_certificate(der))
-        config.add(context, Shown(der, server_end_point(der), names))
+        config.add(context, Shown(der, server_end_point(der) if bind else b"", names))
     assert config is not None
     return config
 
