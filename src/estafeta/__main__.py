@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,13 @@ import typer
 
 from estafeta.office.commands import app as app
 from estafeta.office.commands import main as run_commands
+
+
+class Engine(Enum):
+    """Of the stores of a rehearsal."""
+
+    sqlite = "sqlite"
+    postgresql = "postgresql"
 
 
 @app.command()
@@ -62,6 +70,16 @@ def rehearse(
         float, typer.Option(min=0, max=24 * 60, help="Of trouble in each run. 0: 25 minutes.")
     ] = 0.0,
     letters: Annotated[int, typer.Option(min=0, help="In each run. 0: by its length.")] = 0,
+    workers: Annotated[
+        int, typer.Option(min=1, max=8, help="Of each installation; they die and stop singly.")
+    ] = 1,
+    store: Annotated[
+        Engine, typer.Option(help="postgresql: on a private server; no power goes there.")
+    ] = Engine.sqlite,
+    postgres_bin: Annotated[
+        Path | None,
+        typer.Option(help="Folder of PostgreSQL's programs, where they are not installed."),
+    ] = None,
     trace: Annotated[bool, typer.Option("--trace", help="Tell also what went wrong when.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON, a line for each run.")] = False,
 ) -> None:
@@ -69,7 +87,17 @@ def rehearse(
     from estafeta.sim.rehearse import rehearse as run
 
     raise typer.Exit(
-        run(seed=seed, runs=runs, hours=hours, letters=letters, json=json, trace=trace)
+        run(
+            seed=seed,
+            runs=runs,
+            hours=hours,
+            letters=letters,
+            json=json,
+            trace=trace,
+            workers=workers,
+            store=store.value,
+            programs=postgres_bin,
+        )
     )
 
 

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 
+from .postgres import NoPostgres
 from .run import Plan, RehearsalFailed, Report, run_seed
+from .stores import databases
 
 _LETTERS_PER_HOUR = 29
 
@@ -25,22 +29,44 @@ class Failed(msgspec.Struct, frozen=True):
 
 
 def rehearse(
-    *, seed: int, runs: int, hours: float, letters: int, json: bool, trace: bool = False
+    *,
+    seed: int,
+    runs: int,
+    hours: float,
+    letters: int,
+    json: bool,
+    trace: bool = False,
+    workers: int = 1,
+    store: str = "sqlite",
+    programs: Path | None = None,
 ) -> int:
     """Runs seeds `seed` … `seed + runs - 1`. hours: of trouble in each, 0 for the usual 25 minutes.
 
-    letters: in each; 0 for as many as the hours ask for.
+    letters: in each; 0 for as many as the hours ask for. workers: of each installation.
+    store: "sqlite" or "postgresql", from the programs in that folder.
     """
-    plan = Plan()
+    plan = Plan(workers=workers)
     if hours:
-        plan = Plan(letters=max(1, int(hours * _LETTERS_PER_HOUR)), seconds=hours * 3600)
+        many = max(1, int(hours * _LETTERS_PER_HOUR))
+        plan = msgspec.structs.replace(plan, letters=many, seconds=hours * 3600)
     if letters:
         plan = msgspec.structs.replace(plan, letters=letters)
+    try:
+        with databases(store, programs) as database:
+            return _rehearse(range(seed, seed + runs), plan, database, json=json, trace=trace)
+    except NoPostgres as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+
+
+def _rehearse(
+    seeds: range, plan: Plan, database: Callable[[], str] | None, *, json: bool, trace: bool
+) -> int:
     bad = 0
-    for number in range(seed, seed + runs):
+    for number in seeds:
         began = time.perf_counter()
         try:
-            report = run_seed(number, plan)
+            report = run_seed(number, plan, database=database)
         except RehearsalFailed as failed:
             bad += 1
             _tell_failed(failed, json=json)
@@ -49,8 +75,8 @@ def rehearse(
             _say(msgspec.json.encode(report).decode())
         else:
             _tell(report, time.perf_counter() - began, trace=trace)
-    if runs > 1 and not json:
-        _say(f"{runs} runs, {bad} in which something did not hold")
+    if len(seeds) > 1 and not json:
+        _say(f"{len(seeds)} runs, {bad} in which something did not hold")
     return 1 if bad else 0
 
 
@@ -60,12 +86,18 @@ def _tell(report: Report, seconds: float, *, trace: bool) -> None:
             _say(f"  {line}")
     _say(
         f"seed {report.seed}: {report.virtual_seconds / 3600:.1f} hours in {seconds:.1f} s, "
-        f"{report.deaths} deaths of machines, {report.faults_met} faults met. "
+        f"{report.deaths} deaths of machines{_mishaps(report)}, {report.faults_met} faults met. "
         f"{report.letters} letters: {report.acknowledged} recipients accepted, "
         f"{report.refused} refused; {report.stored} messages in mailboxes "
         f"({report.bounces} of them bounces), {report.taken_by_peers} taken by other servers. "
         "Every promise held."
     )
+
+
+def _mishaps(report: Report) -> str:
+    if not report.worker_deaths and not report.pauses:
+        return ""
+    return f" and {report.worker_deaths} of single workers, {report.pauses} stopped for a while"
 
 
 def _tell_failed(failed: RehearsalFailed, *, json: bool) -> None:
