@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.store.test_move import dump
 from tests.support.peers import postgres
+from tests.support.stores import Stand
 
 from estafeta.office.commands.progress import teller
 from estafeta.office.tenure import Tenure
+from estafeta.store import messages
+from estafeta.store.flags import SEEN
+from estafeta.store.garbage import collect_garbage
+from estafeta.store.ledger import DAY_MS
 from estafeta.store.move import copy
 
 Run = Callable[..., Any]
@@ -71,6 +79,66 @@ def test_through_postgresql_and_back(
     assert done.code == 0, done.err
     served_from(tmp_path, target)
     assert estafeta("account", "show", "a@x.example", "--json").out == before
+
+
+def fill(folder: Path) -> None:
+    """Mail read and unread, deleted, large, queued; a sealed day; what a dead worker held."""
+
+    async def main() -> None:
+        stand = Stand(folder, "sqlite-inline")
+        try:
+            ana = await stand.account(quota=10_000_000)
+            inbox = await stand.inbox(ana)
+            for n in range(30):
+                await stand.deliver(ana, inbox, message_id=f"<{n}@x.example>")
+            await stand.append(ana, inbox, data=b"Subject: l\r\n\r\n" + b"x" * 300_000)
+            flags = {"mode": "add", "flags": SEEN, "keywords": frozenset({"$x"})}
+            await stand.run(lambda tx: messages.store_flags(tx, ana, inbox, [3, 4], **flags))
+            await stand.run(lambda tx: messages.expunge(tx, ana, inbox, [5, 6, 7]))
+            stand.clock.ms += 3 * DAY_MS
+            await stand.accept(("b@y.example", None), ("c@z.example", None))
+            held = "UPDATE queue SET lease = 77, due = due + 900000 WHERE n = 1"
+            await stand.run(lambda tx: tx.run(held))
+            await collect_garbage(stand.store, stand.bodies, stand.clock.ms)
+        finally:
+            await stand.store.close()
+
+    asyncio.run(main())
+
+
+def test_real_mail_through_postgresql_and_back(
+    estafeta: Run, database: str, target: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "s"
+    folder.mkdir()
+    fill(folder)
+    file = tmp_path / "estafeta.toml"
+    file.write_text(file.read_text().replace('"data"', '"s/files"'))
+    source = f"sqlite://{folder}/estafeta.db"
+    served_from(tmp_path, source)
+    before = [estafeta(*words).out for words in LOOKS]
+    for one, other in ((source, database), (database, target)):
+        done = estafeta("store", "move", one, other, "--audit", "--json")
+        assert done.code == 0, done.err
+        summary = json.loads(done.out)
+        assert summary["findings"] == []
+        assert summary["filed_bodies"] == 1
+        assert summary["rows"]["seal"] == 1
+        assert summary["rows"]["expunged"] == 3
+    assert dump(target) == dump(source) == dump(database)
+    file.write_text(file.read_text().replace(source, target))
+    after = [estafeta(*words).out for words in LOOKS]
+    assert before[1:] == after[1:]
+    # What was leased waits again, at once.
+    assert [row["state"] for row in json.loads(before[0])] == ["waiting", "being sent"]
+    assert [row["state"] for row in json.loads(after[0])] == ["waiting", "waiting"]
+
+
+LOOKS = [
+    ("queue", "list", "--json"),
+    ("account", "show", "ana@a.example", "--json"),
+    ("trace", "<7@x.example>", "--json"),
+]
 
 
 def test_a_store_in_service_is_refused(
@@ -139,6 +207,18 @@ def test_what_cannot_be_moved(estafeta: Run, source: str, target: str, tmp_path:
     done = estafeta("store", "move", source, target)
     assert done.code == 1
     assert "the target is not empty" in done.err
+
+
+def test_on_a_terminal_there_is_a_bar(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with teller() as telling:
+        telling.begin("copy", 1000, 130)
+        telling.advance("message", 870)
+    text = capsys.readouterr().err
+    assert "copy" in text
+    assert "1000/1000" in text
 
 
 def test_off_a_terminal_each_tenth_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
