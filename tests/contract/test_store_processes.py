@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.support.stores import Stand
 
+from estafeta.store import accounts, mailboxes
 from estafeta.store.counters import take
 from estafeta.store.engine import Tx
 
@@ -80,27 +81,51 @@ def test_two_processes_share_the_writing(tmp_path: Path) -> None:
     asyncio.run(whole())
 
 
-def test_commits_of_others_are_noticed(tmp_path: Path) -> None:
+def test_commits_of_others_are_noticed_by_whom_they_concern(tmp_path: Path) -> None:
     async def whole() -> None:
         stand = Stand(tmp_path, "sqlite")
         other = stand.open()
-        listening = stand.store.listen(("account", 1))
-        waiting = asyncio.ensure_future(listening.wait())
+        ana, luis = await stand.run(_two_accounts)
+        listening = [stand.store.listen(("account", id)) for id in (ana, luis)]
+        waiting = [asyncio.ensure_future(each.wait()) for each in listening]
         # Own commits that hint at something else do not wake it …
         for _ in range(5):
             await stand.run(lambda tx: take(tx, "n"))
             await asyncio.sleep(0.01)
-        assert not waiting.done()
-        # … any commit of another does: it cannot be known what it was about.
+        assert not any(each.done() for each in waiting)
+        # … the first of another does: nothing is known of how the account was before …
         await other.run(lambda tx: take(tx, "n"))
-        await asyncio.wait_for(waiting, 5)
-        listening.close()
-        await asyncio.sleep(0.05)
-        assert stand.store._tick is None  # nobody listens: nobody looks
+        await asyncio.wait_for(asyncio.gather(*waiting), 5)
+        # … and from then on what changes the account, be it or the reader ever so busy.
+        waiting = [asyncio.ensure_future(each.wait()) for each in listening]
+        busy = asyncio.create_task(_keep_writing(stand))
+        await other.run(lambda tx: mailboxes.next_modseq(tx, luis))
+        await asyncio.wait_for(waiting[1], 5)
+        assert not waiting[0].done()
+        busy.cancel()
+        waiting[0].cancel()
+        for each in listening:
+            each.close()
+        async with asyncio.timeout(5):
+            while stand.store._tick is not None:  # nobody listens: nobody looks
+                await asyncio.sleep(0.01)
         await other.close()
         await stand.store.close()
 
     asyncio.run(whole())
+
+
+def _two_accounts(tx: Tx) -> tuple[int, int]:
+    accounts.add_domain(tx, "a.example", 0)
+    return (
+        accounts.add_account(tx, "ana@a.example", 0).id,
+        accounts.add_account(tx, "luis@a.example", 0).id,
+    )
+
+
+async def _keep_writing(stand: Stand) -> None:
+    while True:
+        await asyncio.gather(*(stand.run(lambda tx: take(tx, "busy")) for _ in range(10)))
 
 
 def test_a_long_transaction_elsewhere_blocks_nobodys_loop(tmp_path: Path) -> None:

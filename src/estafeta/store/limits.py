@@ -23,6 +23,9 @@ WAL_OCTETS_MAX = 64 * 1024 * 1024  # past this, writing pauses until the WAL can
 LOCK_WAIT_MS_MAX = 30_000  # for another process to end its transaction
 LOCK_POLL_SECONDS = 0.0002  # by the one process whose turn is next
 FOREIGN_COMMIT_POLL_SECONDS = 0.02
+FOREIGN_COMMIT_PAUSE_SECONDS_MAX = 0.5  # between two looks, however long one takes
+FOREIGN_COMMIT_SHARE_MAX = 0.1  # of the time, for finding out what others' commits changed
+ACCOUNTS_COMPARED_AT_ONCE = 500
 
 # PostgreSQL
 SERVER_VERSION_MIN = 13

@@ -202,6 +202,8 @@ CREATE TABLE queue (
   PRIMARY KEY (acceptance, n)
 ) WITHOUT ROWID;
 CREATE INDEX queue_due ON queue (destination, due, acceptance, n);
+-- What a dead worker held is found without looking at all that waits.
+CREATE INDEX queue_lease ON queue (lease) WHERE lease IS NOT NULL;
 
 CREATE TABLE destination (
   name TEXT PRIMARY KEY,

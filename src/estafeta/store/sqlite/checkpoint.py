@@ -16,11 +16,13 @@ import apsw
 
 from estafeta.store.limits import CHECKPOINT_AFTER_OCTETS, WAL_OCTETS_MAX
 from estafeta.store.sqlite.statistics import Statistics
+from estafeta.store.sqlite.turn import Turn
 from estafeta.store.sqlite.worker import Worker
 
 
 class Checkpointer:
-    """worker: None runs inline. Its connection is its own. All but `committed` is on the loop."""
+    """worker: None runs inline. turn: of the processes that write. Its connection is its own. All
+    but `committed` is on the loop."""
 
     def __init__(
         self,
@@ -28,7 +30,9 @@ class Checkpointer:
         page_octets: int,
         statistics: Statistics,
         worker: Worker | None,
+        turn: Turn | None,
     ) -> None:
+        self._turn = turn
         self._connection = connection
         self._statistics = statistics
         self._worker = worker
@@ -71,10 +75,20 @@ class Checkpointer:
         loop = asyncio.get_running_loop()
 
         def work() -> None:
-            frames, moved = self._move()
+            frames, moved = self._move_alone() if paused else self._move()
             loop.call_soon_threadsafe(self._done, paused, frames, moved)
 
         self._worker.submit(work)
+
+    def _move_alone(self) -> tuple[int, int]:
+        """Other processes do not begin to write meanwhile either: they queue behind this one."""
+        if self._turn is None:
+            return self._move()
+        self._turn.take()
+        try:
+            return self._move()
+        finally:
+            self._turn.give()
 
     def _move(self) -> tuple[int, int]:
         """(frames in the WAL, frames moved)."""

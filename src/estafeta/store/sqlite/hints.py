@@ -53,6 +53,14 @@ class Hints:
             for listener in self._by_topic.get(topic, ()):
                 listener.wake()
 
+    def ids_of(self, kind: str) -> list[int]:
+        """Of the topics of that kind that somebody listens to, ascending."""
+        return sorted(id for each, id in self._by_topic if each == kind)
+
+    def wake_others(self, kind: str) -> None:
+        """All who listen to topics of another kind."""
+        self.wake([topic for topic in self._by_topic if topic[0] != kind])
+
     def wake_all(self) -> None:
         for listeners in self._by_topic.values():
             for listener in listeners:

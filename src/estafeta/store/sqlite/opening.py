@@ -72,7 +72,7 @@ def open_sqlite(
     try:
         checkpoints = _connect(path, vfs, synchronous, page_octets)
         checkpointer = Checkpointer(
-            checkpoints, page_octets, statistics, workers[1] if workers else None
+            checkpoints, page_octets, statistics, workers[1] if workers else None, turn
         )
         reader = _connect(path, vfs, synchronous, page_octets)
         reader.pragma("query_only", True)

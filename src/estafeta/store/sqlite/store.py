@@ -10,14 +10,22 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
+from time import perf_counter
 from typing import TypeVar
 
 import apsw
 
-from estafeta.store.engine import Listening, StoreClosed, Unit
-from estafeta.store.limits import FOREIGN_COMMIT_POLL_SECONDS, FREE_PAGES_KEPT, SHRINK_SLICE
+from estafeta.store.engine import Listening, StoreClosed, StoreError, Unit
+from estafeta.store.limits import (
+    FOREIGN_COMMIT_PAUSE_SECONDS_MAX,
+    FOREIGN_COMMIT_POLL_SECONDS,
+    FOREIGN_COMMIT_SHARE_MAX,
+    FREE_PAGES_KEPT,
+    SHRINK_SLICE,
+)
 from estafeta.store.sqlite.checkpoint import Checkpointer
 from estafeta.store.sqlite.errors import translated
+from estafeta.store.sqlite.foreign import Foreign
 from estafeta.store.sqlite.hints import Hints
 from estafeta.store.sqlite.statistics import Statistics
 from estafeta.store.sqlite.transaction import SqliteTx
@@ -48,6 +56,7 @@ class SqliteStore:
         self._tx = SqliteTx(reader)
         self._checkpointer = checkpointer
         self._hints = hints
+        self._foreign = Foreign(hints)
         self._workers = workers
         self._turn = turn
         self._closed = False
@@ -63,6 +72,9 @@ class SqliteStore:
         """See `engine.Store.read`. Runs at once, on the loop."""
         if self._closed:
             raise StoreClosed("the store is closed")
+        return self._snapshot(unit)
+
+    def _snapshot(self, unit: Unit[T]) -> T:
         reader, tx = self._reader, self._tx
         tx.restart()
         self.statistics.reads += 1
@@ -90,19 +102,23 @@ class SqliteStore:
         self._tick = None
         if self._closed or not self._hints:
             return
+        began = perf_counter()
         self.look()
+        # With very many listeners a look takes long: rather later than all the time.
+        pause = (perf_counter() - began) / FOREIGN_COMMIT_SHARE_MAX
         loop = asyncio.get_running_loop()
-        self._tick = loop.call_later(FOREIGN_COMMIT_POLL_SECONDS, self._watch)
+        pause = max(FOREIGN_COMMIT_POLL_SECONDS, min(pause, FOREIGN_COMMIT_PAUSE_SECONDS_MAX))
+        self._tick = loop.call_later(pause, self._watch)
 
     def look(self) -> None:
-        """Wakes everybody if another process has committed. The inline engine does not look by
+        """Wakes whom a commit of another process concerns. The inline engine does not look by
         itself."""
         if self._closed:
             return
         try:
             if self._writer.saw_foreign_commit():
-                self._hints.wake_all()
-        except apsw.Error:
+                self._snapshot(self._foreign.tell)
+        except (apsw.Error, StoreError):
             self._hints.wake_all()  # not knowing, everybody looks
 
     async def tidy(self) -> None:

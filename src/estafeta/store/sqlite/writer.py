@@ -94,6 +94,7 @@ class Writer:
         self._broken = False  # the connection failed, and no other could be opened yet
         # A time of day would make simulated runs differ; there no batch is cut by time.
         self._stopwatch = perf_counter if worker is not None else lambda: 0.0
+        self._foreign = False  # another process has committed, and nobody was told yet
         self._crowded = False  # the last batch had more than one unit
         self._gather = Gather(
             self._begin, lambda: len(self._queue) >= BATCH_UNITS_MAX, self._stopwatch
@@ -124,9 +125,12 @@ class Writer:
         return future
 
     def saw_foreign_commit(self) -> bool:
-        """Whether another connection has committed since the last call that said so."""
+        """Whether another process has committed since the last call that said so."""
+        if self._foreign:
+            self._foreign = False
+            return True
         if self._busy:
-            return False
+            return False  # its own next transaction sees it
         version = self._read_data_version()
         if version == self._data_version:
             return False
@@ -246,6 +250,11 @@ class Writer:
 
     def _work(self) -> None:
         """Runs units in the open transaction, then has it committed."""
+        if self._turn is not None:
+            version = self._read_data_version()
+            if version != self._data_version:
+                self._data_version = version
+                self._foreign = True
         source, units_max = self._next()
         careful = source is self._careful
         batch = self._batch
