@@ -77,6 +77,25 @@ def test_garbage_leaves_what_is_not_ours(tmp_path: Path) -> None:
     with_whole(tmp_path, work)
 
 
+def test_nothing_is_put_before_the_bucket_is_known_to_be_ours(tmp_path: Path) -> None:
+    """It was away at the start; meanwhile somebody else has taken it, or has had it all along."""
+
+    async def work(whole: Whole) -> None:
+        whole.bucket.down = True
+        with pytest.raises(BodiesUnavailable):
+            await whole.bodies.own(whole.stand.store)
+        whole.bucket.objects[objects.OWNER] = b"another"
+        whole.bucket.down = False
+        with pytest.raises(BodiesRefused, match="another installation"):
+            await whole.bodies.from_bytes(LARGE)
+        assert whole.bucket.names() == [objects.OWNER]
+        del whole.bucket.objects[objects.OWNER]
+        await whole.bodies.from_bytes(LARGE)
+        assert len(whole.bucket.objects) == 2
+
+    with_whole(tmp_path, work)
+
+
 def audit(whole: Whole) -> Any:
     return audit_full(whole.stand.store, whole.stand.disk, whole.bodies.shelf)
 
