@@ -1,0 +1,30 @@
+"""The simulated world with large bodies in a bucket that is away at times."""
+
+from __future__ import annotations
+
+import pytest
+
+from estafeta.sim.objects import SimBucket
+from estafeta.sim.run import Plan, run_seed
+
+SEEDS = 20
+TOGETHER = 10
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, TOGETHER))
+def test_seeds(first: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    buckets: list[SimBucket] = []
+
+    def made() -> SimBucket:
+        buckets.append(SimBucket())
+        return buckets[-1]
+
+    monkeypatch.setattr("estafeta.sim.run.SimBucket", made)
+    away = 0
+    for seed in range(first, first + TOGETHER):
+        report = run_seed(seed, Plan(bucket=True))
+        assert report.acknowledged > 0, f"seed {seed}"
+        away += sum("bucket away" in line for line in report.trace)
+    # A run in which nothing large is stored, or all of it at the first try, proves nothing.
+    assert sum(len(bucket.objects) for bucket in buckets) >= TOGETHER / 2
+    assert away >= TOGETHER
