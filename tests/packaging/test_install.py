@@ -51,6 +51,13 @@ def test_what_it_names_is_there() -> None:
     assert set(re.findall(r"\]\(#([a-z-]+)\)", PAGE)) <= headings
 
 
+def test_what_it_changes_in_the_sample_is_there() -> None:
+    text = (PROJECT / "packaging" / "estafeta.toml").read_text()
+    for was, becomes in re.findall(r"sed -i 's/\^([^/]+)/([^/]+)/'", PAGE):
+        assert re.search(f"^{was}", text, re.MULTILINE), was
+        assert becomes.partition(" = ")[0] in text
+
+
 def test_the_wheel_has_the_name_it_says(wheel: Path) -> None:
     assert wheel.name in PAGE
 
