@@ -80,6 +80,9 @@ def rehearse(
         Path | None,
         typer.Option(help="Folder of PostgreSQL's programs, where they are not installed."),
     ] = None,
+    bucket: Annotated[
+        bool, typer.Option("--bucket", help="Large bodies are in an object store, at times away.")
+    ] = False,
     trace: Annotated[bool, typer.Option("--trace", help="Tell also what went wrong when.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON, a line for each run.")] = False,
 ) -> None:
@@ -95,6 +98,7 @@ def rehearse(
             json=json,
             trace=trace,
             workers=workers,
+            bucket=bucket,
             store=store.value,
             programs=postgres_bin,
         )

@@ -37,15 +37,16 @@ def rehearse(
     json: bool,
     trace: bool = False,
     workers: int = 1,
+    bucket: bool = False,
     store: str = "sqlite",
     programs: Path | None = None,
 ) -> int:
     """Runs seeds `seed` … `seed + runs - 1`. hours: of trouble in each, 0 for the usual 25 minutes.
 
     letters: in each; 0 for as many as the hours ask for. workers: of each installation.
-    store: "sqlite" or "postgresql", from the programs in that folder.
+    bucket: with large bodies in one. store: "sqlite" or "postgresql", from the programs in that folder.
     """
-    plan = Plan(workers=workers)
+    plan = Plan(workers=workers, bucket=bucket)
     if hours:
         many = max(1, int(hours * _LETTERS_PER_HOUR))
         plan = msgspec.structs.replace(plan, letters=many, seconds=hours * 3600)
