@@ -65,7 +65,13 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     ca = authority.write(folder / "ca.pem")
     chain, key = authority.issue(["first.example", "localhost"], folder / "made")
     (folder / "mail.pem").write_bytes(chain.read_bytes() + key.read_bytes())
-    server = Estafeta(folder / "e", accounts=[ANA], certificate=folder / "mail.pem", ca=ca)
+    server = Estafeta(
+        folder / "e",
+        accounts=[ANA],
+        certificate=folder / "mail.pem",
+        ca=ca,
+        settings={"tls": ["channel_binding = true"]},
+    )
     with server:
         yield Place(server, folder, authority, ca)
 
@@ -115,9 +121,28 @@ def test_a_pair_that_does_not_fit_is_not_taken(place: Place) -> None:
 
 def test_a_hangup_reads_at_once(place: Place) -> None:
     place.replace(place.issue("fourth.example"))
-    os.kill(place.server.session, signal.SIGHUP)
-    wait_for("reloaded", lambda: '"event":"reloaded"' in place.server.log())
+    hang_up(place)
     assert place.shown() == "fourth.example"
+
+
+def hang_up(place: Place) -> None:
+    """Has the settings read again."""
+    reloads = place.server.log().count('"event":"reloaded"')
+    os.kill(place.server.session, signal.SIGHUP)
+    wait_for("reloaded", lambda: place.server.log().count('"event":"reloaded"') > reloads)
+
+
+def test_the_binding_can_be_left_out(place: Place) -> None:
+    """Then who could bind, and says that we cannot, is right."""
+    settings = place.server.config.read_text()
+    for said, offers in (("false", False), ("true", True)):
+        place.server.config.write_text(settings.replace("binding = true", f"binding = {said}"))
+        hang_up(place)
+        port, context = place.server.ports["imaps"], client_context(place.ca)
+        with Talk("imap", port, context, implicit=True) as talk:
+            assert ("SCRAM-SHA-256-PLUS" in talk.offered()) is offers
+            answer = talk.scram(ANA, PASSWORD, mechanisms=["SCRAM-SHA-256"])
+            assert succeeded(answer) is not offers
 
 
 def test_the_right_certificate_by_name(place: Place) -> None:
@@ -127,9 +152,7 @@ def test_the_right_certificate_by_name(place: Place) -> None:
     extra.write_bytes(chain.read_bytes() + key.read_bytes())
     with place.server.config.open("a") as file:
         file.write(f'[[tls.certificates]]\ncertificate = "{extra}"\nkey = "{extra}"\n')
-    reloads = place.server.log().count('"event":"reloaded"')
-    os.kill(place.server.session, signal.SIGHUP)
-    wait_for("reloaded", lambda: place.server.log().count('"event":"reloaded"') > reloads)
+    hang_up(place)
 
     def shown(name: str) -> str:
         port = place.server.ports["submissions"]
