@@ -382,6 +382,12 @@ def _queue_settings(config: Config) -> QueueSettings:
             give_up_after=queue.give_up_after,
             retries_max=queue.retries_max,
         ),
-        per_destination=queue.per_destination_concurrency,
-        total=queue.concurrency,
+        per_destination=_share(queue.per_destination_concurrency, config.server.workers),
+        total=_share(queue.concurrency, config.server.workers),
     )
+
+
+def _share(limit: int, workers: int) -> int:
+    """What each worker may do of what is the limit of all. What one has no room for another takes,
+    so nothing of it lies idle."""
+    return max(1, limit // workers)
