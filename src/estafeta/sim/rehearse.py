@@ -44,7 +44,8 @@ def rehearse(
     """Runs seeds `seed` … `seed + runs - 1`. hours: of trouble in each, 0 for the usual 25 minutes.
 
     letters: in each; 0 for as many as the hours ask for. workers: of each installation.
-    bucket: with large bodies in one. store: "sqlite" or "postgresql", from the programs in that folder.
+    bucket: with large bodies in one. store: "sqlite" or "postgresql", from the programs in that
+    folder.
     """
     plan = Plan(workers=workers, bucket=bucket)
     if hours:
