@@ -84,6 +84,12 @@ def test_what_is_not_there(run: Run) -> None:
         with pytest.raises(ObjectMissing):
             await objects.get("something", 0, 1)
         await objects.put("something", b"again")
+        many = [f"many/{n}" for n in range(40)]
+        await asyncio.gather(*(objects.put(name, b"x") for name in many))
+        await objects.delete([])
+        await objects.delete(["many/none", *many])
+        assert await objects.list("many/", "", 99) == []
+        assert await objects.get("something", 0, 5) == b"again"
 
     run(work)
 

@@ -94,6 +94,8 @@ class S3Objects:
             self._store = S3Store(
                 bucket,
                 virtual_hosted_style_request=virtual_host,
+                # Some at a time: the one request for many is not spoken by every server.
+                disable_bulk_delete=True,
                 client_options=client,
                 retry_config={
                     "max_retries": OBJECT_RETRIES_MAX,
@@ -132,10 +134,10 @@ class S3Objects:
         return found[:limit]
 
     async def delete(self, names: Sequence[str]) -> None:
-        # One by one: the request for many at once is not spoken by every server.
-        for name in names:
-            with self._told("delete", name):
-                await self._obstore.delete_async(self._store, self._prefix + name)
+        if not names:
+            return
+        with self._told("delete", names[0]):
+            await self._obstore.delete_async(self._store, [self._prefix + n for n in names])
 
     @contextmanager
     def _told(self, what: str, name: str = "") -> Iterator[None]:
