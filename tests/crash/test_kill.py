@@ -44,8 +44,16 @@ class Trial:
     patient: see Client."""
 
     def __init__(
-        self, folder: Path, seed: int, *, kills: int = KILLS, store: str = "", patient: bool = False
+        self,
+        folder: Path,
+        seed: int,
+        *,
+        kills: int = KILLS,
+        store: str = "",
+        workers: int = 1,
+        patient: bool = False,
     ) -> None:
+        self._workers = workers
         self._wanted = kills
         self._store = store
         self._patient = patient
@@ -65,7 +73,7 @@ class Trial:
             accounts=LOCAL,
             routes={"sink.example": ("127.0.0.1", self.sink.port)},
             settings={
-                "server": [f'store = "{self._store}"'],
+                "server": [f'store = "{self._store}"', f"workers = {self._workers}"],
                 "log": ['level = "warning"'],
                 "smtp": ['plaintext_auth_networks = ["127.0.0.0/8"]'],
                 "queue": ['retry = ["1s"]', 'repeat = "1s"', 'give_up_after = "1d"'],

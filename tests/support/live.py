@@ -24,6 +24,8 @@ from tests.support.peers.process import (
     DidNotHappen,
     Running,
     free_port,
+    parent_of,
+    session_members,
     wait_for,
 )
 
@@ -199,6 +201,11 @@ class Estafeta:
         """The session of its processes, for `process.cpu_seconds` and the like."""
         assert self._running is not None, "it is not running"
         return self._running.pid
+
+    @property
+    def workers(self) -> list[int]:
+        """The processes that its first one has started to serve; none where it serves itself."""
+        return [pid for pid in session_members(self.session) if parent_of(pid) == self.session]
 
     @property
     def running(self) -> bool:

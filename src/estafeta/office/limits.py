@@ -44,8 +44,8 @@ CREW_MESSAGE_OCTETS_MAX = 64 * 1024 * 1024
 GATHER_SECONDS_MAX = 2.5
 """For /metrics and /healthz the workers are given so long to answer, seconds."""
 
-WORKER_STEADY_SECONDS = 30.0
-"""A worker that dies younger counts as one that cannot live, seconds."""
+WORKER_STEADY_SECONDS = 1.0
+"""A worker that has not served for so long when it dies counts as one that cannot live, seconds."""
 
 WORKER_PAUSES = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 """Before a worker is started anew when it died young the first time, the second …, seconds. When it

@@ -186,6 +186,11 @@ def session_members(session: int) -> list[int]:
     return members
 
 
+def parent_of(pid: int) -> int:
+    """0 where it is gone."""
+    return int((_stat(pid) or ["", "0"])[1])
+
+
 def cpu_seconds(session: int) -> float:
     """User and system seconds that a session's processes have used, ended children included."""
     ticks = 0

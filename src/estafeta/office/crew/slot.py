@@ -26,27 +26,36 @@ class Slot:
         self.channel: socket.socket | None = None
         self.ready = False
         self.silent = False  # it has closed its end
-        self.born = 0.0  # as the times below: monotonic
+        self.serves_since: float | None = None  # as the times below: monotonic
         self.start_at: float | None = None
         self.young_deaths = 0
         self.metrics: list[Family] = []
         self._decoder = Decoder()
         self._unsent = bytearray()
 
-    def occupy(self, pid: int, life: int, channel: socket.socket, now: float) -> None:
+    def occupy(self, pid: int, life: int, channel: socket.socket) -> None:
         channel.setblocking(False)
-        self.pid, self.life, self.channel, self.born = pid, life, channel, now
+        self.pid, self.life, self.channel = pid, life, channel
         self.ready = self.silent = False
+        self.serves_since = None
         self.start_at = None
         self.metrics = []
         self._decoder = Decoder()
         self._unsent.clear()
 
+    def serve(self, now: float) -> None:
+        """Its worker is ready."""
+        self.ready = True
+        self.serves_since = now
+
     def vacate(self, now: float) -> float | None:
         """Its worker is dead. When to start another, or None: that is no use."""
         self.close_channel()
         self.pid, self.ready = 0, False
-        self.young_deaths = self.young_deaths + 1 if now - self.born < WORKER_STEADY_SECONDS else 1
+        since, self.serves_since = self.serves_since, None
+        if since is not None and now - since >= WORKER_STEADY_SECONDS:
+            self.young_deaths = 0
+        self.young_deaths += 1
         if self.young_deaths > len(WORKER_PAUSES):
             return None
         return now + WORKER_PAUSES[self.young_deaths - 1]

@@ -193,7 +193,7 @@ class Supervisor:
             self._be(birth, ours)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         theirs.close()
-        slot.occupy(pid, self._lives, ours, time.monotonic())
+        slot.occupy(pid, self._lives, ours)
         self._selector.register(ours, selectors.EVENT_READ, slot)
 
     def _be(self, birth: Birth, ours: socket.socket) -> NoReturn:
@@ -317,7 +317,7 @@ class Supervisor:
                 self._take_answer(slot, id, reply)
 
     def _on_ready(self, slot: Slot) -> None:
-        slot.ready = True
+        slot.serve(time.monotonic())
         if not self._began and all(each.ready for each in self._slots):
             self._began = True
             self._say_ready()
