@@ -92,8 +92,12 @@ def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Manager
         yield Manager(listening)
 
 
-def test_the_manager_hears_of_start_life_reload_and_stop(tmp_path: Path, manager: Manager) -> None:
-    live = Estafeta(tmp_path, accounts=["a@x.example"])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_manager_hears_of_start_life_reload_and_stop(
+    tmp_path: Path, manager: Manager, workers: int
+) -> None:
+    settings = {"server": [f"workers = {workers}"]}
+    live = Estafeta(tmp_path, accounts=["a@x.example"], settings=settings)
     live.start()
     try:
         assert manager.hears("READY")["READY"] == "1"
@@ -111,10 +115,11 @@ def test_the_manager_hears_of_start_life_reload_and_stop(tmp_path: Path, manager
 def test_it_calls_the_kernel_only_as_the_filter_allows(
     analyze: Analyze, peers: Peers, tmp_path: Path
 ) -> None:
-    """Start, a message with a large body, reload, stop: every system call, under strace."""
+    """Start, a message with a large body, stop: every system call of each process, by strace."""
     counts = tmp_path / "calls"
     trace = [peers.program("strace"), "-f", "-c", "-U", "name", "-o", counts]
-    with Estafeta(tmp_path / "e", accounts=["a@x.example"], settings=PLAIN, trace=trace) as live:
+    settings = {**PLAIN, "server": ["workers = 2"]}
+    with Estafeta(tmp_path / "e", accounts=["a@x.example"], settings=settings, trace=trace) as live:
         _send(live, b"Subject: large\r\n\r\n" + (b"x" * 70 + b"\r\n") * 15_000)
         client = live.imap("a@x.example")
         live.wait_messages(client)

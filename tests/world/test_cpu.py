@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
+import subprocess
+import sys
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 
 import pytest
+from tests.support.peers.process import wait_for
 
 from estafeta.world.cpu import ProcessCpu
 
@@ -28,3 +33,32 @@ def test_little_is_done_here_and_much_elsewhere() -> None:
         cpu.close()
 
     asyncio.run(main())
+
+
+_KILLED = """
+import asyncio, os, signal
+from estafeta.world.cpu import ProcessCpu
+
+async def main():
+    print(await ProcessCpu().run(eval, "__import__('os').getpid()".ljust(100_000)), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+def test_a_worker_does_not_outlive_who_started_it(tmp_path: Path) -> None:
+    script = tmp_path / "killed.py"
+    script.write_text(_KILLED)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    worker = Path(f"/proc/{int(done.stdout)}/stat")
+
+    def gone() -> bool:
+        try:
+            return worker.read_text().rpartition(")")[2].split()[0] == "Z"
+        except OSError:
+            return True
+
+    wait_for("the end of the worker", gone)
