@@ -20,13 +20,14 @@ from typing import Any
 
 from tests.dialogue.script import Directive, Script
 from tests.read.rig import Client, House, house, message
+from tests.support.stores import drained
 
 
 class ReadingAdapter:
     """Implements `script.Adapter` over a loop that runs while the server has something to do."""
 
     def __init__(self, runner: asyncio.Runner, h: House, server: Any) -> None:
-        self._runner = runner
+        self._loop = runner.get_loop()
         self._house = h
         self._stream = h.connect(server)
         self._out = b""
@@ -49,15 +50,23 @@ class ReadingAdapter:
             for _ in range(2):
                 for _ in range(20):
                     await asyncio.sleep(0)
-                await self._house.store._writer.drained()
+                await drained(self._house.store)
 
-        self._runner.run(wait())
+        self._loop.run_until_complete(wait())
         while self._stream._chunks:
             self._out += self._stream._chunks.popleft()
 
     def feed(self, data: bytes) -> None:
+        """The server has taken it when this returns; what it makes of it, `output` waits for."""
         self._stream.write(data)
-        self._settle()
+        server = self._stream.other
+
+        async def taken() -> None:
+            await asyncio.sleep(0)
+            while server.buffered() and not server._closed:
+                await asyncio.sleep(0)
+
+        self._loop.run_until_complete(taken())
 
     def output(self) -> bytes:
         self._settle()
@@ -68,9 +77,9 @@ class ReadingAdapter:
         if directive.word == "deliver":
             self._delivered += 1
             body = directive.arguments.encode() + b"\r\n"
-            self._runner.run(deliver(self._house, message(self._delivered, body)))
+            self._loop.run_until_complete(deliver(self._house, message(self._delivered, body)))
         elif directive.word == "close":
-            self._runner.run(self._stream.close())
+            self._loop.run_until_complete(self._stream.close())
         elif directive.word == "closed":
             assert self._stream.other._closed, "the connection is still open"
         elif directive.word not in ("profile", "tls"):

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from tests.support import stores
+from tests.support.each_engine import each_engine, is_one_of, over_each_engine
 
-MODULES = ("test_rows", "test_settle", "test_holders")
+__all__ = ["each_engine"]
+
+MODULES = ("test_rows", "test_settle", "test_holders", "test_runner", "test_notices")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if metafunc.module.__name__.rpartition(".")[2] in MODULES:
-        metafunc.fixturenames.append("each_engine")
-        metafunc.parametrize("each_engine", ["sqlite-inline", "postgresql"], indirect=True)
-
-
-@pytest.fixture
-def each_engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stores, "usual_engine", request.param)
+    if is_one_of(metafunc, MODULES):
+        over_each_engine(metafunc)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from argon2 import PasswordHasher
+from tests.support.stores import usual_store
 from tests.support.streams import FixedClock, InlineCpu, MemoryNet, MemoryStream, stream_pair
 
 from estafeta.mail.protocols import NoMeter
@@ -21,7 +22,6 @@ from estafeta.store import accounts, mailboxes
 from estafeta.store.bodies import Bodies
 from estafeta.store.credentials import Authenticator, Password
 from estafeta.store.ids import Ids
-from estafeta.store.open import open_store
 from estafeta.store.rows import Account
 from estafeta.wire.sasl import scram_keys
 from estafeta.world.disk import RealDisk
@@ -126,18 +126,20 @@ class House:
 @asynccontextmanager
 async def house(path: Path, *, quota: int = 0, **settings: Any) -> AsyncIterator[House]:
     world = World(FixedClock(), random.Random(7), MemoryNet(), RealDisk(path), InlineCpu())
-    store = await open_store(f"sqlite://{path}/estafeta.db", world, inline=True)
+    async with usual_store(path, world) as store:
 
-    def begin(tx: Any) -> Account:
-        accounts.add_domain(tx, "correo.example", 0)
-        return accounts.add_account(tx, ADDRESS, 0, name="Ana", quota=quota, password=password())
+        def begin(tx: Any) -> Account:
+            accounts.add_domain(tx, "correo.example", 0)
+            return accounts.add_account(
+                tx, ADDRESS, 0, name="Ana", quota=quota, password=password()
+            )
 
-    account = await store.run(begin)
-    made = House(world, store, account, **settings)
-    try:
-        yield made
-    finally:
-        await made.close()
+        account = await store.run(begin)
+        made = House(world, store, account, **settings)
+        try:
+            yield made
+        finally:
+            await made.close()
 
 
 class Client:

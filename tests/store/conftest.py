@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from tests.support import stores
+from tests.support.each_engine import each_engine, over_each_engine
+
+__all__ = ["each_engine"]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if not getattr(metafunc.module, "FILES_ALONE", False):
-        metafunc.fixturenames.append("each_engine")
-        metafunc.parametrize("each_engine", ["sqlite-inline", "postgresql"], indirect=True)
-
-
-@pytest.fixture
-def each_engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr(stores, "usual_engine", request.param)
-    return str(request.param)
+        over_each_engine(metafunc)

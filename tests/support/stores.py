@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from estafeta.mail.envelope import Recipient
 from estafeta.store import accounts, bodies, ledger, mailboxes, messages
 from estafeta.store.engine import Tx
 from estafeta.store.ids import Ids
-from estafeta.store.open import shown_url
+from estafeta.store.open import open_store, shown_url
 from estafeta.store.postgres import open_postgres
+from estafeta.store.postgres.inline import InlinePostgresStore
+from estafeta.store.postgres.opening import open_inline
 from estafeta.store.rows import Acceptance, Fate, Stored
 from estafeta.store.sqlite import open_sqlite
 from estafeta.world.disk import RealDisk
@@ -26,6 +29,27 @@ ENGINES = (*FILES, "postgresql")
 usual_engine = "sqlite-inline"
 """Of a Stand that is not told which; tests/store and others run with each in turn."""
 NOON = 1_795_000_000_000  # ms; 2026-11-18 10:26:40 UTC
+
+
+@asynccontextmanager
+async def usual_store(folder: Path, world: World) -> AsyncIterator[Any]:
+    """An open store of the usual engine with everything on the loop; closed at the end."""
+    url = postgres.fresh_database() if usual_engine == "postgresql" else ""
+    if url:
+        store: Any = open_inline(url, shown_url(url), world)
+    else:
+        store = await open_store(f"sqlite://{folder}/estafeta.db", world, inline=True)
+    try:
+        yield store
+    finally:
+        await store.close()
+        if url:
+            postgres.drop_database(url)
+
+
+async def drained(store: Any) -> None:
+    """Returns once no unit of a `usual_store` is on its way."""
+    await (store if isinstance(store, InlinePostgresStore) else store._writer).drained()
 
 
 class StandingClock:

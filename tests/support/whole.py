@@ -11,12 +11,13 @@ import random
 import tempfile
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from tests.support.stores import usual_store
 
 from estafeta.intake.prepared import Incoming
 from estafeta.mail.envelope import Envelope, Recipient
@@ -32,7 +33,6 @@ from estafeta.sim.world import SimMachine
 from estafeta.store import accounts, bodies, ledger, mailboxes, messages
 from estafeta.store.audit import audit_full
 from estafeta.store.engine import StoreError, StoreUncertain, Tx
-from estafeta.store.open import open_store
 from estafeta.store.rows import Account
 from estafeta.world.seams import Endpoint
 
@@ -354,35 +354,39 @@ async def whole(
         internet = Internet(dice)
         machine = SimMachine("mx", [HERE], internet, dice, Path(folder))
         net = SimNet(internet, [CLIENT, TRUSTED])
-        url = f"sqlite://{machine.root}/estafeta.db"
-        store = FaultyStore(await open_store(url, machine.world, inline=True))
-        outside = Outside(
-            (Endpoint("203.0.113.53", 53),), sim_server_tls(HOST), SimClientTls(verify=False)
-        )
-        built = _Rehearsed(
-            attempts or Attempts(), config(**settings), machine.world, store, outside, NoMeter()
-        )
-        made = Whole(machine, store, built)
-        await _people(made)
-        if queue:
-            await built.sender.start()
-        await built.doors.start()
-        try:
-            yield made, net
-        finally:
-            store.failing = store.failing_reads = None
-            for gate in made.attempts.gates.values():
-                gate.set()
-            try:
-                async with asyncio.timeout(1200):
-                    await built.doors.drain()
-                    await built.doors.stop()
-                    if queue:
-                        await built.sender.stop()
-                    await built.doors.close()
-            finally:
-                await store.close()
-                machine.close()
+        with closing(machine):
+            async with usual_store(machine.root, machine.world) as inner:
+                store = FaultyStore(inner)
+                outside = Outside(
+                    (Endpoint("203.0.113.53", 53),),
+                    sim_server_tls(HOST),
+                    SimClientTls(verify=False),
+                )
+                built = _Rehearsed(
+                    attempts or Attempts(),
+                    config(**settings),
+                    machine.world,
+                    store,
+                    outside,
+                    NoMeter(),
+                )
+                made = Whole(machine, store, built)
+                await _people(made)
+                if queue:
+                    await built.sender.start()
+                await built.doors.start()
+                try:
+                    yield made, net
+                finally:
+                    store.failing = store.failing_reads = None
+                    for gate in made.attempts.gates.values():
+                        gate.set()
+                    async with asyncio.timeout(1200):
+                        await built.doors.drain()
+                        await built.doors.stop()
+                        if queue:
+                            await built.sender.stop()
+                        await built.doors.close()
 
 
 async def _people(made: Whole) -> None:

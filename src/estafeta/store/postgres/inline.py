@@ -81,10 +81,14 @@ class InlinePostgresStore:
         if self._closed:
             return
         self._closed = True
+        await self.drained()
+        self._hang_up()
+
+    async def drained(self) -> None:
+        """Returns once nothing is on its way."""
         if self._busy:
             self._idle = asyncio.get_running_loop().create_future()
             await self._idle
-        self._hang_up()
 
     def abandon(self) -> None:
         """As the death of the process: no unit is answered any more, connections are cut."""
@@ -108,6 +112,7 @@ class InlinePostgresStore:
             self._busy = False
             if self._idle is not None:
                 self._idle.set_result(None)
+                self._idle = None
             return
         self._writing.run(jobs)
         asyncio.get_running_loop().call_later(self._commit_latency, self._answer, jobs)

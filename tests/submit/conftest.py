@@ -1,0 +1,15 @@
+"""Duplicates are recognised over each engine of the store."""
+
+from __future__ import annotations
+
+import pytest
+from tests.support.each_engine import each_engine, is_one_of, over_each_engine
+
+__all__ = ["each_engine"]
+
+MODULES = ("test_duplicates", "test_duplicates_alias")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if is_one_of(metafunc, MODULES):
+        over_each_engine(metafunc)
