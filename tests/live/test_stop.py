@@ -167,6 +167,31 @@ def test_sigterm_does_not_wait_for_a_server_that_is_silent(tmp_path: Path) -> No
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("port", ["submissions", "imaps", "pop3s"])
+def test_sigterm_does_not_wait_for_a_handshake(port: str, tmp_path: Path) -> None:
+    """A client connected where TLS comes first, and says nothing: nothing has begun."""
+    certificate = Authority(tmp_path / "ca").issue("localhost")
+
+    async def main() -> None:
+        server = Estafeta(tmp_path / "e", accounts=[ANA], certificate=certificate)
+        await asyncio.to_thread(server.start)
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.ports[port])
+            async with await Stranger.at(server.ports["mx"]) as s:
+                await s.hello()  # who came before has been let in by now
+            tell(server, signal.SIGTERM)
+            async with asyncio.timeout(STOP_SECONDS):  # stop_seconds is 30
+                assert await asyncio.to_thread(server.stop, NO_SIGNAL) == 0
+            with contextlib.suppress(ConnectionResetError):
+                assert await reader.read() == b""
+            writer.close()
+        finally:
+            if server.running:
+                server.stop(signal.SIGKILL)
+
+    asyncio.run(main())
+
+
 @asynccontextmanager
 async def over_tls(server: Estafeta, authority: Authority) -> AsyncIterator[Stranger]:
     """A session on the port of implicit TLS."""

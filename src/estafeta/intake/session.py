@@ -86,6 +86,7 @@ class Session:
         self._stopping = False
         self._task = asyncio.current_task()  # the one that runs this session
         self._waiting = False
+        self._shaking_hands = False
         self._log = log.bind(role=desk.role.name, client=str(client.peer))
         self._handlers: dict[type, Callable[[Any], Awaitable[None]]] = {
             events.Connected: self._connected,
@@ -130,7 +131,9 @@ class Session:
     def stop(self) -> None:
         """No further transaction: says 421 now, or after the one that is open (RFC 5321 §3.8)."""
         self._stopping = True
-        if self._waiting and self._transaction is None and self._task is not None:
+        if self._shaking_hands:
+            self._stream.abort()  # nothing has begun, and nothing can be said
+        elif self._waiting and self._transaction is None and self._task is not None:
             self._task.cancel()
 
     # -- the conversation ----------------------------------------------------------------------
@@ -187,6 +190,7 @@ class Session:
 
     async def _handshake(self) -> bool:
         assert self._desk.tls is not None
+        self._shaking_hands = True
         try:
             async with asyncio.timeout(GREETING_TIMEOUT_SECONDS):
                 self._client.tls = await self._stream.start_tls(self._desk.tls)
@@ -194,6 +198,8 @@ class Session:
             self._log.info("tls failed", error=str(error) or "timed out")
             self._stream.abort()
             return False
+        finally:
+            self._shaking_hands = False
         if self._desk.profile.auth_mechanisms:
             self._machine.offer_auth(offered(self._client.tls))
         return True

@@ -14,7 +14,7 @@ from estafeta.mail.protocols import Meter
 from estafeta.read.limits import LOGIN_SECONDS_TOTAL
 from estafeta.read.settings import ReadSettings
 from estafeta.store.engine import Store
-from estafeta.world.seams import Stream
+from estafeta.world.seams import Stream, TlsConfig
 
 
 class Census:
@@ -115,11 +115,12 @@ class Guests:
 class Guest:
     """One session. While it waits for its client, `disturb` ends the waiting by TimeoutError."""
 
-    __slots__ = ("_guests", "_login_until", "_waiting", "account", "stream")
+    __slots__ = ("_guests", "_login_until", "_shaking_hands", "_waiting", "account", "stream")
 
     def __init__(self, guests: Guests, stream: Stream) -> None:
         self._guests = guests
         self._waiting: asyncio.Timeout | None = None
+        self._shaking_hands = False
         self._login_until = asyncio.get_running_loop().time() + LOGIN_SECONDS_TOTAL
         self.stream = stream
         self.account = 0
@@ -149,7 +150,17 @@ class Guest:
         finally:
             self._waiting = None
 
+    async def start_tls(self, config: TlsConfig) -> None:
+        """TLS on its stream, which a stop cuts. Raises ConnectionError, TlsError."""
+        self._shaking_hands = True
+        try:
+            await self.stream.start_tls(config)
+        finally:
+            self._shaking_hands = False
+
     def disturb(self) -> None:
+        if self._shaking_hands:
+            self.stream.abort()
         # One whose time is just over ends by itself, and takes no other time any more.
         if self._waiting is not None and not self._waiting.expired():
             self._waiting.reschedule(0)

@@ -51,7 +51,7 @@ class ImapServer:
             return
         try:
             if implicit_tls is not None:
-                await stream.start_tls(implicit_tls)
+                await guest.start_tls(implicit_tls)
             await Session(self._house, stream, guest).run(HANDLERS, capabilities)
             await stream.close()
         except (ConnectionError, TlsError) as error:

@@ -62,7 +62,7 @@ class Pop3Server:
             return
         try:
             if implicit_tls is not None:
-                await stream.start_tls(implicit_tls)
+                await guest.start_tls(implicit_tls)
             await _Session(self, stream, guest).run()
             await stream.close()
         except (ConnectionError, TlsError) as error:
@@ -199,7 +199,7 @@ class _Session:
             raise _Goodbye("octets in the clear behind STLS")
         self.machine.ok("begin TLS now")
         await self.flush()
-        await self.stream.start_tls(config)
+        await self.guest.start_tls(config)
         self.machine.forget_plaintext()
         self.user = ""
 

@@ -44,7 +44,7 @@ async def start_tls(s: Session, c: a.StartTls) -> None:
         raise Goodbye("octets in the clear behind STARTTLS")
     s.machine.ok(c.tag, "begin TLS now")
     await s.flush()
-    await s.stream.start_tls(config)
+    await s.guest.start_tls(config)
     s.machine.forget_plaintext()
     s.plain_starttls = False
 
