@@ -7,6 +7,7 @@ nothing outside its folder.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,6 +42,10 @@ PACKAGES = (
 
 # What it takes for the machine's name.
 HOST_NAME = "sendmail.host.example"
+
+# Who runs the test, to sendmail; and whom it delivers as where that is root.
+TESTER = "tester"
+DELIVERER = 1
 
 # It writes lists of addresses anew.
 REFOLDS = frozenset({"from", "to", "cc", "reply-to", "sender"})
@@ -77,6 +82,8 @@ define(`confSERVICE_SWITCH_FILE', `@FOLDER@/service.switch')
 define(`confHOSTS_FILE', `/etc/hosts')
 define(`confDONT_BLAME_SENDMAIL', `GroupReadableKeyFile,GroupWritableDirPathSafe,\
 MapInUnsafeDirPath,RunProgramInUnsafeDirPath,TrustStickyBit')
+define(`confDEF_USER_ID', `1:1')
+define(`confPRIVACY_FLAGS', `noexpn')
 define(`confTO_IDENT', `0')
 define(`confTO_ICONNECT', `5s')
 define(`confCON_EXPENSIVE', `False')
@@ -194,9 +201,14 @@ def _peers() -> Peers:
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    """With a host name that has a dot: without one it waits a minute before it starts."""
+    """With a host name that has a dot: without one it waits a minute before it starts.
+
+    And with a name for who runs the test, which makes him somebody whom it trusts.
+    """
     return _peers().environment(
         folder,
+        NSS_WRAPPER_GROUP=str(folder / "group"),
+        NSS_WRAPPER_PASSWD=str(folder / "passwd"),
         LD_PRELOAD=str(_peers().library("libnss_wrapper.so")),
         NSS_WRAPPER_HOSTNAME=HOST_NAME,
         NSS_WRAPPER_HOSTS=str(folder / "hosts"),
@@ -232,6 +244,14 @@ def _write(server: RunningSendmail, spec: ServerSpec) -> None:
     (folder / "deliver").write_text(DELIVER)
     (folder / "service.switch").write_text("hosts files\naliases files\n")
     (folder / "help").touch()
+    user, group = os.geteuid(), os.getegid()
+    people = ["root:x:0:0::/:/bin/sh", f"daemon:x:{DELIVERER}:{DELIVERER}::/:/bin/sh"]
+    groups = ["root:x:0:", f"daemon:x:{DELIVERER}:"]
+    if user:
+        people.append(f"{TESTER}:x:{user}:{group}::/:/bin/sh")
+        groups.append(f"{TESTER}:x:{group}:")
+    (folder / "passwd").write_text("\n".join(people) + "\n")
+    (folder / "group").write_text("\n".join(groups) + "\n")
     (folder / "hosts").write_text(f"127.0.0.1 localhost {HOST_NAME}\n")
     _write_maps(folder, spec)
     (folder / "ca").mkdir(exist_ok=True)
@@ -294,6 +314,8 @@ def _more(server: RunningSendmail, spec: ServerSpec) -> Iterator[str]:
         how = f"Name={name}, Family=inet, Addr={spec.host}, Port={port}"
         return f"DAEMON_OPTIONS(`{how}{modifiers}')"
 
+    if os.geteuid():
+        yield f"define(`confTRUSTED_USER', `{TESTER}')"
     yield listen("MTA", server.smtp_port)
     yield f"CLIENT_OPTIONS(`Family=inet, Addr={spec.host}')"
     if server.smtps_port:
