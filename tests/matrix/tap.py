@@ -6,6 +6,7 @@ and RCPT) is told by nobody's log as surely as by the octets themselves. Only fo
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 import threading
@@ -118,6 +119,8 @@ def _pass_on(connection: _Connection, who: Who, source: socket.socket, sink: soc
         sink.shutdown(socket.SHUT_WR)
     except OSError:
         for end in (source, sink):
+            with contextlib.suppress(OSError):  # close alone leaves who reads there waiting
+                end.shutdown(socket.SHUT_RDWR)
             end.close()
 
 
