@@ -113,4 +113,10 @@ def _lines_of(struct: msgspec.Struct, secrets: bool) -> Iterator[str]:
 
 
 def _comment(text: str) -> list[str]:
-    return textwrap.wrap(text, _COLUMNS, initial_indent="# ", subsequent_indent="# ")
+    return textwrap.wrap(
+        text,
+        _COLUMNS,
+        initial_indent="# ",
+        subsequent_indent="# ",
+        break_on_hyphens=False,  # names that are searched for stay in one piece
+    )
