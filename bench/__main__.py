@@ -21,7 +21,7 @@ from tests.support.peers.packages import Unavailable, fetch
 
 from bench.contest import EXTRA_TURNS, Build, contest
 from bench.measure import Load
-from bench.ours import EstafetaInbound, EstafetaRelay
+from bench.ours import EstafetaInbound, EstafetaRelay, Form
 from bench.peers import PostfixDovecot, PostfixRelay
 from bench.report import ratio, show
 
@@ -32,6 +32,10 @@ TURNS = 5
 RUN_SECONDS = 5.0
 QUICK_TURNS = 2
 QUICK_RUN_SECONDS = 1.5
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]
 
 
 def main() -> int:
@@ -48,6 +52,8 @@ def main() -> int:
     add("--seconds", type=float, help="wanted length of a run")
     add("--size", type=int, default=usual.size, help="octets of a message")
     add("--sessions", type=int, default=usual.sessions, help="connections of the client")
+    add("--workers", type=_numbers, default=[1], metavar="1,2", help="forms of ours to compare")
+    add("--ours", action="store_true", help="no peer, only our forms beside each other")
     add("--no-syncs", action="store_true", help="do not count syncs (strace)")
     add("--json", type=Path, metavar="FILE", help="write everything measured; - for stdout")
     given = parser.parse_args()
@@ -63,14 +69,21 @@ def main() -> int:
         console.print(f"the peers cannot be had: {reason}")
         return 1
 
-    ours_inbound = functools.partial(EstafetaInbound, turns=turns + EXTRA_TURNS + 1)
-    contests: list[tuple[str, list[Build], float]] = [
+    forms = [Form(workers=workers) for workers in given.workers]
+    runs = turns + EXTRA_TURNS + 1
+    contests: list[tuple[str, Build, list[Build], float]] = [
         (
             "inbound: port 25 until visible in IMAP",
-            [PostfixDovecot, ours_inbound],
+            PostfixDovecot,
+            [functools.partial(EstafetaInbound, turns=runs, form=form) for form in forms],
             INBOUND_RATIO_MIN,
         ),
-        ("relay: submission until at smtp-sink", [PostfixRelay, EstafetaRelay], RELAY_RATIO_MIN),
+        (
+            "relay: submission until at smtp-sink",
+            PostfixRelay,
+            [functools.partial(EstafetaRelay, form=form) for form in forms],
+            RELAY_RATIO_MIN,
+        ),
     ]
     machine = f"{platform.platform()}, {os.cpu_count()} CPUs, Python {platform.python_version()}"
     measured: dict[str, Any] = {}
@@ -83,21 +96,21 @@ def main() -> int:
     }
     versions = ", ".join(f"{name} {version}" for name, version in everything["peers"].items())
     console.print(f"{machine}; load {os.getloadavg()[0]:.1f}; {versions}", highlight=False)
-    for title, builds, wanted in contests:
+    for title, peer, ours, wanted in contests:
         if given.only and not title.startswith(given.only):
             continue
         results = contest(
-            builds,
+            ours if given.ours else [peer, *ours],
             load,
             turns=turns,
             seconds=seconds,
             syncs=not (given.no_syncs or given.quick),
             progress=lambda text: console.print(text, style="dim"),
         )
-        show(f"{title}, {load.size} octets, {load.sessions} sessions", results, wanted, console)
+        full_title = f"{title}, {load.size} octets, {load.sessions} sessions"
+        show(full_title, results, None if given.ours else wanted, console)
         measured[title.partition(":")[0]] = {
-            "ratio": ratio(results),
-            "promised": wanted,
+            **({} if given.ours else {"ratio": ratio(results), "promised": wanted}),
             "results": [result.as_json() for result in results],
         }
     if given.json:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.live import PASSWORD, Estafeta
@@ -20,7 +21,7 @@ from bench.side import DOMAIN, Side
 from estafeta.store.open import open_file
 from estafeta.world.real import real_world
 
-TRUST = {
+TRUST: dict[str, Sequence[str]] = {
     "smtp": (
         f'plaintext_auth_networks = ["{LOOPBACK}/32"]',
         f'relay_networks = ["{LOOPBACK}/32"]',
@@ -28,14 +29,39 @@ TRUST = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Form:
+    """One way to run it. workers: the setting; store: "sqlite"."""
+
+    workers: int = 1
+    store: str = "sqlite"
+
+    @property
+    def name(self) -> str:
+        """As the report calls it: what differs from the usual form is said."""
+        more = [] if self.store == "sqlite" else [self.store]
+        if self.workers > 1:
+            more.append(f"{self.workers} workers")
+        return ", ".join(["estafeta", *more])
+
+    @property
+    def settings(self) -> dict[str, Sequence[str]]:
+        return TRUST | {"server": (f"workers = {self.workers}",)}
+
+
 class EstafetaInbound(Side):
     """Port 25 to mailbox."""
 
-    name = "estafeta"
-
-    def __init__(self, folder: Path, trace: Sequence[str] = (), turns: int = 2) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        trace: Sequence[str] = (),
+        turns: int = 2,
+        form: Form = Form(),
+    ) -> None:
         accounts = [f"turn{turn}@{DOMAIN}" for turn in range(turns)]
-        self._server = Estafeta(folder, accounts=accounts, settings=TRUST, trace=trace)
+        self.name = form.name
+        self._server = Estafeta(folder, accounts=accounts, settings=form.settings, trace=trace)
         super().__init__([self._server])
 
     def run(self, load: Load, messages: int, turn: int) -> Run:
@@ -58,15 +84,19 @@ class EstafetaInbound(Side):
 class EstafetaRelay(Side):
     """Submission to the next server, which is smtp-sink."""
 
-    name = "estafeta"
-
-    def __init__(self, folder: Path, trace: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        trace: Sequence[str] = (),
+        form: Form = Form(),
+    ) -> None:
+        self.name = form.name
         self._sink = Sink(fetch(), folder)
         self._server = Estafeta(
             folder / "e",
             accounts=[f"turn@{DOMAIN}"],
             routes={"*": (self._sink.host, self._sink.port)},
-            settings=TRUST,
+            settings=form.settings,
             trace=trace,
         )
         super().__init__([self._sink, self._server])

@@ -22,12 +22,15 @@ def spread(runs: Sequence[Run], value: Callable[[Run], float], form: str) -> str
 
 
 def ratio(results: Sequence[Result]) -> float:
-    """Ours over the other's, of the medians. results: the other first, ours second."""
+    """The second over the first, of the medians."""
     return results[1].median_rate / results[0].median_rate
 
 
-def show(title: str, results: Sequence[Result], wanted: float, console: Console) -> None:
-    """Prints one contest. wanted: the ratio that the project promises."""
+def show(title: str, results: Sequence[Result], wanted: float | None, console: Console) -> None:
+    """Prints one contest. wanted: the ratio that the project promises; None: no peer took part.
+
+    results: the peer, where there is one, then our forms.
+    """
     table = Table(title=title, title_justify="left")
     table.add_column("median (min-max)")
     for result in results:
@@ -51,4 +54,9 @@ def show(title: str, results: Sequence[Result], wanted: float, console: Console)
             console.print(f"{result.name} reads back: {facts}", highlight=False)
     if any(run.foreign > FOREIGN_MAX for result in results for run in result.runs):
         console.print("others used the machine meanwhile: take the ratio with caution")
-    console.print(f"ratio of the medians: {ratio(results):.2f} (promised: {wanted:g})\n")
+    ours = results if wanted is None else results[1:]
+    if wanted is not None:
+        console.print(f"ratio of the medians: {ratio(results):.2f} (promised: {wanted:g})")
+    for form in ours[1:]:
+        console.print(f"{form.name} / {ours[0].name}: {ratio([ours[0], form]):.2f}")
+    console.print()
