@@ -15,7 +15,7 @@ from tests.crash.test_kill import LOCAL, in_mailbox
 from tests.support.live import PASSWORD, Estafeta
 from tests.support.s3 import S3Server, s3_server
 
-KILLS = 8
+KILLS = 6
 STEPS_MAX = 150
 
 

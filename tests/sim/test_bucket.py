@@ -7,8 +7,8 @@ import pytest
 from estafeta.sim.objects import SimBucket
 from estafeta.sim.run import Plan, run_seed
 
-SEEDS = 20
-TOGETHER = 10
+SEEDS = 12
+TOGETHER = 6
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, TOGETHER))
