@@ -26,5 +26,6 @@ def test_seeds(first: int, monkeypatch: pytest.MonkeyPatch) -> None:
         assert report.acknowledged > 0, f"seed {seed}"
         away += sum("bucket away" in line for line in report.trace)
     # A run in which nothing large is stored, or all of it at the first try, proves nothing.
-    assert sum(len(bucket.objects) for bucket in buckets) >= TOGETHER / 2
+    assert any(bucket.objects for bucket in buckets)
+    assert sum(bucket.calls for bucket in buckets) >= 2 * TOGETHER
     assert away >= TOGETHER
