@@ -1,7 +1,7 @@
 """haraka: a private Haraka, as sender and as receiver, from npm's packages.
 
 They are installed below the cache folder from the lock file in haraka_files, whose plugin says
-whose mail it takes and where it goes. Needs Node.js and npm on the machine.
+whose mail it takes and where it goes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .maildirs import delivered_to, wait_count
+from .node import node, run
 from .packages import Unavailable, cache_folder, locked
 from .process import Running, free_port
 from .server import (
@@ -33,8 +33,6 @@ from .server import (
 )
 
 FILES = Path(__file__).parent / "haraka_files"
-NODE_MAJOR_MIN = 20
-NPM_TIMEOUT_S = 100  # below the time that a test may take
 
 # The four octets ahead of the envelope in a queue file: its length, most significant first.
 ENVELOPE_LENGTH_OCTETS = 4
@@ -117,7 +115,7 @@ class Haraka:
         ports = [server.smtp_port, server.smtps_port, server.submission_port]
         _configure(server, spec, [port for port in ports if port])
         running = Running(
-            ["node", program], workspace / "log", _environment(workspace, spec), cwd=workspace
+            [node().node, program], workspace / "log", _environment(workspace, spec), cwd=workspace
         )
         server.pid = running.pid
         try:
@@ -199,12 +197,6 @@ def installed() -> Path:
 
     Raises: Unavailable.
     """
-    for tool in ("node", "npm"):
-        if shutil.which(tool) is None:
-            raise Unavailable(f"{tool} is not there")
-    found = _run(["node", "--version"], FILES).strip()
-    if int(found.removeprefix("v").partition(".")[0]) < NODE_MAJOR_MIN:
-        raise Unavailable(f"Node.js is {found}, Haraka wants {NODE_MAJOR_MIN} or newer")
     base = cache_folder()
     lock = (FILES / "package-lock.json").read_bytes()
     folder = base / f"haraka-{hashlib.sha256(lock).hexdigest()[:10]}"
@@ -226,29 +218,11 @@ def _install(base: Path, folder: Path) -> None:
             shutil.copyfile(FILES / name, work / name)
         # what is optional are further plugins; no package's own scripts are run
         flags = ("--omit=optional", "--ignore-scripts", "--no-audit", "--no-fund")
-        _run(["npm", "ci", *flags], work)
+        run([*node().npm, "ci", *flags], work)
         work.chmod(0o755)
         work.rename(folder)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-
-
-def _run(command: list[str], folder: Path) -> str:
-    try:
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            check=True,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=NPM_TIMEOUT_S,
-        )
-    except subprocess.CalledProcessError as error:
-        raise Unavailable(f"{command[0]}: {error.stderr.strip()[-300:]}") from error
-    except subprocess.TimeoutExpired as error:
-        raise Unavailable(f"{command[0]} took more than {NPM_TIMEOUT_S} s") from error
-    return done.stdout
 
 
 SERVER = Haraka()
