@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -19,6 +20,9 @@ from tests.support.require import require
 
 PROJECT = Path(__file__).parents[2]
 PACKAGING = PROJECT / "packaging"
+
+SETUP_SECONDS_MAX = 300
+"""A dozen packages are installed, on a machine that may be busy."""
 
 Analyze = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -59,31 +63,50 @@ def peers() -> Peers:
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """estafeta's wheel, built by hatchling from this checkout."""
-    folder = tmp_path_factory.mktemp("wheel")
-    quiet = ["--quiet", "--disable-pip-version-check"]
-    _pip("wheel", *quiet, "--no-deps", "--no-build-isolation", "--wheel-dir", folder, PROJECT)
-    (made,) = folder.glob("*.whl")
+
+    def build(folder: Path) -> None:
+        quiet = ["--quiet", "--disable-pip-version-check"]
+        _pip("wheel", *quiet, "--no-deps", "--no-build-isolation", "--wheel-dir", folder, PROJECT)
+
+    (made,) = _once(tmp_path_factory, "wheel", build).glob("*.whl")
     return made
 
 
 @pytest.fixture(scope="session")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a fresh environment with the wheel and what it depends on, and no more."""
-    folder = tmp_path_factory.mktemp("installed") / "estafeta"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True, timeout=60)
-    python = ["--python", folder / "bin" / "python"]
-    quiet = ["--quiet", "--disable-pip-version-check", "--no-compile"]
-    try:
+
+    def install(folder: Path) -> None:
+        venv = [sys.executable, "-m", "venv", "--without-pip", folder]
+        subprocess.run(venv, check=True, timeout=SETUP_SECONDS_MAX)
+        python = ["--python", folder / "bin" / "python"]
+        quiet = ["--quiet", "--disable-pip-version-check", "--no-compile"]
         constraints = ["-c", PROJECT / "constraints.txt"]
         _pip(*python, "install", *quiet, *constraints, f"{wheel}[fast]")
+
+    try:
+        return _once(tmp_path_factory, "installed", install)
     except subprocess.CalledProcessError as error:
         require("peers", f"the dependencies cannot be installed: {error.stderr[-500:]}")
+
+
+def _once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """The folder that `make` fills, made by one process of this run for all of them."""
+    base = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    folder = base / f"{name}-of-all"
+    with (base / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (done := base / f"{name}.done").exists():
+            make(folder)
+            done.touch()
     return folder
 
 
 def _pip(*words: str | Path) -> None:
     command = [sys.executable, "-m", "pip", *map(str, words)]
-    subprocess.run(command, check=True, capture_output=True, text=True, timeout=110)
+    subprocess.run(command, check=True, capture_output=True, text=True, timeout=SETUP_SECONDS_MAX)
 
 
 @pytest.fixture

@@ -14,8 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.packaging.conftest import PROJECT, Sample
+import pytest
+from tests.packaging.conftest import PROJECT, SETUP_SECONDS_MAX, Sample
 from tests.support.peers.process import Running, wait_for
+
+pytestmark = pytest.mark.timeout(SETUP_SECONDS_MAX + 120)
 
 PAGE = (PROJECT / "docs" / "INSTALL.md").read_text("utf-8")
 
