@@ -133,9 +133,11 @@ def test_it_serves_from_the_wheel_alone(installed: Path, sample: Sample, tmp_pat
     assert health(installed, config) == 1
     with started(installed, config) as running:
         wait_for("a healthy server", lambda: health(installed, config) == 0)
-        with smtplib.SMTP("127.0.0.1", ports["25"], timeout=30) as client:
-            with pytest.raises(smtplib.SMTPRecipientsRefused):
-                client.sendmail("b@y.example", ["no@x.example"], "Subject: x\r\n\r\nhello\r\n")
+        with (
+            smtplib.SMTP("127.0.0.1", ports["25"], timeout=30) as client,
+            pytest.raises(smtplib.SMTPRecipientsRefused),
+        ):
+            client.sendmail("b@y.example", ["no@x.example"], "Subject: x\r\n\r\nhello\r\n")
         assert running.stop() == 0
 
 
