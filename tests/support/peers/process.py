@@ -5,11 +5,14 @@ Each runs in a session of its own, so that all it starts can be found (CPU, memo
 
 from __future__ import annotations
 
+import fcntl
+import functools
 import os
 import random
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,6 +29,9 @@ PORTS = range(20_000, 32_000)
 # So many ports that were given last are not given again: who asked may not listen on them yet.
 PORTS_REMEMBERED = 2000
 
+# So many of them other test processes leave alone too: more than one stand has.
+PORTS_HELD = 300
+
 START_TIMEOUT_S = 20.0
 STOP_TIMEOUT_S = 10.0
 POLL_S = 0.01
@@ -38,6 +44,7 @@ class DidNotHappen(AssertionError):
 
 
 _given: deque[int] = deque(maxlen=PORTS_REMEMBERED)
+_held: deque[int] = deque()
 
 
 def free_port(host: str = LOOPBACK) -> int:
@@ -52,9 +59,30 @@ def free_port(host: str = LOOPBACK) -> int:
                 probe.bind((host, port))
             except OSError:
                 continue
+        if _hold(port):
             _given.append(port)
             return port
     raise DidNotHappen(f"no free port on {host}")
+
+
+def _hold(port: int) -> bool:
+    """Tells the other test processes of this machine that a port is given; False where one of them
+    has it. The system forgets it with this process."""
+    try:
+        fcntl.lockf(_ledger(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    _held.append(port)
+    if len(_held) > PORTS_HELD:
+        fcntl.lockf(_ledger(), fcntl.LOCK_UN, 1, _held.popleft())
+    return True
+
+
+@functools.cache
+def _ledger() -> int:
+    """A file of which nothing but the locks matters: octet n stands for port n."""
+    path = Path(tempfile.gettempdir()) / f"estafeta-ports-{os.geteuid()}"
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 _patience_s = ContextVar("patience", default=float("inf"))
