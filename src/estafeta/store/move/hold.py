@@ -15,8 +15,11 @@ APPLICATION = "estafeta store move"
 """How our own connections are told from those of servers and other commands."""
 
 _OTHERS = (
-    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-    " AND starts_with(application_name, 'estafeta') AND application_name <> %s"
+    "SELECT count(*), string_agg(DISTINCT application_name, ', ') FROM pg_stat_activity"
+    " WHERE datname = current_database() AND backend_type = 'client backend'"
+    " AND application_name <> %s"
+    # A node's URL may give it another name; what watches over a database is another user.
+    " AND (usename = current_user OR starts_with(application_name, 'estafeta'))"
 )
 
 
@@ -43,8 +46,8 @@ def nobody_else(url: str, *, locked: bool) -> Iterator[None]:
         row = connection.execute(_OTHERS, (APPLICATION,)).fetchone()
         if row is not None and row[0]:
             raise MoveRefused(
-                f"the store {shown_url(url)} is in service: {row[0]} connections of estafeta are "
-                "open; stop every node first"
+                f"the store {shown_url(url)} is in service: connections open {row[0]} "
+                f"({row[1]}); stop every node first"
             )
         if not locked:
             yield
