@@ -61,6 +61,7 @@ def test_the_installation_goes_on_in_the_target(
     assert summary["rows"]["account"] == 1
     assert summary["findings"] == []
     assert len(summary["hash"]) == 64
+    assert (tmp_path / "new" / "estafeta.db").stat().st_mode & 0o777 == 0o600
     assert "copy: 0 of " in done.err
     assert "verify: 0 of " in done.err
     served_from(tmp_path, target)
