@@ -25,7 +25,7 @@ KILLS = int(os.environ.get("ESTAFETA_POSTGRES_KILLS", "3"))
 AWAY_SECONDS_MAX = 0.6
 BACK_SECONDS = 30.0
 """After the database is back, a client must be served within this time."""
-AUDIT_EVERY = 10
+AUDIT_EVERY = 25
 PAUSE_SECONDS = 0.02
 """Of a client that was told to come again."""
 

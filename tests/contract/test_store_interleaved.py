@@ -1,0 +1,421 @@
+"""Pairs of real units, interleaved: whatever the order of their statements, what is left is what
+one of the two orders one after the other would have left.
+
+Units: what sessions, the queue, upkeep and the commands give to the store. Nothing here may rely on
+SQLite, which runs one unit after another anyway.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import pytest
+from tests.support.interleave import Saved, Unit, connect, run_pair
+from tests.support.stores import NOON, TEXT, Stand, StandingClock
+
+from estafeta.mail.envelope import Recipient
+from estafeta.mail.outcome import Deferred, Delivered, Reply
+from estafeta.queue import holders, rows
+from estafeta.queue.settle import Attempted, settle
+from estafeta.store import (
+    accounts,
+    bodies,
+    counters,
+    flags,
+    garbage,
+    ledger,
+    mailboxes,
+    messages,
+    trail,
+)
+from estafeta.store.audit import seal_slice
+from estafeta.store.bodies import Body
+from estafeta.store.engine import Tx
+from estafeta.store.ids import Ids
+from estafeta.store.ledger import DAY_MS
+from estafeta.store.postgres.line import Line
+from estafeta.store.rows import Acceptance, Stored
+
+BREAKS_MAX = int(os.environ.get("ESTAFETA_INTERLEAVED", "8"))
+"""Statements after which a unit breaks off; the first ones are those that take locks."""
+DAYS_LATER = NOON + 3 * DAY_MS
+TAKEN = Delivered(Reply(250, "2.0.0", "taken"), host="mx.b.example")
+BUSY = Deferred(Reply(451, "4.3.0", "busy"), "other")
+Given = tuple[Unit, Sequence[int]]
+
+
+class Scene:
+    """What is there before: ana and luis with three messages each, ana with a box of two more;
+    an acceptance of days ago; one for three people elsewhere, of whom one is leased; a body that
+    nothing refers to."""
+
+    def __init__(self) -> None:
+        self.ids = Ids(StandingClock(DAYS_LATER), random.Random(11))
+
+    async def fill(self, stand: Stand) -> None:
+        self.ana = await stand.account("ana@a.example")
+        self.luis = await stand.account("luis@a.example")
+        self.inbox = await stand.inbox(self.ana)
+        for who in (self.ana, self.luis):
+            for n in range(3):
+                await stand.append(who, await stand.inbox(who), b"Subject: %d\r\n\r\nx\r\n" % n)
+        box = await stand.run(lambda tx: mailboxes.create(tx, self.ana, "Work"))
+        self.work = box.id
+        for _ in range(2):
+            await stand.append(self.ana, self.work)
+        self.sent, _ = await stand.deliver(self.ana, self.inbox)
+        self.old = (await stand.bodies.from_bytes(b"nobody's")).id
+        await stand.run(lambda tx: bodies.put(tx, Body(self.old, b"nobody's")))
+        self.people = [Recipient(f"{name}@b.example") for name in ("bob", "carl", "dora")]
+        self.out = await stand.accept(*((r.address, None) for r in self.people))
+        (self.leased,) = await stand.run(partial(self._lease, tokens=[77], most=1))
+        await stand.accept(("eva@b.example", None), ("fay@c.example", None))
+        stand.clock.ms = DAYS_LATER
+
+    # -- units ---------------------------------------------------------------------------------
+
+    def deliver(self, *to: int, box: int | str = "INBOX") -> Given:
+        """As an acceptance of port 25 places it."""
+        row = Acceptance(
+            self.ids.next(), DAYS_LATER, "smtp", "x@y.example", self.ids.next(), 9, len(to)
+        )
+        body = Body(row.body, b"delivered")
+
+        def unit(tx: Tx) -> list[int]:
+            bodies.put(tx, body)
+            fates = []
+            for account in to:
+                placed = messages.append(
+                    tx,
+                    account,
+                    box,
+                    body=body,
+                    size=9,
+                    prefix=b"",
+                    text=TEXT,
+                    received=DAYS_LATER,
+                )
+                fates.append(Stored(account, placed.mailbox, placed.uid))
+            ledger.open_acceptance(tx, row, [Recipient("ana@a.example")] * len(to), fates)
+            return [fate.uid for fate in fates]
+
+        return unit, to
+
+    def accept(self, *domains: str, token: int | None = None) -> Given:
+        """As a submission for people elsewhere."""
+        row = Acceptance(
+            self.ids.next(), DAYS_LATER, "submission", "x@y", self.ids.next(), 3, len(domains)
+        )
+        due = DAYS_LATER + (0 if token is None else 900_000)
+
+        def unit(tx: Tx) -> None:
+            bodies.put(tx, Body(row.body, b"out"))
+            ledger.open_acceptance(
+                tx, row, [Recipient(f"x@{d}") for d in domains], [None] * len(domains)
+            )
+            rows.enqueue(
+                tx, [rows.Waiting(row.id, n, d, due, token) for n, d in enumerate(domains)]
+            )
+
+        return unit, ()
+
+    def own(self, unit: Callable[..., Any], *given: Any, **named: Any) -> Given:
+        """As ana's session does it."""
+        return (lambda tx: unit(tx, self.ana, *given, **named)), (self.ana,)
+
+    def _lease(self, tx: Tx, tokens: Sequence[int], most: int = 2) -> list[rows.Leased]:
+        return rows.lease(
+            tx,
+            "b.example",
+            now=DAYS_LATER,
+            until=DAYS_LATER + 900_000,
+            tokens=tokens,
+            recipients_max=most,
+        )
+
+    def lease(self, token: int) -> Given:
+        return (lambda tx: len(self._lease(tx, [token]))), ()
+
+    def settle(self, outcome: Any, due: int | None = None) -> Given:
+        event = self.ids.next()
+        done = Attempted(
+            self.leased, self.out, self.people[:1], [outcome], (), [due], DAYS_LATER, DAYS_LATER
+        )
+        return (lambda tx: settle(tx, done, event, ())), ()
+
+    def copy_of_old_message(self) -> Given:
+        """The message goes, its body lives on in a copy."""
+
+        def unit(tx: Tx) -> None:
+            messages.move(tx, self.ana, self.work, [1], self.inbox)
+
+        return unit, (self.ana,)
+
+
+def alone(unit: Unit) -> Given:
+    """A unit that declares no account."""
+    return unit, ()
+
+
+def pairs(s: Scene) -> dict[str, tuple[Given, Given]]:
+    ana, luis, inbox, work = s.ana, s.luis, s.inbox, s.work
+    now = DAYS_LATER
+    seen = partial(messages.store_flags, mode="add", flags=flags.SEEN)
+    replace = partial(messages.store_flags, mode="set", flags=flags.FLAGGED)
+    create, rename, delete = mailboxes.create, mailboxes.rename, mailboxes.delete
+    far = holders.Life(node="other", run=5, alone=False)
+    return {
+        "deliver+deliver": (s.deliver(ana), s.deliver(ana)),
+        "deliver to both+the other way round": (s.deliver(ana, luis), s.deliver(luis, ana)),
+        "deliver+expunge": (s.deliver(ana), s.own(messages.expunge, inbox, [1, 2])),
+        "deliver+delete its box": (s.deliver(ana, box=work), s.own(delete, "Work")),
+        "deliver+remove the account": (
+            s.deliver(ana, luis),
+            alone(lambda tx: accounts.remove_account(tx, ana)),
+        ),
+        "flag+flag": (s.own(seen, inbox, [1, 2, 3]), s.own(replace, inbox, [2, 3])),
+        "flag+expunge": (s.own(seen, inbox, [1, 2, 3]), s.own(messages.expunge, inbox, [2])),
+        "expunge+expunge": (
+            s.own(messages.expunge, inbox, [1, 2]),
+            s.own(messages.expunge, inbox, [2, 3]),
+        ),
+        "move+move": (
+            s.own(messages.move, inbox, [1, 2], work),
+            s.own(messages.move, inbox, [2, 3], work),
+        ),
+        "copy+expunge": (
+            s.own(messages.copy, inbox, [1, 2], work),
+            s.own(messages.expunge, inbox, [1, 2]),
+        ),
+        "move+delete the target": (
+            s.own(messages.move, inbox, [1], work),
+            s.own(delete, "Work"),
+        ),
+        "create+create": (s.own(create, "New/One"), s.own(create, "New/One")),
+        "create+create beside": (s.own(create, "New/One"), s.own(create, "New/Two")),
+        "create undeclared+undeclared": (
+            alone(lambda tx: create(tx, ana, "New/One").name),
+            alone(lambda tx: create(tx, ana, "New/One").name),
+        ),
+        "rename undeclared+create": (
+            alone(lambda tx: rename(tx, ana, "Work", "New")),
+            alone(lambda tx: create(tx, ana, "Work/Deep").name),
+        ),
+        "delete undeclared+create below": (
+            alone(lambda tx: delete(tx, ana, "Work").name),
+            alone(lambda tx: create(tx, ana, "Work/Deep").name),
+        ),
+        "rename INBOX+deliver": (s.own(rename, "INBOX", "Past"), s.deliver(ana)),
+        "create for two people": (s.own(create, "A"), alone(lambda tx: create(tx, luis, "A"))),
+        "recent+recent": (
+            alone(lambda tx: messages.take_recent(tx, ana, inbox)),
+            alone(lambda tx: messages.take_recent(tx, ana, inbox)),
+        ),
+        "recent+deliver": (
+            alone(lambda tx: messages.take_recent(tx, ana, inbox)),
+            s.deliver(ana),
+        ),
+        "subscribe+subscribe": (
+            s.own(mailboxes.subscribe, "Work"),
+            s.own(mailboxes.subscribe, "Work"),
+        ),
+        "fold+fold": (
+            alone(lambda tx: messages.fold_tombstones(tx, ana, inbox, keep=0)),
+            s.own(messages.expunge, inbox, [1]),
+        ),
+        "erase+erase": (
+            alone(lambda tx: mailboxes.erase_slice(tx, ana, 999)),
+            alone(lambda tx: mailboxes.erase_slice(tx, ana, 999)),
+        ),
+        # Who is here
+        "account+account": (
+            alone(lambda tx: accounts.add_account(tx, "new@a.example", now).address),
+            alone(lambda tx: accounts.add_account(tx, "new@a.example", now).address),
+        ),
+        "account+alias": (
+            alone(lambda tx: accounts.add_account(tx, "new@a.example", now).address),
+            alone(lambda tx: accounts.add_alias(tx, "new@a.example", "ana@a.example")),
+        ),
+        "account+remove its domain": (
+            alone(
+                lambda tx: (
+                    accounts.add_domain(tx, "n.example", now),
+                    accounts.add_account(tx, "new@n.example", now),
+                )
+            ),
+            alone(lambda tx: accounts.remove_domain(tx, "n.example")),
+        ),
+        "rename account+alias": (
+            alone(lambda tx: accounts.set_account(tx, luis, address="new@a.example")),
+            alone(lambda tx: accounts.add_alias(tx, "new@a.example", "ana@a.example")),
+        ),
+        "remove account+alias to it": (
+            alone(lambda tx: accounts.remove_account(tx, luis)),
+            alone(lambda tx: accounts.add_identity(tx, luis, "l@a.example")),
+        ),
+        "domain+domain": (
+            alone(lambda tx: accounts.add_domain(tx, "n.example", now).name),
+            alone(lambda tx: accounts.add_domain(tx, "n.example", now).name),
+        ),
+        "remove+remove": (
+            alone(lambda tx: accounts.remove_account(tx, ana)),
+            alone(lambda tx: accounts.remove_account(tx, ana)),
+        ),
+        "take+take": (
+            alone(lambda tx: counters.take(tx, "n", 3)),
+            alone(lambda tx: counters.take(tx, "n")),
+        ),
+        # The queue
+        "accept+accept": (s.accept("b.example", "d.example"), s.accept("d.example", "b.example")),
+        "accept+lease": (s.accept("b.example"), s.lease(80)),
+        "accept in hand+lease": (s.accept("b.example", token=81), s.lease(80)),
+        "accept for nobody yet+settle": (
+            s.accept("b.example"),
+            alone(lambda tx: rows.settle_destination(tx, "b.example")),
+        ),
+        "lease+defer": (s.lease(80), s.settle(BUSY, now + 60_000)),
+        "lease+finish": (s.lease(80), s.settle(TAKEN)),
+        "settle+settle": (s.settle(TAKEN), s.settle(BUSY, now + 60_000)),
+        "settle+give back": (
+            s.settle(TAKEN),
+            alone(lambda tx: rows.give_back(tx, now)),
+        ),
+        "renew+give back": (
+            alone(lambda tx: rows.renew(tx, [(77, s.out.id)], now + 900_000)),
+            alone(lambda tx: rows.give_back(tx, now)),
+        ),
+        "give back+give back": (
+            alone(lambda tx: rows.give_back(tx, now)),
+            alone(lambda tx: rows.give_back(tx, now)),
+        ),
+        "begin+begin": (
+            alone(lambda tx: holders.begin(tx, far, now)),
+            alone(lambda tx: holders.begin(tx, holders.Life("third", 6, alone=False), now)),
+        ),
+        # Upkeep
+        "seal+seal": (
+            alone(lambda tx: seal_slice(tx, now, limit=1)),
+            alone(lambda tx: seal_slice(tx, now, limit=1)),
+        ),
+        "seal+accept": (alone(lambda tx: seal_slice(tx, now)), s.accept("b.example")),
+        "trail+trail": (
+            alone(lambda tx: trail.extend(tx, now, limit=1)),
+            alone(lambda tx: trail.extend(tx, now)),
+        ),
+        "garbage+garbage": (
+            alone(lambda tx: garbage._remove(tx, [s.old])),
+            alone(lambda tx: garbage._remove(tx, [s.old])),
+        ),
+        "garbage+put": (
+            alone(lambda tx: garbage._remove(tx, [s.old])),
+            s.deliver(ana),
+        ),
+        "garbage+move": (
+            alone(lambda tx: garbage._remove(tx, sorted(_bodies_of(tx, ana)))),
+            s.copy_of_old_message(),
+        ),
+        "confirm+confirm": (
+            alone(lambda tx: ledger.confirm(tx, s.sent.id)),
+            alone(lambda tx: ledger.confirm(tx, s.sent.id)),
+        ),
+    }
+
+
+def _bodies_of(tx: Tx, account: int) -> list[int]:
+    return [id for (id,) in tx.rows("SELECT body FROM message WHERE account = ?", (account,))]
+
+
+def orders(steps: Sequence[int], dice: random.Random) -> Iterator[str]:
+    """One breaks off after each of its statements, or after some of many, and lets the other go
+    first; then in turns; then some by chance."""
+    for first, second, count in (("a", "b", steps[0]), ("b", "a", steps[1])):
+        for n in sorted({1 + k * count // BREAKS_MAX for k in range(BREAKS_MAX)} | {count}):
+            yield first * n + second * 200
+    yield "ab" * 100
+    for _ in range(2):
+        yield "".join(dice.choice("ab") for _ in range(80))
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Scene, list[Line], Saved]]:
+    stand = Stand(tmp_path_factory.mktemp("scene"), "postgresql")
+    scene = Scene()
+
+    async def fill() -> None:
+        await scene.fill(stand)
+        await stand.store.close()
+
+    asyncio.run(fill())
+    saved = Saved(stand.url)
+    lines = [connect(stand.url), connect(stand.url)]
+    yield scene, lines, saved
+    for each in (*lines, saved):
+        each.close()
+    stand.clear()
+
+
+NAMES = list(
+    pairs(
+        type(
+            "Nothing",
+            (),
+            {"__getattr__": lambda self, name: lambda *_, **__: (lambda tx: None, ()), "out": None},
+        )()
+    )
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_order_is_one_after_the_other(
+    scene: tuple[Scene, list[Line], Saved], name: str
+) -> None:
+    whole, lines, saved = scene
+    pair = pairs(whole)[name]
+    expected = []
+    counts: list[list[int]] = []
+    for serial in ("a" * 100 + "b" * 100, "b" * 100 + "a" * 100):
+        saved.restore()
+        outcomes, steps = run_pair(lines, saved.admin, pair, serial)
+        expected.append((outcomes, saved.dump()))
+        counts.append(steps)
+    seed = random.SystemRandom().randrange(1 << 30)
+    for order in orders([max(c) for c in zip(*counts, strict=True)], random.Random(seed)):
+        saved.restore()
+        outcomes, _ = run_pair(lines, saved.admin, pair, order)
+        state = saved.dump()
+        assert (outcomes, state) in expected, _told(name, seed, order, outcomes, state, expected)
+
+
+def _told(name: str, seed: int, order: str, outcomes: Any, state: Any, expected: Any) -> str:
+    lines = [f"{name}, seed {seed}, {order.rstrip(order[-1])}{order[-1]}…: {outcomes}"]
+    for label, (wanted, there) in zip(("a, b", "b, a"), expected, strict=True):
+        lines.append(f"  {label} would give {wanted}")
+        lines += [f"    here alone: {row}" for row in state if row not in there]
+        lines += [f"    there alone: {row}" for row in there if row not in state]
+    return "\n".join(lines)
+
+
+def test_no_row_is_leased_twice(scene: tuple[Scene, list[Line], Saved]) -> None:
+    """Who comes second passes over what the first has locked, and may find less than there is; it
+    is there for the next look."""
+    whole, lines, saved = scene
+    pair = (whole.lease(80), whole.lease(81))
+    for order in orders([8, 8], random.Random(1)):
+        saved.restore()
+        outcomes, _ = run_pair(lines, saved.admin, pair, order)
+        tokens = saved.admin.execute("SELECT lease, count(*) FROM queue GROUP BY lease").fetchall()
+        by_token = dict(tokens)
+        assert sum(by_token.values()) == 5
+        assert [by_token.get(80, 0), by_token.get(81, 0)] != [0, 0]
+        for token, jobs in zip((80, 81), outcomes, strict=True):
+            assert jobs == (1 if by_token.get(token) else 0)
+        late = saved.admin.execute(
+            "SELECT 1 FROM queue JOIN destination ON name = destination"
+            " WHERE destination.due > queue.due"
+        ).fetchall()
+        assert not late, order
