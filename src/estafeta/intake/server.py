@@ -38,6 +38,13 @@ class Places:
         if not self.by_client[host]:
             del self.by_client[host]
 
+    def taken_everywhere(self) -> int:
+        """By the clients of all processes that share the listener."""
+        return self.taken
+
+    def of_client_everywhere(self, host: str) -> int:
+        return self.by_client[host]
+
 
 class SmtpService:
     """Handles the streams of a listener. Networks: see the settings of the same names."""
@@ -119,9 +126,9 @@ class SmtpService:
         name = self._desk.profile.host_name
         if self._stopping:
             return replies.SHUTTING_DOWN(host=name)
-        if self._places.taken >= self._sessions_max:
+        if self._places.taken_everywhere() >= self._sessions_max:
             return replies.TOO_BUSY(host=name)
-        if self._places.by_client[host] >= self._per_client_max:
+        if self._places.of_client_everywhere(host) >= self._per_client_max:
             return replies.TOO_MANY_CONNECTIONS(client=host)
         return None
 

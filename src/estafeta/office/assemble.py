@@ -94,8 +94,10 @@ class Installation:
         meter: Meter,
         *,
         life: Life | None = None,
+        places: Callable[[Listener], Places] = lambda _: Places(),
     ) -> None:
-        """life: None where no other process serves the store."""
+        """life: None where no other process serves the store. places: who is in at a listener."""
+        self._new_places = places
         self.config = config
         self.world = world
         self.store = store
@@ -255,7 +257,7 @@ class Installation:
             submission = listener.role == "submission"
             service = SmtpService(
                 self._desk(listener),
-                places=self._places.setdefault(repr(listener), Places()),
+                places=self._places_at(listener),
                 relay_networks=networks(smtp.relay_networks) if submission else (),
                 plaintext_auth_networks=networks(smtp.plaintext_auth_networks),
                 sessions_max=smtp.connections_max,
@@ -284,6 +286,12 @@ class Installation:
             proxied(lambda stream: server.serve(stream, implicit_tls=implicit), proxies),
             server,
         )
+
+    def _places_at(self, listener: Listener) -> Places:
+        key = repr(listener)
+        if key not in self._places:
+            self._places[key] = self._new_places(listener)
+        return self._places[key]
 
     def _desk(self, listener: Listener) -> Desk:
         config = self.config

@@ -196,9 +196,12 @@ class Smtp(_Section, frozen=True):
     recipients_max: Annotated[
         Count, _about("Recipients in one transaction; RFC 5321 wants at least 100.", least=100)
     ] = 1000
-    connections_max: Annotated[Count, _about("Connections at once; the next one gets 421.")] = 1000
+    connections_max: Annotated[
+        Count,
+        _about("Connections at once at one listener, all workers together; the next one gets 421."),
+    ] = 1000
     connections_per_address_max: Annotated[
-        Count, _about("Connections at once from one IP address; the next one gets 421.")
+        Count, _about("The same from one IP address.")
     ] = 100
     greeting_delay: Annotated[
         Duration, _about("Wait before the greeting on port 25: who talks before it gets 554.")
@@ -330,7 +333,7 @@ class Queue(_Section, frozen=True):
     retries_max: Annotated[
         int, _about("Returned after so many retries even when younger. 0: only age counts.")
     ] = 0
-    concurrency: Annotated[Count, _about("Deliveries at once, all destinations together.")] = 200
+    concurrency: Annotated[Count, _about("Deliveries at once, all destinations and workers together.")] = 200
     per_destination_concurrency: Annotated[Count, _about("Deliveries at once to one domain.")] = 20
 
 

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import structlog
 
+from estafeta.intake.server import Places
 from estafeta.mail.protocols import Meter
 from estafeta.office.assemble import Installation, Outside, http_endpoints, parse_endpoint
 from estafeta.office.certificate_watch import CertificateWatch, Watched
 from estafeta.office.certificates import check_authorities, check_certificates
-from estafeta.office.config import Config
+from estafeta.office.config import Config, Listener
 from estafeta.office.config_read import read_config
 from estafeta.office.doors import Latch
 from estafeta.office.http import Colleagues, HttpServer, bind, make_app
@@ -116,8 +117,13 @@ class Built:
         self.installation.reconfigure(fresh, outside_of(fresh, self.installation.world))
 
 
-async def build(config: Config, world: World, life: Life) -> Built:
-    """Opens the store. Raises what keeps it from starting."""
+async def build(
+    config: Config,
+    world: World,
+    life: Life,
+    places: Callable[[Listener], Places] = lambda _: Places(),
+) -> Built:
+    """Opens the store. life, places: see Installation. Raises what keeps it from starting."""
     outside = outside_of(config, world)
     meter = PrometheusMeter()
     meter.gauge("workers", 1)
@@ -125,7 +131,7 @@ async def build(config: Config, world: World, life: Life) -> Built:
     for remark in getattr(store, "remarks", ()):
         log.warning("store", remark=remark)
     watch(meter, store, world.clock)
-    installation = Installation(config, world, store, outside, meter, life=life)
+    installation = Installation(config, world, store, outside, meter, life=life, places=places)
     await _own_objects(installation.bodies, store)
     return Built(installation, meter)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import gc
 import os
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -13,6 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from estafeta.office.config import Config
 from estafeta.office.crew.berths import BerthNet, bind_all
+from estafeta.office.crew.board import Board
 from estafeta.office.crew.member import Member
 from estafeta.office.crew.messages import Failed, Reply, Topic, encode
 from estafeta.office.crew.supervisor import Birth, Supervisor
@@ -40,6 +42,8 @@ from estafeta.store.engine import StoreError
 from estafeta.world.dice import system_dice
 from estafeta.world.real import real_world, run
 
+_BOARD_KEY_OCTETS = 16
+
 log = structlog.get_logger("supervisor")
 
 
@@ -52,7 +56,9 @@ def serve(config: Config, *, config_file: Path, ready_fd: int | None = None) -> 
         berths = bind_all(config, config.server.workers)
         # From here on nobody is root: workers are born as who serves.
         drop_root(data_dir, identity)
-        life = life_of(config, system_dice())
+        dice = system_dice()
+        life = life_of(config, dice)
+        board = Board(config.server.workers, dice.randbytes(_BOARD_KEY_OCTETS))
 
         def read(running: Config) -> Config:
             fresh = read_good_config(config_file)
@@ -69,9 +75,10 @@ def serve(config: Config, *, config_file: Path, ready_fd: int | None = None) -> 
         supervisor = Supervisor(
             config,
             berths,
-            work=lambda birth: work(birth, life, ready_fd),
+            work=lambda birth: work(birth, life, board, ready_fd),
             read=read,
             ready=ready,
+            died=board.clear,
         )
         supervisor.run()
 
@@ -85,7 +92,7 @@ def _what_may_change(running: Config, fresh: Config) -> Config:
     )
 
 
-def work(birth: Birth, life: Life, ready_fd: int | None) -> int:
+def work(birth: Birth, life: Life, board: Board, ready_fd: int | None) -> int:
     """What a worker does, in its own process; its exit code."""
     config = birth.config
     lines = set_up_logs(config.log.format, config.log.level, worker=birth.number)
@@ -95,7 +102,7 @@ def work(birth: Birth, life: Life, ready_fd: int | None) -> int:
         os.close(ready_fd)
     last_words = birth.channel.dup()  # the loop closes the other
     try:
-        run(_work(birth, life))
+        run(_work(birth, life, board))
     except (CommandError, DoorError, PrivilegeError, StoreError, OSError) as problem:
         last_words.setblocking(True)
         last_words.sendall(encode(Failed(explain_startup_error(problem))))
@@ -105,12 +112,13 @@ def work(birth: Birth, life: Life, ready_fd: int | None) -> int:
     return 0
 
 
-async def _work(birth: Birth, life: Life) -> None:
+async def _work(birth: Birth, life: Life, board: Board) -> None:
     config = birth.config
     net = BerthNet(birth.berth)
     world = real_world(Path(config.server.data_dir), objects_of(config))
     world = dataclasses.replace(world, net=net)
-    built = await build(config, world, msgspec.structs.replace(life, life=birth.life))
+    life = msgspec.structs.replace(life, life=birth.life)
+    built = await build(config, world, life, partial(board.places, birth.number))
     member = Member(
         birth.number, birth.channel, answer=_Answers(built), bury=built.installation.queue.bury
     )

@@ -68,7 +68,7 @@ class Birth:
 
 class Supervisor:
     """work: what a worker does, in the new process; its exit code. read: the settings again;
-    raises what is wrong with them. ready: to be said once all serve."""
+    raises what is wrong with them. ready: to be said once all serve. died: a worker, by number."""
 
     def __init__(
         self,
@@ -78,7 +78,9 @@ class Supervisor:
         work: Callable[[Birth], int],
         read: Callable[[Config], Config],
         ready: Callable[[], None],
+        died: Callable[[int], None] = lambda _: None,
     ) -> None:
+        self._died = died
         self._config = config
         self._work = work
         self._read = read
@@ -233,6 +235,7 @@ class Supervisor:
     def _bury(self, slot: Slot, code: int) -> None:
         self._hear(slot)  # its last words
         self._forget_channel(slot)
+        self._died(slot.number)
         self._departed = summed([self._departed, lasting(slot.metrics)])
         for gathering in self._gatherings.values():
             gathering.give_up(slot.number)
