@@ -68,7 +68,7 @@ class Tree:
         self.write("etc/group", "\n".join(groups) + "\n")
 
     def write(self, name: str, text: str) -> None:
-        """A file of the tree, readable by its owner only where programs ask for that."""
+        """Writes a file of the tree, and the folders above it."""
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)

@@ -48,7 +48,7 @@ CANNOT = {
     (Direction.RECEIVES, Feature.PIPELINING): "does not offer it",
 }
 
-# Its issue 1171: it keeps its key in a process of its own, by hooks that OpenSSL 3 no longer calls.
+# Its issue 1171: it marks its key as one that another process holds; OpenSSL 3 hands it a copy.
 _NO_TLS = "6.8 offers TLS, but built with OpenSSL 3 fails at each handshake as server"
 CANNOT_6 = {
     (Direction.RECEIVES, Feature.STARTTLS): _NO_TLS,

@@ -153,7 +153,7 @@ class RunningSendmail:
         return (self.folder / "log").read_text(errors="replace")
 
     def _run(self, *words: str) -> str:
-        command = [self.folder / "sendmail", "-C", self.folder / "cf", *words]
+        command: list[str | Path] = [self.folder / "sendmail", "-C", self.folder / "cf", *words]
         return run(self.folder, command, may_fail=True)  # its exit code tells of the messages
 
 
