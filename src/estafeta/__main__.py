@@ -45,6 +45,9 @@ def demo(
         Path | None,
         typer.Option(help="Folder of PostgreSQL's programs, where they are not installed."),
     ] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, max=8, help="Processes of each installation that serve.")
+    ] = 1,
 ) -> None:
     """A small internet on loopback: two installations write to each other."""
     # The simulated world is dear to import; the other commands do without.
@@ -58,6 +61,7 @@ def demo(
             folder=folder,
             store=store,
             programs=postgres_bin,
+            workers=workers,
         )
     )
 

@@ -50,11 +50,14 @@ class Internet:
     the authority that signed their certificates, for clients to trust. wish: where mail is kept.
     """
 
-    def __init__(self, folder: Path, ports: Ports, world: World, wish: Wish) -> None:
+    def __init__(
+        self, folder: Path, ports: Ports, world: World, wish: Wish, workers: int = 1
+    ) -> None:
         self.folder = folder.absolute()
         self.ports = ports
         self.world = world
         self._wish = wish
+        self._workers = workers
         self.authority = self.folder / "authority.pem"
         self.installed = {
             place.domain: Installed(
@@ -126,7 +129,9 @@ class Internet:
         folder = installed.config.parent
         names = [place.host, place.domain, place.address]
         certificate, key = authority.issue(names, folder)
-        installed.config.write_text(settings(place, self.ports, folder, store, certificate, key))
+        installed.config.write_text(
+            settings(place, self.ports, folder, store, certificate, key, self._workers)
+        )
         for person in place.people:
             write_private(
                 self.mutt_file(person), mutt_settings(person, place, self.ports, self.authority)
@@ -222,7 +227,13 @@ async def _ready(read_end: int) -> bool:
 
 
 def settings(
-    place: Place, ports: Ports, folder: Path, store: str, certificate: Path, key: Path
+    place: Place,
+    ports: Ports,
+    folder: Path,
+    store: str,
+    certificate: Path,
+    key: Path,
+    workers: int = 1,
 ) -> str:
     """The estafeta.toml of one place. store: its URL."""
     doors = (
@@ -246,6 +257,7 @@ hostname = "{place.host}"
 data_dir = {_quoted(folder / "data")}
 store = {_quoted(store)}
 language = "{place.language}"
+workers = {workers}
 postmaster = "postmaster@{place.domain}"
 
 [log]

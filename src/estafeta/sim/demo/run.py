@@ -36,11 +36,13 @@ def main(
     folder: Path | None,
     store: str = "sqlite",
     programs: Path | None = None,
+    workers: int = 1,
 ) -> int:
     """The demo; returns the exit code. language: "" for that of the environment.
 
     once: ends after the tour. json: prints its rows and nothing else, and ends after it as well.
     folder: where the files are kept; None for a temporary one. store, programs: see stores.Wish.
+    workers: of each installation.
     Raises CommandError.
     """
     spoken = pick_language(language, _of_environment())
@@ -48,7 +50,7 @@ def main(
     try:
         with _room(folder) as place:
             wish = Wish(store, programs, keep=folder is not None)
-            return run_loop(Demo(place, show, spoken, wish, once=once or json).run())
+            return run_loop(Demo(place, show, spoken, wish, workers, once=once or json).run())
     except (DemoError, NoPlace, NoPostgres) as error:
         raise CommandError(str(error)) from None
 
@@ -62,6 +64,7 @@ class Demo:
         show: Show | None,
         language: str,
         wish: Wish,
+        workers: int,
         *,
         once: bool,
     ) -> None:
@@ -70,6 +73,7 @@ class Demo:
         self._language = language
         self._once = once
         self._wish = wish
+        self._workers = workers
         self._code = EXIT_STOPPED
 
     async def run(self) -> int:
@@ -94,7 +98,7 @@ class Demo:
 
     async def _work(self) -> None:
         show, world = self._show, real_world(self._folder)
-        internet = Internet(self._folder, free_ports(), world, self._wish)
+        internet = Internet(self._folder, free_ports(), world, self._wish, self._workers)
         async with AsyncExitStack() as stack:
             with show.starting() if show is not None else nullcontext():
                 await stack.enter_async_context(internet)
