@@ -68,6 +68,7 @@ class Evidence:
     of which some installation's ledger says that a recipient was dropped as a double bounce.
     reports: bounces that reached their sender. pauses: process -> from when to when it was stopped.
     watched: sessions of those who sat in an INBOX. uids: account -> (uid, modseq of its arrival).
+    end: when all this was looked at.
     """
 
     letters: Sequence[Letter]
@@ -80,6 +81,7 @@ class Evidence:
     pauses: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
     watched: Sequence[Watched] = ()
     uids: Mapping[str, Sequence[tuple[int, int]]] = field(default_factory=dict)
+    end: float = math.inf
     _copies: Counter[tuple[str, int]] = field(default_factory=Counter)
     _failed: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
     _lost: dict[int, list[Handover]] = field(default_factory=lambda: defaultdict(list))
@@ -181,13 +183,16 @@ class Evidence:
     def upset(self, machine: str, since: float, to: float) -> bool:
         """Whether a worker of the machine died, or was stopped for too long, from since to to."""
         return any(
-            any(since <= death <= to for death in deaths)
-            or any(
-                begin < to and end > since and end - begin > OVERTAKEN_SECONDS
-                for begin, end in self.pauses.get(process, ())
-            )
-            for process, deaths in self.deaths.items()
+            self.failing(process, since, to)
+            for process in self.deaths
             if process.partition("/")[0] == machine
+        )
+
+    def failing(self, process: str, since: float, to: float) -> bool:
+        """The same of one worker: another may have taken its jobs."""
+        return any(since <= death <= to for death in self.deaths[process]) or any(
+            begin < to and end > since and end - begin > OVERTAKEN_SECONDS
+            for begin, end in self.pauses.get(process, ())
         )
 
 

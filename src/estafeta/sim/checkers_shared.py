@@ -41,16 +41,18 @@ def check_shared(evidence: Evidence) -> list[str]:
 
 def one_at_a_time(evidence: Evidence) -> Iterable[str]:
     """No worker tries a recipient while another does, nor before its time has come again."""
-    for (machine, address), tries in tries_of(evidence).items():
+    for (_, address), tries in tries_of(evidence).items():
         if address.endswith("@picky.example"):  # takes few in one message: asked again at once
             continue
         for this, following in pairwise(tries):
-            same = process_of(this) == process_of(following)
-            if same or evidence.upset(machine, this.at - SHAKEN_SECONDS, following.at):
+            first = process_of(this)
+            if first == process_of(following):
                 continue
+            if evidence.failing(first, this.at - SHAKEN_SECONDS, following.at):
+                continue  # what it held was passed on
             if following.at < _end(evidence, this, following.at) + RETRY[0] * JITTER:
                 yield (
-                    f"{address} was tried by {process_of(this)} at {this.at:.3f}, "
+                    f"{address} was tried by {first} at {this.at:.3f}, "
                     f"by {process_of(following)} at {following.at:.3f}"
                 )
 
@@ -118,7 +120,8 @@ def all_is_told(evidence: Evidence) -> Iterable[str]:
     """In the end every session knows of every message."""
     for session in evidence.watched:
         there = [uid for uid, _ in evidence.uids.get(session.account, ())]
-        if session.ended == math.inf and session.uids != there:
+        lasts = session.ended == math.inf and session.began < evidence.end - SHAKEN_SECONDS
+        if lasts and session.uids != there:
             yield (
                 f"{session.account} knows of {len(session.uids)} messages at {session.process}, "
                 f"of {len(there)}"

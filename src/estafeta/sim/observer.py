@@ -116,15 +116,16 @@ class Observer:
             self._conversation(to, source).from_server += data
             self._hear_server(self._conversation(to, source), at)
 
-    async def next(self, moment: Moment, addresses: Iterable[str]) -> None:
-        """Returns at the next such moment of the machine with these addresses."""
+    async def next(self, moment: Moment, whose: Iterable[str]) -> None:
+        """Returns at the next such moment of the machine with these addresses, or of a process of
+        that name."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._awaited.append((moment, frozenset(addresses), future))
+        self._awaited.append((moment, frozenset(whose), future))
         await future
 
-    def _now_is(self, moment: Moment, address: str) -> None:
+    def _now_is(self, moment: Moment, address: str, process: str) -> None:
         for entry in list(self._awaited):
-            if entry[0] == moment and address in entry[1]:
+            if entry[0] == moment and (address in entry[1] or process in entry[1]):
                 self._awaited.remove(entry)
                 if not entry[2].done():
                     entry[2].set_result(None)
@@ -208,7 +209,7 @@ class Observer:
             served_by=on.served_by,
         )
         self.handovers.append(handover)
-        self._now_is("taking", on.server)
+        self._now_is("taking", on.server, on.served_by)
         on.expected.append(handover)
 
     # -- the server's side -----------------------------------------------------------------------
@@ -232,9 +233,9 @@ class Observer:
         if isinstance(to, Asked | Handover):
             to.code, to.replied_at = code, at
             if code >= 500:
-                self._now_is("refused", on.client)
+                self._now_is("refused", on.client, on.process)
             elif isinstance(to, Handover):
-                self._now_is("answered", on.client)
+                self._now_is("answered", on.client, on.process)
         elif to == "data" and code == 354:
             on.content = bytearray(b"\r\n")
             on.searched = 0

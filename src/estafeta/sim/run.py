@@ -24,11 +24,11 @@ from estafeta.queue import rows
 from estafeta.store import accounts, audit, mailboxes, messages
 from estafeta.store.bodies import Bodies, Body, Shelf, bring_each
 from estafeta.store.engine import StoreError, Tx
-from estafeta.store.ids import Ids
+from estafeta.store.ids import Ids, queue_id
 from estafeta.world.seams import Endpoint
 
 from . import loop as virtual
-from .checkers import Evidence, check_all
+from .checkers import LATE_SECONDS, OVERTAKEN_SECONDS, Evidence, check_all
 from .checkers_shared import check_shared
 from .clients import Writer
 from .dns import Asked as DnsAsked
@@ -64,6 +64,7 @@ DRAIN_SECONDS_MAX = GIVE_UP_SECONDS + 4000.0
 HEARD_AT_LAST_SECONDS = 20.0
 """Before the end: whoever watches has heard of all there is."""
 
+BEGUN_SECONDS = 1.0
 AUDIT_SECONDS = (20.0, 400.0)
 TRACE_LINES_MAX = 60
 MEMORY = Path("/dev/shm")  # noqa: S108 (files of simulated machines, in a folder of our own)
@@ -164,6 +165,7 @@ class _Rehearsal:
     audits: int = 0
     installations: dict[str, SimInstallation] = field(default_factory=dict)
     observer: Observer = field(default_factory=Observer)
+    trouble: Trouble | None = None
     watchers: list[Watcher] = field(default_factory=list)
 
     def close(self) -> None:
@@ -204,7 +206,7 @@ class _Rehearsal:
         ]
         if self.plan.workers > 1:
             watching += self._readers(people, dice)
-        trouble = Trouble(
+        trouble = self.trouble = Trouble(
             internet,
             dns,
             self.installations,
@@ -245,6 +247,7 @@ class _Rehearsal:
             pauses=trouble.pauses,
             watched=[each for watcher in self.watchers for each in watcher.sessions],
             uids=await self._uids(),
+            end=loop.time(),
         )
         if drained:
             self.findings += check_all(evidence)
@@ -328,6 +331,9 @@ class _Rehearsal:
             await process.revived()
             await installation.serving.wait()
             await self._audit(installation, full=True)
+            if len(installation.workers) > 1:
+                await asyncio.sleep(BEGUN_SECONDS)  # by then it has begun to work
+                self._held_once(installation)
 
     # -- while it runs ---------------------------------------------------------------------------
 
@@ -371,6 +377,7 @@ class _Rehearsal:
     async def _audit(self, installation: SimInstallation, *, full: bool) -> None:
         """The books balance now, whatever is under way."""
         self.audits += 1
+        self._held_once(installation)
         store = installation.store
         if store is None:
             return
@@ -389,6 +396,29 @@ class _Rehearsal:
             self.findings.append(
                 f"audit of {installation.machine.name} at {at:.3f}: {finding.kind}: {finding.text}"
             )
+
+    def _held_once(self, installation: SimInstallation) -> None:
+        """No two workers have the same row in hand, but where one was stopped for too long."""
+        now = asyncio.get_running_loop().time()
+        pauses = {} if self.trouble is None else self.trouble.pauses
+        hands: dict[tuple[int, int], list[str]] = {}
+        for worker in installation.workers:
+            name = worker.process.name
+            late = any(
+                min(to, now) - since > OVERTAKEN_SECONDS and to > now - LATE_SECONDS
+                for since, to in pauses.get(name, ())
+            )
+            if worker.installation is None or late:
+                continue
+            for job in worker.installation.queue._jobs.values():
+                for n in job.leased.numbers:
+                    hands.setdefault((job.leased.acceptance, n), []).append(name)
+        for (acceptance, n), names in hands.items():
+            if len(names) > 1:
+                self.findings.append(
+                    f"recipient {n} of {queue_id(acceptance)} is in the hands of"
+                    f" {' and '.join(names)} at {now:.3f}"
+                )
 
     # -- at the end ------------------------------------------------------------------------------
 

@@ -126,7 +126,7 @@ class Trouble:
             self._tasks.append(asyncio.ensure_future(self._mortal(installation, seconds)))
             if len(installation.workers) > 1:
                 for worker in installation.workers:
-                    work = self._unsteady(installation, worker.process, seconds)
+                    work = self._unsteady(worker.process, seconds)
                     self._tasks.append(asyncio.ensure_future(work))
 
     async def heal(self) -> None:
@@ -233,21 +233,19 @@ class Trouble:
 
     # -- workers ---------------------------------------------------------------------------------
 
-    async def _unsteady(
-        self, installation: SimInstallation, process: SimProcess, seconds: float
-    ) -> None:
+    async def _unsteady(self, process: SimProcess, seconds: float) -> None:
         """The deaths and pauses of one worker, beside those of its machine."""
         dice = self._dice
         if dice.random() < 0.3:
             # Early enough to last: the other takes over what this one holds.
             after = dice.uniform(0, 0.1 * seconds)
-            await self._moment(installation, after, 0.2 * seconds, OUTCOMES)
+            await self._moment(process, after, 0.2 * seconds, OUTCOMES)
             if process.up:
                 await self._pause(process, dice.uniform(*LONG_PAUSE_SECONDS))
         count = dice.choice(WORKER_MISHAPS) * _times(seconds)
         for _ in range(count):
             after = dice.uniform(0, 1.5 * seconds / count)
-            moment = await self._moment(installation, after, seconds / count)
+            moment = await self._moment(process, after, seconds / count)
             if not process.up:
                 continue  # its machine is down
             if dice.random() < 0.5:
@@ -257,7 +255,7 @@ class Trouble:
 
     async def _moment(
         self,
-        installation: SimInstallation,
+        process: SimProcess,
         after: float,
         patience: float,
         moments: Sequence[Moment | None] = MOMENTS,
@@ -268,7 +266,7 @@ class Trouble:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience):
                 if moment is not None:
-                    await self._observer.next(moment, installation.addresses)
+                    await self._observer.next(moment, [process.name])
         return moment
 
     async def _pause(self, process: SimProcess, seconds: float) -> None:
