@@ -21,7 +21,8 @@ from estafeta.store import messages
 from estafeta.store.flags import SEEN
 from estafeta.store.garbage import collect_garbage
 from estafeta.store.ledger import DAY_MS
-from estafeta.store.move import copy
+from estafeta.store.move import copy, run
+from estafeta.store.move.hold import nobody_else
 
 Run = Callable[..., Any]
 
@@ -165,6 +166,46 @@ def test_postgresql_in_service_is_refused(estafeta: Run, source: str, database: 
                 done = estafeta("store", "move", *words)
                 assert done.code == 1
                 assert f"is in service: connections open 1 ({name})" in done.err
+
+
+def test_a_database_that_went_away_is_not_counted_as_moved(
+    estafeta: Run, source: str, database: str, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its tables are locked no more, and somebody may have written."""
+    import psycopg
+
+    assert estafeta("store", "move", source, database).code == 0
+    whole = run.verify
+
+    async def verify(*given: Any) -> Any:
+        proven = await whole(*given)
+        with psycopg.connect(database, autocommit=True, application_name="psql") as other:
+            other.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE mode = 'ShareLock'"
+                " AND relation = 'account'::regclass"
+            )
+        return proven
+
+    with monkeypatch.context() as patched:
+        patched.setattr(run, "verify", verify)
+        done = estafeta("store", "move", database, target)
+    assert done.code == 1
+    assert "went away" in done.err
+    assert estafeta("store", "move", database, target).code == 0
+
+
+def test_nobody_writes_into_a_database_that_is_moved(database: str) -> None:
+    import psycopg
+
+    with (
+        nobody_else(database, locked=True) as check,
+        psycopg.connect(database, autocommit=True, application_name="psql") as other,
+    ):
+        check()
+        other.execute("SET lock_timeout = '50ms'")
+        other.execute("SELECT count(*) FROM account")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            other.execute("UPDATE account SET name = ''")
 
 
 def test_half_a_store_is_refused_by_every_command_until_it_is_whole(

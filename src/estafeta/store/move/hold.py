@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from urllib.parse import quote, urlsplit
 
@@ -29,31 +29,44 @@ def named(url: str) -> str:
 
 
 @contextmanager
-def nobody_else(url: str, *, locked: bool) -> Iterator[None]:
-    """Within it no server is connected. locked: and no table can be written. Raises StoreError."""
+def nobody_else(url: str, *, locked: bool) -> Iterator[Callable[[], None]]:
+    """Within it no server is connected. locked: and no table can be written; what it gives raises
+    once that is no longer so. Raises StoreError."""
     try:
         import psycopg
     except ImportError as error:
-        raise StoreError(
-            f"PostgreSQL needs psycopg ({error}): pip install 'estafeta[postgres]'"
-        ) from (error)
+        missing = f"PostgreSQL needs psycopg ({error}): pip install 'estafeta[postgres]'"
+        raise StoreError(missing) from error
+    shown = shown_url(url)
     try:
         connection = psycopg.connect(named(url), autocommit=True)
     except psycopg.Error as error:
-        why = " ".join(str(error).split())
-        raise StoreError(f"the store {shown_url(url)} cannot be reached: {why}") from error
-    with connection:
+        raise StoreError(f"the store {shown} cannot be reached: {_one_line(error)}") from error
+
+    def check() -> None:
+        try:
+            connection.execute("SELECT 1")
+        except psycopg.Error as error:
+            raise StoreError(f"the store {shown} went away: {_one_line(error)}") from error
+
+    try:
         row = connection.execute(_OTHERS, (APPLICATION,)).fetchone()
         if row is not None and row[0]:
             raise MoveRefused(
-                f"the store {shown_url(url)} is in service: connections open {row[0]} "
-                f"({row[1]}); stop every node first"
+                f"the store {shown} is in service: connections open {row[0]} ({row[1]}); stop "
+                "every node first"
             )
-        if not locked:
-            yield
-            return
-        with connection.transaction():
+        if locked:
             names = ", ".join(table.name for table in tables())
+            connection.execute("BEGIN")
             # Writers wait until this ends; readers do not.
             connection.execute(f"LOCK TABLE {names} IN SHARE MODE".encode())
-            yield
+        yield check
+    except psycopg.Error as error:
+        raise StoreError(f"the store {shown} went away: {_one_line(error)}") from error
+    finally:
+        connection.close()  # its transaction has written nothing
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

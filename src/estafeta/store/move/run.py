@@ -6,6 +6,7 @@ been compared; a kill at any moment costs at most the slice that was on its way.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
@@ -47,13 +48,20 @@ class Moved(msgspec.Struct, frozen=True):
 
 
 async def move_store(
-    source: Store, target: Store, *, name: str, now: int, report: Report, again: bool = False
+    source: Store,
+    target: Store,
+    *,
+    name: str,
+    now: int,
+    report: Report,
+    again: bool = False,
+    check: Callable[[], None] = lambda: None,
 ) -> Moved:
     """Moves all of `source` into `target`, which must be new or hold a move that has begun.
 
     name: of the source, for people. now: ms since 1970. again: begins anew, with what a move
-    before has copied thrown away. Neither store may be in service. Raises MoveRefused, NotTheSame,
-    StoreError.
+    before has copied thrown away. Neither store may be in service; check raises where somebody may
+    have changed the source meanwhile. Raises MoveRefused, NotTheSame, StoreError.
     """
     half = await source.read(marks.read_mark)
     if half is not None:
@@ -78,6 +86,7 @@ async def move_store(
         raise NotTheSame(
             f"{name} was changed while it was compared; move --again once nobody changes it"
         )
+    check()
     await target.run(partial(marks.complete, done=Done(name, now, proven.rows)))
     filed, octets = await source.read(_filed)
     return Moved(proven.rows, proven.hash, resumed, filed, octets)
