@@ -212,29 +212,35 @@ def test_leases_of_a_dead_worker_pass_on_at_once(tmp_path: Path, people: Path) -
         )
         await asyncio.to_thread(server.start)
         try:
-            owners: dict[int, int] = {}
-            while len(owners) < 2:
+            sent = 0
+
+            async def all_under_way() -> dict[int, int]:
+                async with asyncio.timeout(20):  # a lease lasts 900 s
+                    while True:
+                        found = await asyncio.to_thread(attempts_by_worker, server, listening)
+                        if sum(found.values()) == sent:
+                            return found
+
+            before: dict[int, int] = {}
+            while len(before) < 2:
                 async with await Stranger.at(server.ports["submission"]) as s:
                     await s.hello()
                     for line in (f"MAIL FROM:<{ANA}>", "RCPT TO:<x@silent.example>", "DATA"):
                         assert (await s.say(line))[0] in "23"
                     await s.send(b"From: <%s>\r\n\r\nx\r\n.\r\n" % ANA.encode())
                     assert (await s.reply()).startswith("250")
-                owners = await asyncio.to_thread(attempts_by_worker, server, listening)
-            before = dict(owners)
-            dead = min(owners, key=lambda pid: owners[pid])
-            (living,) = set(owners) - {dead}
+                sent += 1
+                before = await all_under_way()
+            dead = min(before, key=lambda pid: before[pid])
+            (living,) = set(before) - {dead}
             os.kill(dead, signal.SIGKILL)
-            async with asyncio.timeout(20):  # a lease lasts 900 s
-                while True:
-                    now = await asyncio.to_thread(attempts_by_worker, server, listening)
-                    if sum(now.values()) == sum(before.values()):
-                        break
+            await asyncio.to_thread(wait_for, "its end", lambda: dead not in server.workers)
+            now = await all_under_way()
             assert dead not in now
             assert now[living] >= before[living]
             rows = json.loads(await asyncio.to_thread(server.command, "queue", "list", "--json"))
             assert {row["state"] for row in rows} == {"being sent"}
-            assert len(rows) == sum(before.values())
+            assert len(rows) == sent
             assert lines(server, "leases passed on")[0]["recipients"] == before[dead]
         finally:
             server.stop(signal.SIGKILL)
