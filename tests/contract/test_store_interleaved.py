@@ -128,18 +128,20 @@ class Scene:
         """As ana's session does it."""
         return (lambda tx: unit(tx, self.ana, *given, **named)), (self.ana,)
 
-    def _lease(self, tx: Tx, tokens: Sequence[int], most: int = 2) -> list[rows.Leased]:
+    def _lease(
+        self, tx: Tx, tokens: Sequence[int], most: int = 2, domain: str = "b.example"
+    ) -> list[rows.Leased]:
         return rows.lease(
             tx,
-            "b.example",
+            domain,
             now=DAYS_LATER,
             until=DAYS_LATER + 900_000,
             tokens=tokens,
             recipients_max=most,
         )
 
-    def lease(self, token: int) -> Given:
-        return (lambda tx: len(self._lease(tx, [token]))), ()
+    def lease(self, token: int, domain: str = "b.example") -> Given:
+        return (lambda tx: len(self._lease(tx, [token], domain=domain))), ()
 
     def settle(self, outcome: Any, due: int | None = None) -> Given:
         event = self.ids.next()
@@ -274,9 +276,14 @@ def pairs(s: Scene) -> dict[str, tuple[Given, Given]]:
         "accept+accept": (s.accept("b.example", "d.example"), s.accept("d.example", "b.example")),
         "accept+lease": (s.accept("b.example"), s.lease(80)),
         "accept in hand+lease": (s.accept("b.example", token=81), s.lease(80)),
-        "accept for nobody yet+settle": (
-            s.accept("b.example"),
-            alone(lambda tx: rows.settle_destination(tx, "b.example")),
+        "accept+lease of all there is": (s.accept("c.example"), s.lease(80, "c.example")),
+        "accept for a new destination+settle it": (
+            s.accept("new.example"),
+            alone(lambda tx: rows.settle_destination(tx, "new.example")),
+        ),
+        "accept in hand+lease of all there is": (
+            s.accept("c.example", token=82),
+            s.lease(80, "c.example"),
         ),
         "lease+defer": (s.lease(80), s.settle(BUSY, now + 60_000)),
         "lease+finish": (s.lease(80), s.settle(TAKEN)),
