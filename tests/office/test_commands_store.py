@@ -248,7 +248,7 @@ def test_what_cannot_be_moved(estafeta: Run, source: str, target: str, tmp_path:
     assert estafeta("store", "move", source, target).code == 0
     done = estafeta("store", "move", source, target)
     assert done.code == 1
-    assert "the target is not empty" in done.err
+    assert "was moved into the target already" in done.err
 
 
 def test_on_a_terminal_there_is_a_bar(

@@ -204,11 +204,13 @@ def test_from_file_to_file(source: str, target: str) -> None:
     assert moved.resumed == 0
     assert sum(moved.rows.values()) == report.rows["copy"] == report.rows["verify"]
     assert moved.filed_bodies > 0
-    with pytest.raises(MoveRefused, match="not empty"):
+    with pytest.raises(MoveRefused, match="was moved into the target already"):
         move(source, target)
     # And on: it is a store like any other.
     third = target.replace("target", "third")
     assert move(target, third).hash == moved.hash
+    with pytest.raises(MoveRefused, match="not empty"):
+        move(third, target)
 
 
 def test_to_the_other_engine_and_back(source: str, target: str, database: str) -> None:

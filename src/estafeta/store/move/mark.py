@@ -43,8 +43,9 @@ class Mark(msgspec.Struct):
 
 
 class Done(msgspec.Struct, frozen=True):
-    """What is noted once all is proven. at: ms since 1970."""
+    """What is noted once all is proven. at: ms since 1970. Others as in `Mark`."""
 
+    source: str
     name: str
     at: int
     rows: dict[str, int]
@@ -53,6 +54,11 @@ class Done(msgspec.Struct, frozen=True):
 def read_mark(tx: Tx) -> Mark | None:
     value = tx.value("SELECT value FROM meta WHERE name = ?", (MOVE,))
     return None if value is None else msgspec.json.decode(value, type=Mark)
+
+
+def read_done(tx: Tx) -> Done | None:
+    value = tx.value("SELECT value FROM meta WHERE name = ?", (MOVED,))
+    return None if value is None else msgspec.json.decode(value, type=Done)
 
 
 def write_mark(tx: Tx, mark: Mark) -> None:

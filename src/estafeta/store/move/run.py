@@ -87,7 +87,7 @@ async def move_store(
             f"{name} was changed while it was compared; move --again once nobody changes it"
         )
     check()
-    await target.run(partial(marks.complete, done=Done(name, now, proven.rows)))
+    await target.run(partial(marks.complete, done=Done(origin, name, now, proven.rows)))
     filed, octets = await source.read(_filed)
     return Moved(proven.rows, proven.hash, resumed, filed, octets)
 
@@ -96,6 +96,9 @@ async def _begun(source: Store, target: Store, fresh: Mark, report: Report, *, a
     """The mark from which to go on, all that stood in the way taken away."""
     mark = await target.read(marks.read_mark)
     if mark is None and not await target.read(marks.is_new):
+        done = await target.read(marks.read_done)
+        if done is not None and done.source == fresh.source:
+            raise MoveRefused(f"{fresh.name} was moved into the target already, and all of it")
         raise MoveRefused("the target is not empty; name a new store")
     if mark is None or again:
         fresh.state = "clear" if mark is None else "erase"
