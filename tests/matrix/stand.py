@@ -18,6 +18,8 @@ from tests.support.peers.compare import assert_same
 from tests.support.peers.process import LOOPBACK, free_port
 from tests.support.peers.server import (
     MAIL_TIMEOUT_S,
+    Direction,
+    Feature,
     ForeignServer,
     NextHop,
     RunningServer,
@@ -28,6 +30,7 @@ from tests.support.peers.server import (
 PEER = "peer.example"
 STARTTLS = "starttls.peer.example"
 IMPLICIT = "implicit.peer.example"
+OPPORTUNISTIC = "opportunistic.peer.example"
 BARE = "bare.peer.example"
 SLOW = "slow.peer.example"
 SMART = "smart.example"
@@ -64,6 +67,7 @@ class Stand:
             Way(PEER, self.out.port),
             Way(STARTTLS, ports["base"], "required"),
             Way(IMPLICIT, ports["smtps"], "implicit"),
+            Way(OPPORTUNISTIC, ports["base"], "opportunistic"),
             Way(BARE, self.out_bare.port),
             Way(SLOW, ports["slow"]),
             Way(SMART, ports["smart"], "required", login),
@@ -92,7 +96,10 @@ class Stand:
         people = ["eva", "pingüino", *(address.partition("@")[0] for address in CROWD)]
         spec = ServerSpec(
             hostname=f"mx.{PEER}",
-            domains={PEER: people, STARTTLS: ["eva"], IMPLICIT: ["eva"]},
+            domains={
+                PEER: people,
+                **{name: ["eva"] for name in (STARTTLS, IMPLICIT, OPPORTUNISTIC)},
+            },
             next_hop=NextHop(LOOPBACK, self.back.port),
             certificate=self.certificate,
             ca=self.authority.ca,
@@ -157,6 +164,10 @@ class Stand:
     def same(self, sent: bytes, received: bytes) -> None:
         """Fails unless `received` is `sent`, but for what this server is known to change."""
         assert_same(sent, received, may_refold=self.server.refolds)
+
+    def why_not(self, direction: Direction, feature: Feature) -> str:
+        """Why this server cannot, as declared; "" if it can."""
+        return self.server.cannot.get((direction, feature), "")
 
     def offers(self, keyword: str) -> bool:
         """Whether the server offers us an extension where everything is on."""

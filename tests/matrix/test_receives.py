@@ -15,6 +15,7 @@ from tests.matrix.stand import (
     EVA,
     IMPLICIT,
     NOBODY,
+    OPPORTUNISTIC,
     PENGUIN,
     SLOW,
     SMART,
@@ -84,6 +85,20 @@ def test_implicit_tls(stand: Stand, cell: Cell) -> None:
         eva = f"eva@{IMPLICIT}"
         relayed(stand, "r-implicit", plain(ANA, eva, "r-implicit"), [eva])
         assert "TLSv1.3" in stand.house.said("r-implicit")
+
+
+def test_opportunistic_tls(stand: Stand, cell: Cell) -> None:
+    """As we are set up unless told otherwise: a server whose TLS breaks gets its mail too."""
+    with cell(Feature.OPPORTUNISTIC_TLS) as remark:
+        eva = f"eva@{OPPORTUNISTIC}"
+        assert stand.offers("STARTTLS")
+        relayed(stand, "r-may", plain(ANA, eva, "r-may"), [eva])
+        said = stand.house.said("r-may")
+        if stand.why_not(DIRECTION, Feature.STARTTLS):
+            remark("TLS broke, so in the clear")
+            assert "TLS handshake" in said
+        else:
+            assert "TLSv1.3" in said
 
 
 def test_large(stand: Stand, cell: Cell) -> None:

@@ -38,6 +38,7 @@ class Feature(enum.StrEnum):
     PLAIN = "plain, 1 KiB"
     STARTTLS = "STARTTLS"
     IMPLICIT_TLS = "implicit TLS"
+    OPPORTUNISTIC_TLS = "TLS where it works"
     LARGE = "10 MiB"
     EIGHT_BIT = "8-bit body"
     SMTPUTF8 = "SMTPUTF8 addresses"
