@@ -12,6 +12,7 @@ import msgspec
 import structlog
 from prometheus_client import CollectorRegistry
 
+import estafeta
 from estafeta.office.config import Config
 from estafeta.office.crew.berths import BerthNet, bind_all
 from estafeta.office.crew.board import Board
@@ -24,7 +25,12 @@ from estafeta.office.http import Health, check_all
 from estafeta.office.logs import set_up_logs
 from estafeta.office.node import life_of
 from estafeta.office.objects import objects_of
-from estafeta.office.privileges import PrivilegeError, find_identity, prepare_folder
+from estafeta.office.privileges import (
+    Identity,
+    PrivilegeError,
+    find_identity,
+    prepare_folder,
+)
 from estafeta.office.service import Service, say_ready
 from estafeta.office.serving import (
     Built,
@@ -56,6 +62,7 @@ def serve(config: Config, *, config_file: Path, ready_fd: int | None = None) -> 
         berths = bind_all(config, config.server.workers)
         # From here on nobody is root: workers are born as who serves.
         drop_root(data_dir, identity)
+        _must_read_program(identity)
         dice = system_dice()
         life = life_of(config, dice)
         board = Board(config.server.workers, dice.randbytes(_BOARD_KEY_OCTETS))
@@ -81,6 +88,18 @@ def serve(config: Config, *, config_file: Path, ready_fd: int | None = None) -> 
             died=board.clear,
         )
         supervisor.run()
+
+
+def _must_read_program(identity: Identity | None) -> None:
+    """A worker still loads modules and reads files of ours; better said now than in its stack.
+
+    Raises PrivilegeError.
+    """
+    for file in (os.__file__, estafeta.__file__):
+        if identity is not None and not os.access(file, os.R_OK):
+            raise PrivilegeError(
+                f"{identity.user} cannot read the program ({file}): install it where that user can"
+            )
 
 
 def _what_may_change(running: Config, fresh: Config) -> Config:
