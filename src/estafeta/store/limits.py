@@ -36,6 +36,7 @@ STATEMENTS_AHEAD_MAX = 100  # sent without waiting for their answers
 STATEMENTS_PREPARED = 250  # a connection
 AGAIN_MAX = 10  # times a transaction is begun that others stand in the way of
 AGAIN_SECONDS = 0.002  # before the first of them; each further one waits so much longer
+LOST_MAX = 2  # connections that a unit is begun on
 CONNECT_SECONDS_MAX = 10
 SILENCE_MS_MAX = 20_000  # of a server that acknowledges nothing
 STATEMENT_MS_MAX = 120_000

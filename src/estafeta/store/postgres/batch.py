@@ -18,7 +18,7 @@ from time import perf_counter, sleep
 from typing import Any
 
 from estafeta.store.engine import StoreError, StoreUncertain, Unit
-from estafeta.store.limits import AGAIN_MAX, AGAIN_SECONDS
+from estafeta.store.limits import AGAIN_MAX, AGAIN_SECONDS, LOST_MAX
 from estafeta.store.postgres.errors import Again, StoreLost
 from estafeta.store.postgres.line import Line
 from estafeta.store.postgres.transaction import PostgresTx
@@ -91,16 +91,14 @@ class Writing:
 
     def _persistently(self, jobs: Sequence[Job], *, careful: bool) -> None:
         """Until it is done, or was tried often enough. Raises _Failed, _Ended."""
-        met = 0
+        met = lost = 0
         while True:
             for job in jobs:
                 job.forget()
-            fresh = self._line is None or not self._line.is_alive()
             try:
-                if fresh:
+                if self._line is None or not self._line.is_alive():
                     self.close()
                     self._line = self._connect()
-                assert self._line is not None
                 self._once(self._line, jobs, careful)
                 return
             except Again as error:
@@ -115,8 +113,9 @@ class Writing:
             except StoreLost as error:
                 self.statistics.lost += 1
                 self.close()
-                if not fresh:
-                    continue  # it may have been away for long: another one
+                lost += 1
+                if lost < LOST_MAX:
+                    continue  # on another one
                 failure = error
             except StoreError as error:
                 self.statistics.lost += 1

@@ -9,6 +9,7 @@ harm: who listens looks every 5 s anyway. All of it runs on the loop.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -38,6 +39,7 @@ class Bell:
         self._topics: dict[tuple[str, int], None] = {}
         self._connection: psycopg.Connection[Any] | None = None
         self._pg: PGconn | None = None
+        self._ear = -1
         self._sending = False
         self._opening: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -92,13 +94,15 @@ class Bell:
         pg.exec_(b"LISTEN " + CHANNEL)
         pg.nonblocking = 1
         self._connection, self._pg, self._sending = connection, pg, False
-        self._loop.add_reader(pg.socket, self._read)
+        # A descriptor of our own: libpq closes its when the connection breaks.
+        self._ear = os.dup(pg.socket)
+        self._loop.add_reader(self._ear, self._read)
 
     def _drop(self) -> None:
         if self._connection is not None and self._pg is not None:
             assert self._loop is not None
-            if self._pg.socket >= 0:
-                self._loop.remove_reader(self._pg.socket)
+            self._loop.remove_reader(self._ear)
+            os.close(self._ear)
             self._connection.close()
         self._connection = self._pg = None
 
@@ -119,10 +123,7 @@ class Bell:
             payload = self._name + b" " + ALL
         self._topics.clear()
         try:
-            self._pg.send_query_params(
-                b"SELECT pg_notify($1, $2)",
-                [CHANNEL, payload],
-            )
+            self._pg.send_query_params(b"SELECT pg_notify($1, $2)", [CHANNEL, payload])
             self._sending = True
             self._pg.flush()
         except psycopg.Error:

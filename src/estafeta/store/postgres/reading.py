@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from estafeta.store.engine import StoreError
+from estafeta.store.limits import LOST_MAX
 from estafeta.store.postgres.batch import Job
 from estafeta.store.postgres.errors import StoreLost
 from estafeta.store.postgres.line import Line
@@ -32,19 +33,19 @@ class Reading:
             self._line = None
 
     def _read(self, job: Job) -> None:
+        lost = 0
         while True:
             job.forget()
-            fresh = self._line is None or not self._line.is_alive()
             try:
-                if fresh:
+                if self._line is None or not self._line.is_alive():
                     self.close()
                     self._line = self._connect()
-                assert self._line is not None
                 self._once(self._line, job)
                 return
             except StoreLost as error:
                 self.close()
-                if fresh:
+                lost += 1
+                if lost == LOST_MAX:
                     job.forget(error)
                     return
             except StoreError as error:
