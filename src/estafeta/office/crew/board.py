@@ -15,7 +15,7 @@ from hashlib import blake2b
 from estafeta.intake.server import Places
 from estafeta.office.config import Listener
 
-CELLS = 1 << 15
+CELLS = 1 << 17
 """In a row; two octets each."""
 
 COUNT_MAX = 0xFFFF
