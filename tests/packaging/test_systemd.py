@@ -97,7 +97,7 @@ def test_the_manager_hears_of_start_life_reload_and_stop(
     tmp_path: Path, manager: Manager, workers: int
 ) -> None:
     settings = {"server": [f"workers = {workers}"]}
-    live = Estafeta(tmp_path, accounts=["a@x.example"], settings=settings)
+    live = Estafeta(tmp_path, settings=settings)
     live.start()
     try:
         assert manager.hears("READY")["READY"] == "1"

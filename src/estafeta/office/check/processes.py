@@ -12,22 +12,30 @@ import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from estafeta.office.tenure import PID_OCTETS_MAX
+
 _PROC = Path("/proc")
 _LISTEN = "0A"
 
 
 def lock_holder(file: Path) -> int | None:
-    """The process that holds the flock(2) of `file`; None where nobody does."""
+    """The process that holds the flock(2) of `file`, in which it has written its number; None where
+    nobody does."""
     try:
         status = file.stat()
+        written = file.read_bytes()[:PID_OCTETS_MAX].strip()
         locks = (_PROC / "locks").read_text()
     except OSError:
         return None
-    device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}"
     for line in locks.splitlines():
         fields = line.split()
-        if "FLOCK" in fields and "->" not in fields and device in fields:
-            return int(fields[fields.index(device) - 1])
+        if "FLOCK" not in fields or "->" in fields:
+            continue
+        pid, (where, _, inode) = fields[-4], fields[-3].rpartition(":")
+        # Where a file system has devices of its own (btrfs), the kernel names another one here.
+        if inode == str(status.st_ino) and (where == device or pid.encode() == written):
+            return int(pid)
     return None
 
 
