@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 from estafeta.store.engine import Store, StoreError, Tx
-from estafeta.store.move.tables import OWN_PREFIX, tables
+from estafeta.store.move.tables import tables
 
 MOVE, MOVED = "move", "moved"
 
@@ -93,12 +93,6 @@ def fingerprint(tx: Tx) -> str:
     for row in tx.rows("SELECT number, applied FROM migration ORDER BY number"):
         digest.update(msgspec.json.encode(row))
     return digest.hexdigest()[:16]
-
-
-def has_workers(tx: Tx) -> int:
-    """How many workers are registered, living or dead."""
-    sql = "SELECT count(*) FROM meta WHERE substr(name, 1, ?) = ?"
-    return int(tx.value(sql, (len(OWN_PREFIX), OWN_PREFIX)))
 
 
 async def refuse_half_moved(store: Store, name: str) -> None:
