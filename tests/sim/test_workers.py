@@ -40,6 +40,13 @@ def test_three() -> None:
         run_seed(seed, Plan(workers=3))
 
 
+def test_half_a_day() -> None:
+    """Upkeep is done meanwhile, by one of them at a time; the audit proves what it did."""
+    report = run_seed(1, Plan(workers=2, letters=20, seconds=12 * 3600.0))
+    assert report.virtual_seconds >= 12 * 3600
+    assert report.worker_deaths >= 3
+
+
 def test_late_outcomes_come() -> None:
     """A worker is stopped until its lease has run out: what it then reports is recorded only."""
     assert any(run_seed(seed, TWO).late for seed in range(16, SEEDS)), "none in so many seeds"

@@ -229,6 +229,7 @@ class SimInstallation:
         return Config(
             server=Server(
                 hostname=host,
+                workers=len(self.workers),
                 data_dir=str(self.machine.root),
                 postmaster=f"postmaster@{self.domain.name}",
             ),
