@@ -52,7 +52,12 @@ class Server(_Section, frozen=True):
         str, _about("Folder of the store and everything else that is kept. Absolute, or from here.")
     ] = "/var/lib/estafeta"
     store: Annotated[
-        StoreUrl, _about("Where the store is. Empty: `estafeta.db`, SQLite, in `data_dir`.")
+        StoreUrl,
+        _about(
+            "Where the store is: SQLite, `sqlite:///path`, or an existing database of PostgreSQL, "
+            "`postgresql://user@host/database`, with a password as libpq finds it (PGPASSWORD, "
+            "~/.pgpass). Empty: `estafeta.db`, SQLite, in `data_dir`."
+        ),
     ] = ""
     user: Annotated[
         str,
@@ -200,9 +205,7 @@ class Smtp(_Section, frozen=True):
         Count,
         _about("Connections at once at one listener, all workers together; the next one gets 421."),
     ] = 1000
-    connections_per_address_max: Annotated[
-        Count, _about("The same from one IP address.")
-    ] = 100
+    connections_per_address_max: Annotated[Count, _about("The same from one IP address.")] = 100
     greeting_delay: Annotated[
         Duration, _about("Wait before the greeting on port 25: who talks before it gets 554.")
     ] = 0.0
@@ -333,8 +336,10 @@ class Queue(_Section, frozen=True):
     retries_max: Annotated[
         int, _about("Returned after so many retries even when younger. 0: only age counts.")
     ] = 0
-    concurrency: Annotated[Count, _about("Deliveries at once, all destinations and workers together.")] = 200
-    per_destination_concurrency: Annotated[Count, _about("Deliveries at once to one domain.")] = 20
+    concurrency: Annotated[
+        Count, _about("Deliveries at once, all destinations and workers together.")
+    ] = 200
+    per_destination_concurrency: Annotated[Count, _about("The same to one domain.")] = 20
 
 
 class Bodies(_Section, frozen=True):
