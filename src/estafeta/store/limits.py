@@ -29,7 +29,7 @@ ACCOUNTS_COMPARED_AT_ONCE = 500
 
 # PostgreSQL
 SERVER_VERSION_MIN = 13
-WRITERS = 4  # connections that write, a process
+WRITERS = 3  # connections that write, a process: more share a COMMIT where there are fewer
 READERS = 4  # connections that read, a process
 POSTGRES_BATCH_UNITS_MAX = 32  # units in one transaction
 STATEMENTS_AHEAD_MAX = 100  # sent without waiting for their answers
