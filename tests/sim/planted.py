@@ -11,7 +11,7 @@ import pytest
 from estafeta.intake.accept import Acceptor
 from estafeta.intake.prepared import Incoming
 from estafeta.queue.contract import Prepared
-from estafeta.queue.runner import Queue
+from estafeta.queue.errand import Errands
 from estafeta.queue.settle import Attempted, settle
 from estafeta.store.engine import StoreError, Tx
 from estafeta.wire.smtp_client.dots import DotStuffer
@@ -53,7 +53,7 @@ def bounce_and_delete_apart(patch: pytest.MonkeyPatch) -> None:
         def apply(self, tx: Tx) -> None:
             return
 
-    async def durable(self: Queue, unit: Callable[[Tx], None]) -> None:
+    async def durable(self: Errands, unit: Callable[[Tx], None]) -> None:
         while True:
             try:
                 await self._store.run(unit)
@@ -61,7 +61,7 @@ def bounce_and_delete_apart(patch: pytest.MonkeyPatch) -> None:
             except StoreError:
                 await asyncio.sleep(1)
 
-    async def settle_twice(self: Queue, done: Attempted, body: Any) -> None:
+    async def settle_twice(self: Errands, done: Attempted, body: Any) -> None:
         event = self._ids.next()
         notices: Sequence[Prepared] = [
             await self._acceptor.prepare_notice(notice)
@@ -75,7 +75,7 @@ def bounce_and_delete_apart(patch: pytest.MonkeyPatch) -> None:
         if done.child is not None:
             done.child.committed()
 
-    patch.setattr(Queue, "_settle", settle_twice)
+    patch.setattr(Errands, "_settle", settle_twice)
 
 
 def dot_at_a_border_not_stuffed(patch: pytest.MonkeyPatch) -> None:

@@ -117,7 +117,7 @@ def _give_back_all_but(tx: Tx, kept: list[int], now: int) -> None:
 
 
 def _registered(tx: Tx) -> list[tuple[int, _Registered]]:
-    found = tx.rows("SELECT name, value FROM meta WHERE name LIKE ?", (f"{_NAME}%",))
+    found = tx.rows("SELECT name, value FROM meta WHERE name LIKE ? ORDER BY name", (f"{_NAME}%",))
     return [
         (int(name.removeprefix(_NAME)), msgspec.json.decode(value, type=_Registered))
         for name, value in found

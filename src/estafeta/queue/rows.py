@@ -171,7 +171,7 @@ def give_back(tx: Tx, now: int, lowest: int = 0, highest: int = TOKEN_MAX) -> in
     """
     which = "lease BETWEEN ? AND ?"
     names = tx.rows(
-        f"SELECT DISTINCT destination FROM queue WHERE {which}",  # noqa: S608
+        f"SELECT DISTINCT destination FROM queue WHERE {which} ORDER BY destination",  # noqa: S608
         (lowest, highest),
     )
     if not names:

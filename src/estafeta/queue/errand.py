@@ -1,0 +1,255 @@
+"""Errand: one job, from its lease to its outcome in the store.
+
+Promises: an attempt does not raise, it comes to an outcome for each recipient; what the other side
+has taken is recorded however long the store cannot write, so that it is not sent once more; where
+the answer of our own COMMIT was lost, the outcome is recognised by its event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import TypeVar
+
+import msgspec
+import structlog
+
+from estafeta.mail.envelope import Envelope, Recipient
+from estafeta.mail.outcome import Deferred, Delivered, Outcome, Reply
+from estafeta.mail.protocols import Content
+from estafeta.queue import rows
+from estafeta.queue.contract import Acceptor, Attempt, Note, Notice, Prepared
+from estafeta.queue.notices import Notices
+from estafeta.queue.plan import RetryPlan
+from estafeta.queue.settle import Attempted, record_late, settle
+from estafeta.store import ledger
+from estafeta.store.bodies import BodyMissing, bring
+from estafeta.store.engine import Store, StoreClosed, StoreConflict, StoreError
+from estafeta.store.ids import Ids, queue_id
+from estafeta.store.rows import Acceptance
+from estafeta.world.seams import World
+
+T = TypeVar("T")
+
+STORE_RETRY_SECONDS = 1.0  # while the store cannot write (full disk)
+
+# Told of a recipient that is placed by a child acceptance in the unit of outcome.
+OURS = Delivered(Reply(250, "2.1.5", "the recipient is ours"))
+
+OUR_FAULT = Deferred(Reply(451, "4.3.0", "a fault of ours; the log has more"), "other")
+
+BODY_AWAY = Deferred(
+    Reply(451, "4.3.0", "our store of large messages does not answer; the log has more"), "other"
+)
+
+log = structlog.get_logger("queue")
+
+
+class Job(msgspec.Struct):
+    """Leased rows with what an attempt needs. recipients: parallel to leased.numbers.
+
+    fresh: accepted a moment ago for somebody else's domain; no need to look whether it is ours.
+    harmless: under way, and cut now it has done nothing that must be known.
+    """
+
+    leased: rows.Leased
+    acceptance: Acceptance
+    recipients: Sequence[Recipient]
+    content: Content
+    fresh: bool = False
+    harmless: bool = False
+
+    def sent(self) -> None:
+        """The message goes out whole: what becomes of it must be heard."""
+        self.harmless = False
+
+
+class Errands:
+    """Runs jobs. plan: when what was deferred is tried again."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        ids: Ids,
+        world: World,
+        attempt: Attempt,
+        acceptor: Acceptor,
+        notices: Notices,
+        plan: RetryPlan,
+    ) -> None:
+        self._store = store
+        self._ids = ids
+        self._world = world
+        self._attempt = attempt
+        self._acceptor = acceptor
+        self._notices = notices
+        self._log = log.bind()  # not bound anew for every line
+        self.plan = plan
+
+    async def run(self, job: Job) -> None:
+        """Raises nothing that a peer or the store can be the cause of."""
+        await self._settle(await self._attempted(job), job.content)
+
+    async def _attempted(self, job: Job) -> Attempted:
+        began = self._now()
+        destination, acceptance = job.leased.destination, job.acceptance
+        child: Prepared | None = None
+        in_child: frozenset[int] = frozenset()
+        notes: Sequence[Note] = ()
+        outcomes: Sequence[Outcome]
+        if not await self._brought(job):
+            outcomes = [BODY_AWAY] * len(job.recipients)
+        elif not job.fresh and await insistently(partial(self._acceptor.is_ours, destination)):
+            # Its domain became ours, or its mailbox could not be reached when it was accepted.
+            child, unknown = await insistently(
+                partial(self._acceptor.prepare_again, acceptance, job.recipients, job.content)
+            )
+            in_child = frozenset(range(len(job.recipients))) - unknown.keys()
+            outcomes = [unknown.get(n, OURS) for n in range(len(job.recipients))]
+        else:
+            envelope = Envelope(
+                acceptance.reverse_path,
+                tuple(job.recipients),
+                smtputf8=acceptance.smtputf8,
+                eight_bit=acceptance.eight_bit,
+                size=acceptance.size,
+                ret=acceptance.ret,
+                envid=acceptance.envid,
+            )
+            try:
+                job.harmless = True
+                report = await self._attempt(destination, envelope, job.content, job.sent)
+                outcomes, notes = report.outcomes, report.notes
+            except Exception:
+                # Our own fault; it counts as an attempt, so that it does not come for ever.
+                log.exception("attempt failed", queue_id=queue_id(acceptance.id))
+                outcomes = [OUR_FAULT] * len(job.recipients)
+            finally:
+                job.harmless = False
+        ended = self._now()
+        next_tries = [
+            self.plan.next_try(
+                attempts=attempts + 1,
+                accepted=acceptance.at,
+                now=ended,
+                dice=self._world.dice,
+                wish=outcome.retry_after,
+            )
+            if isinstance(outcome, Deferred)
+            else None
+            for outcome, attempts in zip(outcomes, job.leased.attempts, strict=True)
+        ]
+        return Attempted(
+            job.leased,
+            acceptance,
+            job.recipients,
+            outcomes,
+            notes,
+            next_tries,
+            began,
+            ended,
+            child,
+            in_child,
+        )
+
+    async def _brought(self, job: Job) -> bool:
+        """Whether the message can be read now; a large one may lie elsewhere."""
+        try:
+            await bring(job.content)
+        except StoreError as error:
+            log.warning("message not at hand", queue_id=queue_id(job.acceptance.id), why=str(error))
+            return False
+        return True
+
+    async def _notices_about(self, done: Attempted, content: Content) -> list[Notice]:
+        """The bounce first, as `settle` expects it; then reports of success."""
+        found: list[Notice] = []
+        failures = done.failures()
+        if failures:
+            await bring(content)
+            partly = done.acceptance.recipients > len(failures)
+            found.append(
+                await self._notices.failure(done.acceptance, failures, content, partly=partly)
+            )
+        for n in done.relayed_silently():
+            await bring(content)
+            outcome = done.outcomes[n]
+            found.append(
+                await self._notices.success(
+                    done.acceptance,
+                    [done.recipients[n]],
+                    content,
+                    relayed=outcome.reply,
+                    host=outcome.host,
+                )
+            )
+        return found
+
+    async def _settle(self, done: Attempted, content: Content) -> None:
+        """Commits what came of the attempt. While the store cannot, waits and tries again: what
+        the other side has taken must not be sent once more."""
+        event, acceptance = self._ids.next(), done.acceptance.id
+        notices: list[Prepared] = []
+        applied: list[Prepared] = [] if done.child is None else [done.child]
+        try:
+            for notice in await insistently(partial(self._notices_about, done, content)):
+                made = await insistently(partial(self._acceptor.prepare_notice, notice))
+                notices.append(made)
+                applied.append(made)
+            accounts = sorted({a for each in applied for a in each.accounts})
+            await insistently(
+                lambda: self._store.run(
+                    lambda tx: settle(tx, done, event, notices), accounts=accounts
+                )
+            )
+        except rows.LateOutcome as late:
+            if await insistently(
+                lambda: self._store.read(lambda tx: ledger.has_event(tx, acceptance, event))
+            ):
+                # We ended it ourselves, by a COMMIT whose answer was lost.
+                for each in applied:
+                    each.committed()
+                self._tell(done)
+                return
+            for each in applied:
+                each.abandoned()
+            log.warning("outcome came after its lease", error=str(late))
+            await insistently(lambda: self._store.run(lambda tx: record_late(tx, done, event)))
+            return
+        except BaseException:
+            for each in applied:
+                each.abandoned()
+            raise
+        for each in applied:
+            each.committed()
+        self._tell(done)
+
+    def _now(self) -> int:
+        return int(self._world.clock.now() * 1000)
+
+    def _tell(self, done: Attempted) -> None:
+        for recipient, outcome, due in zip(
+            done.recipients, done.outcomes, done.next_tries, strict=True
+        ):
+            self._log.info(
+                type(outcome).__name__.lower(),
+                queue_id=queue_id(done.acceptance.id),
+                recipient=recipient.address,
+                host=outcome.host,
+                reply=str(outcome.reply),
+                **({} if due is None else {"next": due}),
+            )
+
+
+async def insistently(work: Callable[[], Awaitable[T]]) -> T:
+    """`work`, again and again while the store or its disk cannot do it."""
+    while True:
+        try:
+            return await work()
+        except (StoreConflict, StoreClosed, BodyMissing, FileNotFoundError):
+            raise  # it will not be otherwise the next time
+        except (StoreError, OSError) as error:
+            log.warning("outcome cannot be recorded yet", error=str(error))
+            await asyncio.sleep(STORE_RETRY_SECONDS)
