@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from estafeta.sim.objects import SimBucket
-from estafeta.sim.run import Plan, run_seed
+from estafeta.sim.report import Plan
+from estafeta.sim.run import run_seed
 from estafeta.store.bodies import house
 
 SEEDS = 12

@@ -10,7 +10,8 @@ from tests.sim.planted import (
     dot_at_a_border_not_stuffed,
 )
 
-from estafeta.sim.run import RehearsalFailed, run_seed
+from estafeta.sim.report import RehearsalFailed
+from estafeta.sim.run import run_seed
 
 
 def first_found(plant: Plant, patch: pytest.MonkeyPatch, seeds: range) -> RehearsalFailed:

@@ -10,7 +10,8 @@ import os
 import pytest
 from tests.support.peers.postgres import drop_database, fresh_database
 
-from estafeta.sim.run import Plan, Report, run_seed
+from estafeta.sim.report import Plan, Report
+from estafeta.sim.run import run_seed
 
 SEEDS = int(os.environ.get("ESTAFETA_SIM_SEEDS", "3"))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from estafeta.sim.run import Plan, RehearsalFailed, run_seed
+from estafeta.sim.report import Plan, RehearsalFailed
+from estafeta.sim.run import run_seed
 
 SEEDS = range(1000, 1010)
 DEATHS = ("power", "torn")

@@ -11,7 +11,8 @@ import sys
 
 import pytest
 
-from estafeta.sim.run import Plan, Report, run_seed
+from estafeta.sim.report import Plan, Report
+from estafeta.sim.run import run_seed
 
 SEEDS = 200
 TOGETHER = 5

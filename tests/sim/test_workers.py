@@ -19,7 +19,8 @@ from tests.sim.planted_workers import (
 )
 
 from estafeta.sim.loop import VirtualLoop
-from estafeta.sim.run import Plan, RehearsalFailed, run_seed
+from estafeta.sim.report import Plan, RehearsalFailed
+from estafeta.sim.run import run_seed
 from estafeta.store.sqlite.writer import Writer
 
 SEEDS = 60
@@ -56,7 +57,8 @@ def test_the_seed_decides_everything() -> None:
     here = run_seed(5, TWO)
     assert run_seed(5, TWO) == here
     program = (
-        "from estafeta.sim.run import Plan, run_seed; print(run_seed(5, Plan(workers=2)).digest)"
+        "from estafeta.sim.report import Plan; from estafeta.sim.run import run_seed;"
+        "print(run_seed(5, Plan(workers=2)).digest)"
     )
     for hashes in ("1", "2"):
         there = subprocess.run(

@@ -14,7 +14,8 @@ from pathlib import Path
 import msgspec
 
 from .postgres import NoPostgres
-from .run import Plan, RehearsalFailed, Report, run_seed
+from .report import Plan, RehearsalFailed, Report
+from .run import run_seed
 from .stores import databases
 
 _LETTERS_PER_HOUR = 29

@@ -14,47 +14,42 @@ import tempfile
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Literal
-
-import msgspec
 
 from estafeta.queue import rows
-from estafeta.store import accounts, audit, mailboxes, messages
-from estafeta.store.bodies import Bodies, Body, Shelf, bring_each
-from estafeta.store.engine import StoreError, Tx
-from estafeta.store.ids import Ids, queue_id
+from estafeta.store import audit
+from estafeta.store.engine import StoreError
+from estafeta.store.ids import queue_id
 from estafeta.world.seams import Endpoint
 
+from . import inside
 from . import loop as virtual
 from .checkers import LATE_SECONDS, OVERTAKEN_SECONDS, Evidence, check_all
 from .checkers_shared import check_shared
 from .clients import Writer
+from .correspondence import draw_letter
 from .dns import Asked as DnsAsked
 from .dns import DnsServer, serve
 from .installation import GIVE_UP_SECONDS, SimInstallation
-from .letters import Letter, write_letter
+from .letters import Letter
 from .names import (
     ADDRESSES,
-    BY_ACCEPT,
     DNS_ADDRESS,
     INSTALLATIONS,
     MANNERS,
-    NOWHERE,
     PEOPLE_ADDRESS,
     lasting_faults,
     zones,
 )
 from .net import Internet, SimNet
-from .objects import SimBucket, SimObjects, unsteady
+from .objects import SimBucket, unsteady
 from .observer import Observer
 from .peers import Peer
 from .process import SimProcess
 from .quiet import Errors, quiet
 from .readers import Watcher, read_inbox
-from .stores import SimStore
-from .trouble import DEATH_KINDS, POWER_KINDS, USUAL_SECONDS, Trouble
+from .report import Plan, RehearsalFailed, Report
+from .trouble import POWER_KINDS, Trouble
 from .world import SimMachine
 
 REST_SECONDS = 15.0
@@ -66,66 +61,7 @@ HEARD_AT_LAST_SECONDS = 20.0
 
 BEGUN_SECONDS = 1.0
 AUDIT_SECONDS = (20.0, 400.0)
-TRACE_LINES_MAX = 60
 MEMORY = Path("/dev/shm")  # noqa: S108 (files of simulated machines, in a folder of our own)
-
-
-class Plan(msgspec.Struct, frozen=True):
-    """What a run is made of. letters: how many; seconds: how long trouble lasts.
-
-    deaths: kinds of death; synchronous: FULL, always, but where a test shows what NORMAL loses.
-    workers: of each installation. bucket: large bodies are in one for each, which is away at times.
-    """
-
-    letters: int = 12
-    seconds: float = USUAL_SECONDS
-    deaths: tuple[str, ...] = DEATH_KINDS
-    synchronous: Literal["FULL", "NORMAL"] = "FULL"
-    workers: int = 1
-    bucket: bool = False
-
-
-class Report(msgspec.Struct, frozen=True):
-    """Counts of one run. virtual_seconds: its length in its own time. trace: what went wrong.
-
-    deaths: of machines; worker_deaths, pauses: of one worker alone. late: outcomes that came after
-    their lease. told: how often a session in IDLE heard of new messages.
-    """
-
-    seed: int
-    digest: str
-    virtual_seconds: float
-    letters: int
-    acknowledged: int
-    refused: int
-    stored: int
-    taken_by_peers: int
-    bounces: int
-    handovers: int
-    deaths: int
-    worker_deaths: int
-    pauses: int
-    late: int
-    told: int
-    faults_met: int
-    dns_questions: int
-    client_tries: int
-    audits: int
-    trace: list[str]
-
-
-class RehearsalFailed(AssertionError):
-    """findings: what did not hold; trace: what happened before."""
-
-    def __init__(self, seed: int, findings: list[str], trace: list[str]) -> None:
-        self.seed, self.findings, self.trace = seed, findings, trace
-        shown = trace[-TRACE_LINES_MAX:]
-        super().__init__(
-            f"seed {seed}: {len(findings)} findings\n  "
-            + "\n  ".join(findings[:20])
-            + "\nwhat happened:\n  "
-            + "\n  ".join(shown)
-        )
 
 
 def run_seed(
@@ -190,7 +126,7 @@ class _Rehearsal:
         people = SimNet(internet, [PEOPLE_ADDRESS])
         servers = {name: addresses[0] for name, addresses in ADDRESSES.items()}
         writer = Writer(people, servers, _fork(dice))
-        letters = [_letter(number, dice) for number in range(self.plan.letters)]
+        letters = [draw_letter(number, dice) for number in range(self.plan.letters)]
         writing = [
             asyncio.ensure_future(_later(dice.uniform(0, self.plan.seconds * 0.8), writer, letter))
             for letter in letters
@@ -243,10 +179,10 @@ class _Rehearsal:
             peers,
             boxes,
             self.deaths,
-            await self._double_bounces(),
+            await inside.double_bounces(self._all()),
             pauses=trouble.pauses,
             watched=[each for watcher in self.watchers for each in watcher.sessions],
-            uids=await self._uids(),
+            uids=await inside.uids(self._all()),
             end=loop.time(),
         )
         if drained:
@@ -259,7 +195,7 @@ class _Rehearsal:
         for box in sorted(boxes):
             for message in boxes[box]:
                 self.observer.note(message)
-        report = self._report(evidence, dns, met, writer, await self._late())
+        report = self._report(evidence, dns, met, writer, await inside.late_outcomes(self._all()))
         for task in (*lives, *watching, *writing):
             task.cancel()
         await asyncio.gather(*lives, *watching, *writing, return_exceptions=True)
@@ -361,10 +297,10 @@ class _Rehearsal:
         while loop.time() < end:
             await self._while_healthy(REST_SECONDS, lives, writing)
             if all(task.done() for task in writing):
-                sizes = [await self._store(each).read(rows.size) for each in self._all()]
+                sizes = [await inside.store_of(each).read(rows.size) for each in self._all()]
                 if not any(sizes):
                     return True
-        waiting = [await self._store(each).read(_waiting) for each in self._all()]
+        waiting = await inside.waiting(self._all())
         self.findings.append(f"it did not come to rest: {waiting}")
         return False
 
@@ -385,7 +321,7 @@ class _Rehearsal:
             found = await store.read(audit.audit_open)
             if full:
                 machine = installation.machine
-                whole = audit.audit_full(store, machine.disk, _judging(machine))
+                whole = audit.audit_full(store, machine.disk, inside.shelf_of(machine))
                 found += [each async for each in whole]
         except StoreError:
             if installation.store is store and installation.machine.up:
@@ -427,12 +363,9 @@ class _Rehearsal:
         found: dict[str, list[bytes]] = {}
         for name, installation in self.installations.items():
             domain = installation.domain
-            store = self._store(installation)
             for person in domain.people:
                 address = f"{person}@{domain.name}"
-                stored = await store.read(partial(self._inbox, address=address))
-                await bring_each((body, None) for _, body in stored)
-                found[address] = [prefix + body.read() for prefix, body in stored]
+                found[address] = await inside.inbox(installation, address)
             address = f"{dice.choice(domain.people)}@{domain.name}"
             seen = await read_inbox(people, ADDRESSES[name][0], address)
             if seen != found[address]:
@@ -440,36 +373,6 @@ class _Rehearsal:
                     f"{address} sees {len(seen)} messages by IMAP, of {len(found[address])}"
                 )
         return found
-
-    def _inbox(self, tx: Tx, address: str) -> list[tuple[bytes, Body]]:
-        account = accounts.account(tx, address)
-        assert account is not None
-        inbox = mailboxes.mailbox_by_name(tx, account.id, "INBOX")
-        assert inbox is not None
-        installation = self.installations[account.domain.partition(".")[0]]
-        found = []
-        for uid in messages.uids(tx, account.id, inbox.id):
-            content = messages.content(tx, installation.bodies, account.id, inbox.id, uid)
-            assert content is not None
-            found.append(content)
-        return found
-
-    async def _double_bounces(self) -> frozenset[int]:
-        found: set[int] = set()
-        for installation in self._all():
-            found.update(await self._store(installation).read(_dropped))
-        return frozenset(found)
-
-    async def _uids(self) -> dict[str, list[tuple[int, int]]]:
-        """(uid, modseq of its arrival) of each message, by account."""
-        found: dict[str, list[tuple[int, int]]] = {}
-        for installation in self._all():
-            for address, uid, created in await self._store(installation).read(_arrivals):
-                found.setdefault(address, []).append((uid, created))
-        return found
-
-    async def _late(self) -> int:
-        return sum([await self._store(each).read(_late_outcomes) for each in self._all()])
 
     def _report(
         self, evidence: Evidence, dns: DnsServer, met: int, writer: Writer, late: int
@@ -504,11 +407,6 @@ class _Rehearsal:
     def _all(self) -> list[SimInstallation]:
         return list(self.installations.values())
 
-    @staticmethod
-    def _store(installation: SimInstallation) -> SimStore:
-        assert installation.store is not None
-        return installation.store
-
     def _on_asked(self, asked: DnsAsked) -> None:
         self.observer.note(f"{asked.at!r} {asked.name} {asked.type} {asked.answer}".encode())
 
@@ -518,14 +416,6 @@ class _Rehearsal:
         self.errors.add("".join((f"{context.get('message')}\n", *where)))
 
 
-def _judging(machine: SimMachine) -> Shelf | None:
-    """The bucket of a machine as somebody sees it for whom it is never away."""
-    if machine.bucket is None:
-        return None
-    ids = Ids(machine.clock, random.Random(0))  # noqa: S311 (none is given out)
-    return Bodies(machine.disk, ids, objects=SimObjects(machine.bucket, sure=True)).shelf
-
-
 def _fork(dice: random.Random) -> random.Random:
     return random.Random(dice.getrandbits(64))  # noqa: S311 (to be foretold)
 
@@ -533,71 +423,3 @@ def _fork(dice: random.Random) -> random.Random:
 async def _later(when: float, writer: Writer, letter: Letter) -> None:
     await asyncio.sleep(when)
     await writer.deliver(letter)
-
-
-def _letter(number: int, dice: random.Random) -> Letter:
-    """Who writes to whom, where it is handed in."""
-    machine = dice.choice(list(INSTALLATIONS))
-    domain = INSTALLATIONS[machine]
-    if dice.random() < 0.7:
-        sender, port = f"{dice.choice(domain.people[:2])}@{domain.name}", 587
-        pool = [_recipient(number, n, machine, dice) for n in range(dice.choice((1, 1, 2, 3, 5)))]
-    else:
-        sender = dice.choice((f"s{number}@accept.example", ""))
-        port = 25
-        pool = [_local(number, machine, dice) for _ in range(dice.choice((1, 2, 3)))]
-        if dice.random() < 0.1:
-            pool.append(f"r{number}.9@accept.example")
-    recipients = tuple(dict.fromkeys(pool))
-    return write_letter(number, sender, recipients, machine, port, dice)
-
-
-def _recipient(number: int, n: int, machine: str, dice: random.Random) -> str:
-    kind = dice.random()
-    if kind < 0.25:
-        return _local(number, dice.choice(list(INSTALLATIONS)), dice)
-    if kind < 0.68:
-        domain = dice.choice(list(MANNERS))
-    elif kind < 0.8:
-        domain = dice.choice(BY_ACCEPT)
-    else:
-        domain = dice.choice(NOWHERE)
-    first = dice.choice("rrxf") if domain == "picky.example" else "r"
-    return f"{first}{number}.{n}@{domain}"
-
-
-def _local(number: int, machine: str, dice: random.Random) -> str:
-    domain = INSTALLATIONS[machine]
-    aliases = sorted({alias for alias, _ in domain.aliases})
-    kind = dice.random()
-    if kind < 0.7:
-        return f"{dice.choice(domain.people[:2])}+{number}@{domain.name}"
-    if kind < 0.9:
-        return dice.choice(aliases)
-    return f"nobody{number}@{domain.name}"
-
-
-def _waiting(tx: Tx) -> list[tuple[object, ...]]:
-    return tx.rows("SELECT destination, attempts, due, last FROM queue LIMIT 10")
-
-
-def _arrivals(tx: Tx) -> list[tuple[str, int, int]]:
-    found = tx.rows(
-        "SELECT address, uid, message.created FROM message"
-        " JOIN account ON account.id = message.account ORDER BY address, mailbox, uid"
-    )
-    return [(address, uid, created) for address, uid, created in found]
-
-
-def _late_outcomes(tx: Tx) -> int:
-    return int(tx.value("SELECT count(*) FROM event WHERE kind = 'late-outcome'"))
-
-
-def _dropped(tx: Tx) -> list[int]:
-    """Letters of which a recipient was dropped because nobody could be told."""
-    found = tx.rows(
-        "SELECT DISTINCT message_id FROM acceptance JOIN recipient"
-        " ON recipient.acceptance = acceptance.id"
-        " WHERE fate = 'dropped' AND fate_text = 'double-bounce' AND message_id LIKE '<letter-%'"
-    )
-    return [int(text.partition("-")[2].partition("@")[0]) for (text,) in found]
