@@ -19,6 +19,9 @@ def test_a_url_leads_to_a_store_and_its_folder(tmp_path: Path) -> None:
     async def work(stand: Stand) -> None:
         url = f"sqlite://{tmp_path}/deep/er/estafeta.db"
         store = await open_store(url, stand.world)
+        files = list((tmp_path / "deep" / "er").iterdir())
+        assert len(files) >= 3  # the log and its index too
+        assert all(file.stat().st_mode & 0o77 == 0 for file in files)
         assert await store.run(lambda tx: take(tx, "n", 5)) == 1
         assert await store.run(lambda tx: take(tx, "n")) == 6
         await store.close()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -68,6 +70,11 @@ def open_file(
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"the folder of the store {path} cannot be made: {error}") from error
+    if vfs is None:
+        # Its owner's alone, whatever the umask; SQLite gives the WAL the same mode. What stands
+        # in the way of it, SQLite meets too, and says better.
+        with suppress(OSError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
     return open_sqlite(path, clock=world.clock, inline=inline, vfs=vfs, synchronous=synchronous)
 
 

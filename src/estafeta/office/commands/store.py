@@ -118,8 +118,6 @@ def _alone(url: str, config: Config | None, *, is_source: bool) -> Iterator[None
         prepare_folder(path.parent, identity)
     try:
         with Tenure(path):
-            # Mail is not for everybody, whatever folder it was put into.
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             yield
     finally:
         hand_over(path.parent, identity)
