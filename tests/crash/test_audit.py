@@ -310,7 +310,7 @@ def test_the_cheap_audit_does_not_grow_with_the_years(tmp_path: Path) -> None:
             )
             for day in range(first // DAY_MS, first // DAY_MS + OLD_DAYS):
                 tx.run("INSERT INTO seal VALUES (?, 1, 0, '{}', '')", (day,))
-                tx.run("INSERT INTO answered VALUES (?, 1000, 1000)", (day,))
+                tx.run("INSERT INTO answered VALUES (?, 0, 1000, 1000)", (day,))
 
         await stand.run(grow)
         large = costs()

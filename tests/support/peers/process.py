@@ -219,6 +219,11 @@ def parent_of(pid: int) -> int:
     return int((_stat(pid) or ["", "0"])[1])
 
 
+def has_ended(pid: int) -> bool:
+    """Also where nobody has asked yet how it ended."""
+    return (_stat(pid) or ["X"])[0] in "XZ"
+
+
 def cpu_seconds(session: int) -> float:
     """User and system seconds that a session's processes have used, ended children included."""
     ticks = 0

@@ -131,7 +131,14 @@ class Writer:
             return True
         if self._busy:
             return False  # its own next transaction sees it
-        version = self._read_data_version()
+        return self._is_other_version()
+
+    def _is_other_version(self) -> bool:
+        """Than at the last look. Where it cannot be read now, the next look will tell."""
+        try:
+            version = self._read_data_version()
+        except apsw.Error:
+            return False
         if version == self._data_version:
             return False
         self._data_version = version
@@ -250,11 +257,8 @@ class Writer:
 
     def _work(self) -> None:
         """Runs units in the open transaction, then has it committed."""
-        if self._turn is not None:
-            version = self._read_data_version()
-            if version != self._data_version:
-                self._data_version = version
-                self._foreign = True
+        if self._turn is not None and self._is_other_version():
+            self._foreign = True
         source, units_max = self._next()
         careful = source is self._careful
         batch = self._batch
