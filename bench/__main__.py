@@ -38,6 +38,13 @@ def _numbers(text: str) -> list[int]:
     return [int(number) for number in text.split(",")]
 
 
+def _names(text: str) -> list[str]:
+    names = text.split(",")
+    if set(names) - {"sqlite", "postgresql"}:
+        raise argparse.ArgumentTypeError(f"sqlite or postgresql, or both, not {text!r}")
+    return names
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m bench",
@@ -53,6 +60,7 @@ def main() -> int:
     add("--size", type=int, default=usual.size, help="octets of a message")
     add("--sessions", type=int, default=usual.sessions, help="connections of the client")
     add("--workers", type=_numbers, default=[1], metavar="1,2", help="forms of ours to compare")
+    add("--store", type=_names, default=["sqlite"], metavar="sqlite,postgresql", help="the same")
     add("--ours", action="store_true", help="no peer, only our forms beside each other")
     add("--no-syncs", action="store_true", help="do not count syncs (strace)")
     add("--json", type=Path, metavar="FILE", help="write everything measured; - for stdout")
@@ -69,7 +77,7 @@ def main() -> int:
         console.print(f"the peers cannot be had: {reason}")
         return 1
 
-    forms = [Form(workers=workers) for workers in given.workers]
+    forms = [Form(workers, store) for store in given.store for workers in given.workers]
     runs = turns + EXTRA_TURNS + 1
     contests: list[tuple[str, Build, list[Build], float]] = [
         (

@@ -107,7 +107,9 @@ def contest(
             result.held = memory(side.sessions)
             result.facts = side.facts()
     if syncs:
-        for build, result in zip(builds, results, strict=True):
+        for build, side, result in zip(builds, sides, results, strict=True):
+            if not side.countable:
+                continue
             with tempfile.TemporaryDirectory(prefix="est-") as name:
                 progress(f"counting the syncs of {result.name}")
                 result.syncs = count_syncs(build, Path(name), load, SYNC_MESSAGES)

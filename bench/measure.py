@@ -67,6 +67,11 @@ class Side(Protocol):
         """The sessions of its processes."""
         ...
 
+    @property
+    def countable(self) -> bool:
+        """Whether its syncs can be counted."""
+        ...
+
     def run(self, load: Load, messages: int, turn: int) -> Run:
         """Sends that many messages and waits until all arrived. turn: counts from 0, to take a
         fresh mailbox each time. Raises: DidNotHappen, if one is missing."""

@@ -15,6 +15,7 @@ from tests.support.live import PASSWORD, Estafeta
 from tests.support.peers.packages import fetch
 from tests.support.peers.process import LOOPBACK
 
+from bench.database import Database
 from bench.load import Sink
 from bench.measure import Load, Run
 from bench.side import DOMAIN, Side
@@ -31,7 +32,7 @@ TRUST: dict[str, Sequence[str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """One way to run it. workers: the setting; store: "sqlite"."""
+    """One way to run it. workers: the setting; store: "sqlite" or "postgresql"."""
 
     workers: int = 1
     store: str = "sqlite"
@@ -44,9 +45,14 @@ class Form:
             more.append(f"{self.workers} workers")
         return ", ".join(["estafeta", *more])
 
-    @property
-    def settings(self) -> dict[str, Sequence[str]]:
-        return TRUST | {"server": (f"workers = {self.workers}",)}
+    def databases(self) -> list[Database]:
+        """What must run for it."""
+        return [Database()] if self.store == "postgresql" else []
+
+    def settings(self, databases: Sequence[Database]) -> dict[str, Sequence[str]]:
+        server = [f"workers = {self.workers}"]
+        server += [f'store = "{database.url}"' for database in databases]
+        return TRUST | {"server": server}
 
 
 class EstafetaInbound(Side):
@@ -61,8 +67,11 @@ class EstafetaInbound(Side):
     ) -> None:
         accounts = [f"turn{turn}@{DOMAIN}" for turn in range(turns)]
         self.name = form.name
-        self._server = Estafeta(folder, accounts=accounts, settings=form.settings, trace=trace)
-        super().__init__([self._server])
+        self.countable = form.store == "sqlite"
+        self._databases = form.databases()
+        settings = form.settings(self._databases)
+        self._server = Estafeta(folder, accounts=accounts, settings=settings, trace=trace)
+        super().__init__([*self._databases, self._server])
 
     def run(self, load: Load, messages: int, turn: int) -> Run:
         user = f"turn{turn}@{DOMAIN}"
@@ -78,7 +87,7 @@ class EstafetaInbound(Side):
         )
 
     def facts(self) -> dict[str, int | str]:
-        return facts(self._server)
+        return facts(self._server, self._databases)
 
 
 class EstafetaRelay(Side):
@@ -91,27 +100,29 @@ class EstafetaRelay(Side):
         form: Form = Form(),
     ) -> None:
         self.name = form.name
+        self.countable = form.store == "sqlite"
+        self._databases = form.databases()
         self._sink = Sink(fetch(), folder)
         self._server = Estafeta(
             folder / "e",
             accounts=[f"turn@{DOMAIN}"],
             routes={"*": (self._sink.host, self._sink.port)},
-            settings=form.settings,
+            settings=form.settings(self._databases),
             trace=trace,
         )
-        super().__init__([self._sink, self._server])
+        super().__init__([*self._databases, self._sink, self._server])
 
     def run(self, load: Load, messages: int, turn: int) -> Run:
         to = (self._server.host, self._server.ports["submission"])
         return self.relay(load, messages, to=to, sink=self._sink, turn=turn)
 
     def facts(self) -> dict[str, int | str]:
-        return facts(self._server)
+        return facts(self._server, self._databases)
 
 
-def facts(server: Estafeta) -> dict[str, int | str]:
-    """What a writing connection to the store, opened as the server opens it, reads back as its
-    PRAGMAs; and that the ledger balances after all that load. Raises: DidNotHappen, if not."""
+def facts(server: Estafeta, databases: Sequence[Database]) -> dict[str, int | str]:
+    """What a writing connection to the store, opened as the server opens it, reads back; and that
+    the ledger balances after all that load. Raises: DidNotHappen, if not."""
     path = server.folder / "data/estafeta.db"
 
     async def ask() -> dict[str, int | str]:
@@ -121,6 +132,10 @@ def facts(server: Estafeta) -> dict[str, int | str]:
         finally:
             await store.close()
 
-    read_back = asyncio.run(ask())
+    read_back: dict[str, int | str] = {}
+    for database in databases:
+        read_back |= database.settings()
+    if not databases:
+        read_back |= asyncio.run(ask())
     server.command("audit")
     return {**read_back, "audit": "balances"}

@@ -28,9 +28,10 @@ class Program(AbstractContextManager[Any], Protocol):
 
 
 class Side:
-    """Runs `programs` while it is entered, in their order."""
+    """Runs `programs` while it is entered, in their order. countable: its syncs can be counted."""
 
     name = ""
+    countable = True
 
     def __init__(self, programs: Sequence[Program]) -> None:
         self.peers = fetch()

@@ -17,6 +17,7 @@ class Scripted:
     """A side whose runs take a second each, with the shares of others that it is given."""
 
     sessions: Sequence[int] = ()
+    countable = False
 
     def __init__(self, name: str, order: list[str], foreign: Sequence[float]) -> None:
         self.name = name

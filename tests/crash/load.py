@@ -40,7 +40,7 @@ class Letter:
 class Client:
     """One person's program. password: on submission; "" on port 25. patient: a temporary refusal is
     no wonder, and is answered by trying again; one after the final dot tells nothing of what became
-    of the message."""
+    of the message. large: probability of a large message."""
 
     name: str
     port: int
@@ -50,6 +50,7 @@ class Client:
     step: Callable[[], None]
     password: str = ""
     patient: bool = False
+    large: float = LARGE
     letters: list[Letter] = field(default_factory=list)
     strange: list[str] = field(default_factory=list)
     refused: int = 0
@@ -75,7 +76,7 @@ class Client:
         mark = f"{self.name}.{len(self.letters)}"
         count = self.dice.choice((1, 1, 2, 3))
         recipients = self.dice.sample(list(self.addresses), min(count, len(self.addresses)))
-        size = LARGE_OCTETS if self.dice.random() < LARGE else self.dice.randrange(10, 8000)
+        size = LARGE_OCTETS if self.dice.random() < self.large else self.dice.randrange(10, 8000)
         text = base64.encodebytes(self.dice.randbytes(size * 3 // 4)).replace(b"\n", b"\r\n")
         data = (
             f"From: <{self.sender}>\r\nTo: <{'>, <'.join(recipients)}>\r\nSubject: {mark}\r\n"

@@ -16,7 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from tests.crash.load import Client
+from tests.crash.load import LARGE, Client
 from tests.crash.sink import Sink, Taken, read_mark, text_digest
 from tests.support.live import PASSWORD, Estafeta
 from tests.support.peers.process import DidNotHappen
@@ -41,7 +41,7 @@ REMOTE = [f"user{n}@sink.example" for n in range(5)]
 
 class Trial:
     """One installation, its clients, its sink, and the one who kills it. store: URL, "" for a file.
-    patient: see Client."""
+    patient, large: see Client."""
 
     def __init__(
         self,
@@ -52,11 +52,17 @@ class Trial:
         store: str = "",
         workers: int = 1,
         patient: bool = False,
+        large: float = LARGE,
     ) -> None:
-        self._workers = workers
         self._wanted = kills
-        self._store = store
         self._patient = patient
+        self._large = large
+        self.settings = {
+            "server": [f'store = "{store}"', f"workers = {workers}"],
+            "log": ['level = "warning"'],
+            "smtp": ['plaintext_auth_networks = ["127.0.0.0/8"]'],
+            "queue": ['retry = ["1s"]', 'repeat = "1s"', 'give_up_after = "1d"'],
+        }
         self.dice = random.Random(seed)
         self.sink = Sink(random.Random(seed + 1))
         self.folder = folder
@@ -72,12 +78,7 @@ class Trial:
             self.folder,
             accounts=LOCAL,
             routes={"sink.example": ("127.0.0.1", self.sink.port)},
-            settings={
-                "server": [f'store = "{self._store}"', f"workers = {self._workers}"],
-                "log": ['level = "warning"'],
-                "smtp": ['plaintext_auth_networks = ["127.0.0.0/8"]'],
-                "queue": ['retry = ["1s"]', 'repeat = "1s"', 'give_up_after = "1d"'],
-            },
+            settings=self.settings,
         )
         self.clients = self._clients()
         try:
@@ -106,14 +107,23 @@ class Trial:
                 "x@y.example",
                 self._step,
                 patient=self._patient,
+                large=self._large,
             )
             for n in range(3)
         ]
         for n, address in enumerate(LOCAL):
-            name, dice = f"sub{n}", random.Random(self.dice.random())
-            to = [*REMOTE, *LOCAL]
             made.append(
-                Client(name, submission, dice, to, address, self._step, PASSWORD, self._patient)
+                Client(
+                    f"sub{n}",
+                    submission,
+                    random.Random(self.dice.random()),
+                    [*REMOTE, *LOCAL],
+                    address,
+                    self._step,
+                    PASSWORD,
+                    self._patient,
+                    self._large,
+                )
             )
         return made
 

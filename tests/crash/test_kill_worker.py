@@ -15,9 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from tests.crash.load import Client
-from tests.crash.test_kill import STEPS_MAX, Trial, summary
-from tests.support.smtp_raw import Gone
+from tests.crash.lasting import LastingTrial
+from tests.crash.test_kill import summary
 
 ROUNDS = int(os.environ.get("ESTAFETA_CRASH_ROUNDS", "5"))
 WORKERS = 2
@@ -26,26 +25,18 @@ ALL_AT_ONCE = 0.15
 AGAIN_SECONDS_MAX = 30.0
 """After a kill all clients together must have read a reply within this time."""
 AUDIT_EVERY = 10
-PAUSE_SECONDS = 0.02
-"""Of a client whose connection is gone."""
 
 
-class Killing(Trial):
-    """As Trial; who is killed are workers, and nobody starts them again."""
+class Killing(LastingTrial):
+    """As LastingTrial; who is killed are workers, and nobody starts them again."""
 
     def __init__(self, folder: Path, seed: int) -> None:
         super().__init__(folder, seed, kills=ROUNDS, workers=WORKERS)
         self.slowest = 0.0
-        self._load: list[asyncio.Task[None]] = []
 
     async def _round(self) -> None:
-        if not self._load:
-            self._load = [asyncio.create_task(self._drive(client)) for client in self.clients]
-        self._steps, self._kill_at = 0, self.dice.randrange(1, STEPS_MAX)
-        self._reached.clear()
-        async with asyncio.timeout(AGAIN_SECONDS_MAX):
-            await self._reached.wait()
-        await asyncio.sleep(self.dice.uniform(0, 0.004))  # not always right after a reply
+        self.begin_load()
+        await self.reach_a_moment(AGAIN_SECONDS_MAX)
         living = self.server.workers
         assert living, "no worker is there"
         if self.dice.random() >= ALL_AT_ONCE:
@@ -54,25 +45,10 @@ class Killing(Trial):
         for pid in living:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        self._steps, self._kill_at = 0, 1
-        self._reached.clear()
-        async with asyncio.timeout(AGAIN_SECONDS_MAX):
-            await self._reached.wait()
+        await self.read_replies(1, AGAIN_SECONDS_MAX)
         self.slowest = max(self.slowest, time.monotonic() - self.kills[-1])
         if len(self.kills) % AUDIT_EVERY == 0:
             await self.audit()
-
-    async def _drive(self, client: Client) -> None:
-        """Comes again and again, as a real client does."""
-        while not self.stopping.is_set():
-            with suppress(Gone, OSError):
-                await client.run(self.stopping)
-            await asyncio.sleep(PAUSE_SECONDS)
-
-    async def _finish(self) -> None:
-        self.stopping.set()
-        await asyncio.gather(*self._load)
-        await super()._finish()
 
 
 @pytest.mark.timeout(90 + 10 * ROUNDS)

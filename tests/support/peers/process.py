@@ -204,14 +204,18 @@ class Running:
 
 
 def session_members(session: int) -> list[int]:
-    """The processes of one session, by /proc."""
-    members = []
+    """The processes of one session and their children, which may have made their own, by /proc."""
+    members: list[int] = []
+    others: list[tuple[int, int]] = []
     for entry in os.scandir("/proc"):
         if entry.name.isdigit():
             fields = _stat(int(entry.name))
             if fields and int(fields[3]) == session:
                 members.append(int(entry.name))
-    return members
+            elif fields:
+                others.append((int(entry.name), int(fields[1])))
+    known = set(members)
+    return members + [pid for pid, parent in others if parent in known]
 
 
 def parent_of(pid: int) -> int:
