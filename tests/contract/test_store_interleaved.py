@@ -388,14 +388,28 @@ def test_any_order_is_one_after_the_other(
     for serial in ("a" * 100 + "b" * 100, "b" * 100 + "a" * 100):
         saved.restore()
         outcomes, steps = run_pair(lines, saved.admin, pair, serial)
-        expected.append((outcomes, saved.dump()))
+        expected.append((outcomes, told_by(saved)))
         counts.append(steps)
     seed = random.SystemRandom().randrange(1 << 30)
     for order in orders([max(c) for c in zip(*counts, strict=True)], random.Random(seed)):
         saved.restore()
         outcomes, _ = run_pair(lines, saved.admin, pair, order)
-        state = saved.dump()
+        state = told_by(saved)
         assert (outcomes, state) in expected, _told(name, seed, order, outcomes, state, expected)
+        assert not overlooked(saved), order
+
+
+def told_by(saved: Saved) -> list[tuple[str, str]]:
+    """All rows but when destinations are looked at, which may be too early: see `overlooked`."""
+    return [row for row in saved.dump() if row[0] != "destination"]
+
+
+def overlooked(saved: Saved) -> list[Any]:
+    """Rows of the queue that nobody will look at in time."""
+    return saved.admin.execute(
+        "SELECT queue.* FROM queue LEFT JOIN destination ON name = destination"
+        " WHERE name IS NULL OR destination.due > queue.due"
+    ).fetchall()
 
 
 def _told(name: str, seed: int, order: str, outcomes: Any, state: Any, expected: Any) -> str:
@@ -421,8 +435,4 @@ def test_no_row_is_leased_twice(scene: tuple[Scene, list[Line], Saved]) -> None:
         assert [by_token.get(80, 0), by_token.get(81, 0)] != [0, 0]
         for token, jobs in zip((80, 81), outcomes, strict=True):
             assert jobs == (1 if by_token.get(token) else 0)
-        late = saved.admin.execute(
-            "SELECT 1 FROM queue JOIN destination ON name = destination"
-            " WHERE destination.due > queue.due"
-        ).fetchall()
-        assert not late, order
+        assert not overlooked(saved), order

@@ -64,12 +64,14 @@ def expect(tx: Tx, destination: str, due: int) -> None:
     """Sees to it that `destination` is looked at by `due`. Writes only where that is earlier.
 
     Who leases locks the row, and then looks for what comes first: what it cannot see yet waits here
-    and looks again. Among themselves those who enqueue do not wait.
+    and looks again. Among themselves those who enqueue do not wait. Who must write does not share
+    the row first: two who did would wait for each other.
     """
     known = tx.value(
-        "SELECT due FROM destination WHERE name = ? /*postgresql: FOR SHARE */", (destination,)
+        "SELECT due FROM destination WHERE name = ? AND due <= ? /*postgresql: FOR SHARE */",
+        (destination, due),
     )
-    if known is not None and known <= due:
+    if known is not None:
         return
     tx.send(
         "INSERT INTO destination (name, due) VALUES (?, ?) ON CONFLICT (name) DO UPDATE "
@@ -127,12 +129,17 @@ def lease(
 
 
 def settle_destination(tx: Tx, destination: str) -> None:
-    """Makes `destination.due` exact, or removes it with its last row. See `expect`."""
+    """Makes `destination.due` exact, or removes it with its last row. See `expect`.
+
+    Where somebody is at it now, it stays as it is, too early perhaps: who waited for one row with
+    another in hand could be waited for.
+    """
     known = tx.value(
-        "SELECT due FROM destination WHERE name = ? /*postgresql: FOR UPDATE */", (destination,)
+        "SELECT due FROM destination WHERE name = ? /*postgresql: FOR UPDATE SKIP LOCKED */",
+        (destination,),
     )
     if known is None:
-        return  # somebody may be making it now: it is not ours to remove
+        return
     first = tx.value("SELECT MIN(due) FROM queue WHERE destination = ?", (destination,))
     if first is None:
         tx.run("DELETE FROM destination WHERE name = ?", (destination,))

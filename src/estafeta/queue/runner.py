@@ -41,6 +41,7 @@ LEASE_SECONDS = 900.0
 RENEW_SECONDS = LEASE_SECONDS / 3
 POLL_SECONDS = 5.0  # the net under hints that got lost
 STOP_GRACE_SECONDS = 2.0  # of a stop, for attempts that can be cut without loss
+LOOK_AGAIN_SECONDS = 0.02  # where nothing was due after all: others may have been at it
 LEASE_DESTINATIONS_MAX = 20  # looked at in one unit
 
 log = structlog.get_logger("queue")
@@ -326,7 +327,7 @@ class Queue:
                 continue
             self._active[job.leased.destination] += 1
             self._begin(job)
-        return 0
+        return 0 if found else LOOK_AGAIN_SECONDS
 
     def _load(self, tx: Tx, leased: rows.Leased) -> Job | Unloadable:
         """One message whose body or record is lost does not keep the others."""
