@@ -11,7 +11,7 @@ from estafeta.office.metrics import PrometheusMeter
 from estafeta.office.watch import STORE_COUNTERS, watch
 from estafeta.store.ids import first_at
 from estafeta.store.open import open_store
-from estafeta.store.sqlite.statistics import Statistics
+from estafeta.store.statistics import Statistics
 from estafeta.world.real import real_world
 
 

@@ -22,7 +22,7 @@ STORE_COUNTERS = {
     "checkpoints": "store_checkpoints",
     "pauses": "store_pauses",
 }
-"""What the engine counts since it was opened (store/sqlite/statistics.py), as metrics."""
+"""What the engine counts since it was opened (store/statistics.py), as metrics."""
 
 
 def watch(meter: PrometheusMeter, store: Store, clock: Clock) -> None:

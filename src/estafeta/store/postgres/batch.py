@@ -22,7 +22,7 @@ from estafeta.store.limits import AGAIN_MAX, AGAIN_SECONDS, LOST_MAX
 from estafeta.store.postgres.errors import Again, StoreLost
 from estafeta.store.postgres.line import Line
 from estafeta.store.postgres.transaction import PostgresTx
-from estafeta.store.sqlite.statistics import Statistics
+from estafeta.store.statistics import Statistics
 
 _LOCK = "SELECT id FROM account WHERE id = ? FOR UPDATE"
 

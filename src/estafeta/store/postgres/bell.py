@@ -18,8 +18,8 @@ from psycopg.pq import ConnStatus
 from psycopg.pq.abc import PGconn
 
 from estafeta.store.engine import StoreError
+from estafeta.store.hints import Hints
 from estafeta.store.limits import BELL_AGAIN_SECONDS, BELL_OCTETS_MAX
-from estafeta.store.sqlite.hints import Hints
 
 CHANNEL = b"estafeta"
 ALL = b"*"

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from estafeta.store.engine import Listening, StoreClosed, Unit
+from estafeta.store.hints import Hints
 from estafeta.store.limits import POSTGRES_BATCH_UNITS_MAX
 from estafeta.store.postgres.batch import Job, Writing
 from estafeta.store.postgres.line import Line
 from estafeta.store.postgres.reading import Reading
-from estafeta.store.sqlite.hints import Hints
 
 T = TypeVar("T")
 Topics = Iterable[tuple[str, int]]

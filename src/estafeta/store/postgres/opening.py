@@ -17,6 +17,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.numeric import NumericBinaryLoader
 
 from estafeta.store.engine import StoreError, StoreTooNew
+from estafeta.store.hints import Hints
 from estafeta.store.limits import (
     CONNECT_SECONDS_MAX,
     SERVER_VERSION_MIN,
@@ -30,7 +31,6 @@ from estafeta.store.postgres.inline import InlinePostgresStore
 from estafeta.store.postgres.line import Line
 from estafeta.store.postgres.store import PostgresStore
 from estafeta.store.postgres.transaction import PostgresTx
-from estafeta.store.sqlite.hints import Hints
 from estafeta.world.seams import World
 
 APPLICATION = "estafeta"

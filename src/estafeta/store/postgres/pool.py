@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 
 from estafeta.store.engine import Unit
 from estafeta.store.postgres.batch import Job
-from estafeta.store.sqlite.worker import Worker
+from estafeta.store.worker import Worker
 
 T = TypeVar("T")
 

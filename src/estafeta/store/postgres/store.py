@@ -13,14 +13,14 @@ from typing import TypeVar
 import msgspec
 
 from estafeta.store.engine import Listening, StoreClosed, StoreConflict, StoreError, Unit
+from estafeta.store.hints import Hints
 from estafeta.store.limits import POSTGRES_BATCH_UNITS_MAX, READERS, WRITERS
 from estafeta.store.postgres.batch import Job, Writing
 from estafeta.store.postgres.bell import Bell
 from estafeta.store.postgres.line import Line
 from estafeta.store.postgres.pool import Pool
 from estafeta.store.postgres.reading import Reading
-from estafeta.store.sqlite.hints import Hints
-from estafeta.store.sqlite.statistics import Statistics
+from estafeta.store.statistics import Statistics
 
 T = TypeVar("T")
 

@@ -15,9 +15,9 @@ from collections.abc import Callable
 import apsw
 
 from estafeta.store.limits import CHECKPOINT_AFTER_OCTETS, WAL_OCTETS_MAX
-from estafeta.store.sqlite.statistics import Statistics
 from estafeta.store.sqlite.turn import Turn
-from estafeta.store.sqlite.worker import Worker
+from estafeta.store.statistics import Statistics
+from estafeta.store.worker import Worker
 
 
 class Checkpointer:

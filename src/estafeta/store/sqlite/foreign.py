@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from estafeta.store.engine import Tx
+from estafeta.store.hints import Hints
 from estafeta.store.limits import ACCOUNTS_COMPARED_AT_ONCE
-from estafeta.store.sqlite.hints import Hints
 
 _State = tuple[int, int]  # modseq, disabled
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import apsw
 
 from estafeta.store.engine import StoreError
+from estafeta.store.hints import Hints
 from estafeta.store.limits import (
     LOCK_WAIT_MS_MAX,
     PAGE_OCTETS,
@@ -18,13 +19,12 @@ from estafeta.store.limits import (
 from estafeta.store.migrate import migrate
 from estafeta.store.sqlite.checkpoint import Checkpointer
 from estafeta.store.sqlite.errors import translated
-from estafeta.store.sqlite.hints import Hints
-from estafeta.store.sqlite.statistics import Statistics
 from estafeta.store.sqlite.store import SqliteStore
 from estafeta.store.sqlite.transaction import SqliteTx
 from estafeta.store.sqlite.turn import Turn
-from estafeta.store.sqlite.worker import Worker
 from estafeta.store.sqlite.writer import Writer
+from estafeta.store.statistics import Statistics
+from estafeta.store.worker import Worker
 from estafeta.world.seams import Clock
 
 COMMIT_LATENCY_SECONDS = 0.001  # of the inline engine, on the loop's clock

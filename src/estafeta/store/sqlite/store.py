@@ -16,6 +16,7 @@ from typing import TypeVar
 import apsw
 
 from estafeta.store.engine import Listening, StoreClosed, StoreError, Unit
+from estafeta.store.hints import Hints
 from estafeta.store.limits import (
     FOREIGN_COMMIT_PAUSE_SECONDS_MAX,
     FOREIGN_COMMIT_POLL_SECONDS,
@@ -26,12 +27,11 @@ from estafeta.store.limits import (
 from estafeta.store.sqlite.checkpoint import Checkpointer
 from estafeta.store.sqlite.errors import translated
 from estafeta.store.sqlite.foreign import Foreign
-from estafeta.store.sqlite.hints import Hints
-from estafeta.store.sqlite.statistics import Statistics
 from estafeta.store.sqlite.transaction import SqliteTx
 from estafeta.store.sqlite.turn import Turn
-from estafeta.store.sqlite.worker import Worker
 from estafeta.store.sqlite.writer import Writer
+from estafeta.store.statistics import Statistics
+from estafeta.store.worker import Worker
 
 T = TypeVar("T")
 

@@ -26,6 +26,7 @@ from typing import Any, TypeVar
 import apsw
 
 from estafeta.store.engine import StoreConflict, StoreError, Unit
+from estafeta.store.hints import Hints
 from estafeta.store.limits import (
     BATCH_SECONDS_MAX,
     BATCH_UNITS_MAX,
@@ -35,11 +36,10 @@ from estafeta.store.limits import (
 from estafeta.store.sqlite.checkpoint import Checkpointer
 from estafeta.store.sqlite.errors import translated
 from estafeta.store.sqlite.gather import Gather
-from estafeta.store.sqlite.hints import Hints
-from estafeta.store.sqlite.statistics import Statistics
 from estafeta.store.sqlite.transaction import SqliteTx
 from estafeta.store.sqlite.turn import Turn
-from estafeta.store.sqlite.worker import Worker
+from estafeta.store.statistics import Statistics
+from estafeta.store.worker import Worker
 
 T = TypeVar("T")
 
