@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from tests.crash.lasting import LastingTrial
 from tests.crash.test_kill import summary
+from tests.support.peers import postgres
 
 ROUNDS = int(os.environ.get("ESTAFETA_CRASH_ROUNDS", "5"))
 WORKERS = 2
@@ -24,14 +25,13 @@ ALL_AT_ONCE = 0.15
 """Share of the rounds in which no worker is left."""
 AGAIN_SECONDS_MAX = 30.0
 """After a kill all clients together must have read a reply within this time."""
-AUDIT_EVERY = 10
 
 
 class Killing(LastingTrial):
     """As LastingTrial; who is killed are workers, and nobody starts them again."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
-        super().__init__(folder, seed, kills=ROUNDS, workers=WORKERS)
+    def __init__(self, folder: Path, seed: int, store: str) -> None:
+        super().__init__(folder, seed, kills=ROUNDS, workers=WORKERS, store=store)
         self.slowest = 0.0
 
     async def _round(self) -> None:
@@ -47,15 +47,21 @@ class Killing(LastingTrial):
                 os.kill(pid, signal.SIGKILL)
         await self.read_replies(1, AGAIN_SECONDS_MAX)
         self.slowest = max(self.slowest, time.monotonic() - self.kills[-1])
-        if len(self.kills) % AUDIT_EVERY == 0:
-            await self.audit()
+        await self.audit()
 
 
-@pytest.mark.timeout(90 + 10 * ROUNDS)
+@pytest.mark.timeout(90 + 20 * ROUNDS)
 @pytest.mark.xdist_group("crash")
-def test_workers_are_killed_and_nothing_is_lost(tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+def test_workers_are_killed_and_nothing_is_lost(tmp_path: Path, engine: str) -> None:
     seed = int(os.environ.get("ESTAFETA_SEED", "0")) or random.SystemRandom().randrange(1 << 30)
     print(f"ESTAFETA_SEED={seed}")
-    trial = Killing(tmp_path / "e", seed)
-    asyncio.run(trial.run())
-    print(f"{summary(trial)}; the slowest reply after a kill {trial.slowest:.2f} s")
+    server = postgres.required_server() if engine == "postgresql" else None
+    try:
+        store = server.create("estafeta") if server is not None else ""
+        trial = Killing(tmp_path / "e", seed, store)
+        asyncio.run(trial.run())
+        print(f"{summary(trial)}; the slowest reply after a kill {trial.slowest:.2f} s")
+    finally:
+        if server is not None:
+            server.stop()

@@ -266,3 +266,34 @@ def test_days_have_the_names_of_the_calendar() -> None:
     dice = random.Random(1)
     for day in [0, 59, 60, 365, 11016, *(dice.randrange(0, 60_000) for _ in range(500))]:
         assert day_name(day) == str(datetime.date(1970, 1, 1) + datetime.timedelta(days=day))
+
+
+def test_messages_are_compared_in_slices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each loss is told once, on whichever side of a border it lies, and behind the last."""
+    monkeypatch.setattr(audit.boxes, "AUDIT_SLICE", 2)
+
+    async def work(stand: Stand) -> None:
+        account = await stand.account()
+        inbox = await stand.inbox(account)
+        for _ in range(9):
+            await stand.append(account, inbox)
+        whole = [1, 4, 5, 6, 7]
+
+        def lose(tx: Tx) -> None:
+            for uid in (2, 3, 9):
+                tx.run("DELETE FROM message WHERE uid = ?", (uid,))
+            tx.run("DELETE FROM message_text WHERE uid = 8")
+
+        await stand.run(lose)
+        told = [f for f in await findings(stand) if f.uid is not None]
+        assert sorted((f.kind, f.uid) for f in told if f.uid is not None) == [
+            ("message-lost", 2),
+            ("message-lost", 3),
+            ("message-lost", 9),
+            ("message-without-text", 8),
+        ]
+        await stand.run(lambda tx: tx.run("UPDATE message SET size = size + 1"))
+        told = [f for f in await findings(stand) if f.kind == "message-size"]
+        assert sorted(f.uid for f in told if f.uid is not None) == whole
+
+    with_stand(tmp_path, work)

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from estafeta.store import mailboxes
 from estafeta.store.audit.finding import Finding
 from estafeta.store.engine import Tx
 from estafeta.store.flags import SEEN
 from estafeta.store.ids import queue_id
+from estafeta.store.limits import AUDIT_SLICE
 from estafeta.store.rows import Mailbox
 
-_HERE = "message.account = ? AND message.mailbox = ?"
-_PAIR = (
-    "wide.account = message.account AND wide.mailbox = message.mailbox AND wide.uid = message.uid"
+_MESSAGES = (
+    "SELECT uid, body, size FROM message WHERE account = ? AND mailbox = ? AND uid > ?"
+    " ORDER BY uid LIMIT ?"
 )
+_TEXTS = (
+    "SELECT uid, length(prefix) FROM message_text"
+    " WHERE account = ? AND mailbox = ? AND uid > ? AND uid <= ? ORDER BY uid"
+)
+_UID_END = 1 << 32
 
 
 def account_findings(tx: Tx, account: int) -> tuple[list[int], list[Finding]]:
@@ -48,19 +56,68 @@ def account_findings(tx: Tx, account: int) -> tuple[list[int], list[Finding]]:
 
 
 def mailbox_findings(tx: Tx, account: int, id: int) -> list[Finding]:
-    """What is wrong within one mailbox."""
+    """What is wrong with a mailbox itself."""
     box = mailboxes.mailbox(tx, account, id)
     if box is None:
         return []  # removed meanwhile
-    address = tx.value("SELECT address FROM account WHERE id = ?", (account,))
-    return _counters(tx, box, address) + _pairs(tx, box, address) + _sizes(tx, box, address)
+    return _counters(tx, box, _address(tx, account))
+
+
+def message_findings(
+    tx: Tx, after: int, *, account: int, id: int
+) -> tuple[list[Finding], int | None]:
+    """What is wrong with the next messages of a mailbox, after uid `after`. See full.Step.
+
+    A message is two rows, narrow and wide, and a body. They are brought together here and not in
+    SQL: joined, they cost what the planner makes of them, by the square where it knows no counts.
+    """
+    box = mailboxes.mailbox(tx, account, id)
+    if box is None:
+        return [], None  # removed meanwhile
+    address = _address(tx, account)
+    messages = tx.rows(_MESSAGES, (account, id, after, AUDIT_SLICE))
+    last = messages[-1][0] if len(messages) == AUDIT_SLICE else _UID_END
+    texts: dict[int, int] = dict(tx.rows(_TEXTS, (account, id, after, last)))
+    sizes = _body_sizes(tx, sorted({body for _, body, _ in messages}))
+    found = []
+    for uid, body, size in messages:
+        prefix = texts.pop(uid, None)
+        if prefix is None:
+            what = f"{address}: message {uid} in {box.name} has lost its text row"
+            found.append(_finding("message-without-text", box, what, uid))
+            continue
+        kind = ""
+        if body not in sizes:
+            kind, what = "body-missing", f"its body {queue_id(body)} is missing"
+        elif size != prefix + sizes[body]:
+            real = prefix + sizes[body]
+            kind, what = "message-size", f"is {size} octets by its row and {real} in fact"
+        if kind:
+            text = f"{address}: message {uid} in {box.name}: {what}"
+            found.append(_finding(kind, box, text, uid, body))
+    for uid in texts:
+        what = f"{address}: message {uid} in {box.name} is lost, only its text row is left"
+        found.append(_finding("message-lost", box, what, uid))
+    return found, None if last == _UID_END else last
+
+
+def _address(tx: Tx, account: int) -> str:
+    return str(tx.value("SELECT address FROM account WHERE id = ?", (account,)))
+
+
+def _body_sizes(tx: Tx, ids: Sequence[int]) -> dict[int, int]:
+    if not ids:
+        return {}
+    marks = ", ".join("?" * len(ids))
+    return dict(tx.rows(f"SELECT id, size FROM body WHERE id IN ({marks})", ids))  # noqa: S608
 
 
 def _counters(tx: Tx, box: Mailbox, address: str) -> list[Finding]:
     row = tx.row(
         "SELECT count(*), coalesce(sum(size), 0),"  # noqa: S608
         f" coalesce(sum(CASE WHEN flags & {SEEN} = 0 THEN 1 ELSE 0 END), 0),"
-        f" coalesce(max(uid), 0), coalesce(max(modseq), 0) FROM message WHERE {_HERE}",
+        f" coalesce(max(uid), 0), coalesce(max(modseq), 0) FROM message"
+        " WHERE account = ? AND mailbox = ?",
         (box.account, box.id),
     )
     assert row is not None
@@ -96,45 +153,6 @@ def _counters(tx: Tx, box: Mailbox, address: str) -> list[Finding]:
                 f"{modseq} and HIGHESTMODSEQ {box.modseq}",
             )
         )
-    return found
-
-
-def _pairs(tx: Tx, box: Mailbox, address: str) -> list[Finding]:
-    """A message is two rows: narrow and wide."""
-    found = []
-    for (uid,) in tx.rows(
-        f"SELECT uid FROM message WHERE {_HERE} AND NOT EXISTS"  # noqa: S608
-        f" (SELECT 1 FROM message_text AS wide WHERE {_PAIR}) ORDER BY uid",
-        (box.account, box.id),
-    ):
-        what = f"{address}: message {uid} in {box.name} has lost its text row"
-        found.append(_finding("message-without-text", box, what, uid))
-    for (uid,) in tx.rows(
-        "SELECT uid FROM message_text AS wide WHERE wide.account = ? AND wide.mailbox = ?"  # noqa: S608
-        f" AND NOT EXISTS (SELECT 1 FROM message WHERE {_PAIR}) ORDER BY uid",
-        (box.account, box.id),
-    ):
-        what = f"{address}: message {uid} in {box.name} is lost, only its text row is left"
-        found.append(_finding("message-lost", box, what, uid))
-    return found
-
-
-def _sizes(tx: Tx, box: Mailbox, address: str) -> list[Finding]:
-    found = []
-    for uid, body, size, real in tx.rows(
-        "SELECT message.uid, message.body, message.size, length(wide.prefix) + body.size"  # noqa: S608
-        f" FROM message JOIN message_text AS wide ON {_PAIR}"
-        " LEFT JOIN body ON body.id = message.body"
-        f" WHERE {_HERE} AND (body.id IS NULL OR message.size <> length(wide.prefix) + body.size)"
-        " ORDER BY message.uid",
-        (box.account, box.id),
-    ):
-        if real is None:
-            kind, what = "body-missing", f"its body {queue_id(body)} is missing"
-        else:
-            kind, what = "message-size", f"is {size} octets by its row and {real} in fact"
-        text = f"{address}: message {uid} in {box.name}: {what}"
-        found.append(_finding(kind, box, text, uid, body))
     return found
 
 

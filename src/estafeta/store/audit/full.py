@@ -6,7 +6,12 @@ from collections.abc import AsyncIterator, Callable
 from functools import partial
 
 from estafeta.store.audit.books import books
-from estafeta.store.audit.boxes import account_findings, mailbox_findings, strays
+from estafeta.store.audit.boxes import (
+    account_findings,
+    mailbox_findings,
+    message_findings,
+    strays,
+)
 from estafeta.store.audit.fates import fates
 from estafeta.store.audit.files import bodies_slice, object_findings
 from estafeta.store.audit.finding import Finding
@@ -30,15 +35,16 @@ async def audit_full(
         for box in boxes:
             for finding in await store.read(partial(mailbox_findings, account=account, id=box)):
                 yield finding
+            async for finding in _stepwise(
+                store, partial(message_findings, account=account, id=box)
+            ):
+                yield finding
     for finding in await store.read(strays):
         yield finding
     steps: list[Step] = [fates, books, partial(bodies_slice, disk=disk)]
-    for step in steps:
-        at: int | None = 0
-        while at is not None:
-            found, at = await store.read(partial(_step, step=step, at=at))
-            for finding in found:
-                yield finding
+    for each in steps:
+        async for finding in _stepwise(store, each):
+            yield finding
     if disk is not None:
         async for finding in object_findings(store, shelf):
             yield finding
@@ -46,6 +52,14 @@ async def audit_full(
 
 def _accounts(tx: Tx) -> list[int]:
     return [id for (id,) in tx.rows("SELECT id FROM account ORDER BY id")]
+
+
+async def _stepwise(store: Store, step: Step) -> AsyncIterator[Finding]:
+    at: int | None = 0
+    while at is not None:
+        found, at = await store.read(partial(_step, step=step, at=at))
+        for finding in found:
+            yield finding
 
 
 def _step(tx: Tx, step: Step, at: int) -> tuple[list[Finding], int | None]:
