@@ -56,7 +56,21 @@ def test_well_and_not_well(estafeta: Run, tmp_path: Path) -> None:
         assert not (tmp_path / "data").exists()
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"[1]", b'{"checks": 3}', b"\xff"])
+def test_each_worker_is_shown(estafeta: Run, tmp_path: Path) -> None:
+    page = b'{"ok": false, "workers": {"1": {"store": "ok"}, "2": {"worker": "does not answer"}}}'
+    with answering(503, page) as port:
+        configured(tmp_path, port)
+        done = estafeta("health")
+        assert done.code == 1
+        assert "worker 1: store" in done.out
+        assert "worker 2: worker" in done.out
+        assert set(json.loads(estafeta("health", "--json").out)["workers"]) == {"1", "2"}
+
+
+STRANGE = [b"", b"<html>", b"[1]", b'{"checks": 3}', b'{"workers": [1]}', b"\xff"]
+
+
+@pytest.mark.parametrize("body", STRANGE)
 def test_somebody_else_answers(estafeta: Run, tmp_path: Path, body: bytes) -> None:
     with answering(200, body) as port:
         configured(tmp_path, port)

@@ -152,6 +152,7 @@ def test_a_worker_that_dies_is_replaced_and_the_pages_count_on(server: Estafeta)
     health = json.loads(page(server, "healthz"))
     assert health["ok"]
     assert set(health["workers"]) == {"1", "2"}
+    assert "worker 2: listeners" in server.command("health")
     (ended,) = lines(server, "worker ended")
     assert (ended["pid"], ended["how"]) == (dead, "SIGKILL")
     assert {each["worker"] for each in lines(server, "listening")} == {1, 2}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json as json_format
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
@@ -32,9 +33,19 @@ def health(
     if json:
         print_json(body)
     else:
-        print_table(("part", "state"), sorted((str(k), str(v)) for k, v in body["checks"].items()))
+        print_table(("part", "state"), list(_parts(body)))
     if not well:
         raise typer.Exit(EXIT_FAILURE)
+
+
+def _parts(body: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """(part, state) of one process, or of each worker's. Raises what a stranger's page leads to."""
+    workers = body.get("workers")
+    if workers is None:
+        workers = {"": body["checks"]}
+    for number, checks in sorted(workers.items()):
+        for part, state in sorted(checks.items()):
+            yield f"worker {number}: {part}" if number else str(part), str(state)
 
 
 def _door(config: Config) -> Listener:
@@ -54,11 +65,12 @@ def _ask(door: Listener, seconds: float) -> tuple[bool, dict[str, Any]]:
         connection.request("GET", "/healthz")
         answer = connection.getresponse()
         body = json_format.loads(answer.read(HEALTH_PAGE_OCTETS_MAX))
-        return answer.status == 200, {"checks": dict(body["checks"]), "ok": bool(body["ok"])}
+        list(_parts(body))  # it is as it should be
+        return answer.status == 200, body
     except (OSError, http.client.HTTPException) as trouble:
         reason = (getattr(trouble, "strerror", None) or str(trouble) or "no answer").lower()
         raise CommandError(f"no answer from {host} port {door.port}: {reason}") from trouble
-    except (ValueError, KeyError, TypeError) as wrong:
+    except (ValueError, KeyError, TypeError, AttributeError) as wrong:
         raise CommandError(f"what answers at {host} port {door.port} is not estafeta") from wrong
     finally:
         connection.close()
