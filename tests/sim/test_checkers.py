@@ -37,6 +37,7 @@ def judge(
     handovers: list[Handover] | None = None,
     asked: list[Asked] | None = None,
     deaths: tuple[float, ...] = (),
+    pauses: tuple[tuple[float, float], ...] = (),
 ) -> list[str]:
     peer = Peer("accept.example", SimNet(Internet(random.Random(1)), ["192.0.2.10"]), Manner(), _D)
     for octets in taken or []:
@@ -45,9 +46,8 @@ def judge(
     observer.handovers = handovers or []
     observer.asked = asked or []
     boxes = {ANA: ana or []}
-    return check_all(
-        Evidence([made], observer, [peer], boxes, {"sudominio": list(deaths), "correo": []})
-    )
+    died = {"sudominio": list(deaths), "correo": []}
+    return check_all(Evidence([made], observer, [peer], boxes, died, pauses={"sudominio": pauses}))
 
 
 _D = random.Random(1)
@@ -72,7 +72,12 @@ def test_a_second_copy_and_its_excuses() -> None:
     assert "2 times" in judge(made, taken=twice, handovers=[relayed(), relayed()])[0]
     lost = relayed(code=0, replied_at=None)
     assert judge(made, taken=twice, handovers=[lost, relayed()]) == []
-    assert judge(made, taken=twice, handovers=[relayed(), relayed()], deaths=(20.5,)) == []
+    both = [relayed(), relayed()]
+    assert judge(made, taken=twice, handovers=both, deaths=(20.5,)) == []
+    # Stopped when the answer came, and dead before it went on: it may not have noted it.
+    assert "2 times" in judge(made, taken=twice, handovers=both, deaths=(90.0,))[0]
+    stopped = ((20.05, 110.0),)
+    assert judge(made, taken=twice, handovers=both, deaths=(90.0,), pauses=stopped) == []
     assert judge(made, taken=twice, handovers=[relayed(), relayed()], deaths=(90.0,))
 
 

@@ -163,8 +163,11 @@ class Evidence:
         """Whoever handed it over may not know that he did."""
         if handover.replied_at is None:
             return True
+        process = process_of(handover)
         end = handover.replied_at + SETTLE_SECONDS
-        deaths = self.deaths[process_of(handover)]
+        # While it is stopped it notes nothing, and may die so.
+        end += sum(to - since for since, to in self.pauses.get(process, ()) if since < end < to)
+        deaths = self.deaths[process]
         return any(handover.at <= death < end for death in deaths)
 
     def overtaken(self, handover: Handover) -> bool:
