@@ -85,6 +85,18 @@ def test_passwords_are_shown_to_who_asks_for_them_only(
     assert "hunter" in estafeta("config", "show", "--secrets", *form, "-c", str(file)).out
 
 
+@pytest.mark.parametrize("form", [(), ("--json",), ("--toml",)])
+def test_so_is_the_password_within_the_name_of_a_store(
+    estafeta: Run, file: Path, form: tuple[str, ...]
+) -> None:
+    store = 'store = "postgresql://u:gehe1m@db/x"\n[smtp]'
+    file.write_text(TEXT.replace("[smtp]", store))
+    hidden = estafeta("config", "show", *form, "-c", str(file)).out
+    assert "postgresql://u:***@db/x" in hidden
+    assert "gehe1m" not in hidden
+    assert "gehe1m" in estafeta("config", "show", "--secrets", *form, "-c", str(file)).out
+
+
 def test_the_file_it_prints_is_the_same_configuration(file: Path) -> None:
     config = read_config(file)
     text = as_toml(config, file, secrets=True)

@@ -45,10 +45,7 @@ def effective(
     """Everything in `config`. lines: of its file, as `config_lines.locate` finds them."""
     found = []
     for path, value, kind in _leaves(config, ()):
-        if extra(kind, "secret") and value and not secrets:
-            value = HIDDEN
-        elif extra(kind, "form") == "store" and not secrets:
-            value = shown_url(value)
+        value = _seen(value, kind, secrets)
         line = lines.get(path, 0)
         found.append(
             Effective(key_name(path), msgspec.to_builtins(value), written(value, kind), line)
@@ -73,6 +70,15 @@ def as_toml(config: Config, file: FilePath, *, secrets: bool = False) -> str:
             out.append(header)
             out += _lines_of(struct, secrets)
     return "\n".join(out) + "\n"
+
+
+def _seen(value: Any, kind: Any, secrets: bool) -> Any:
+    """The value as it may be shown; secrets: all of it."""
+    if secrets or not value:
+        return value
+    if extra(kind, "secret"):
+        return HIDDEN
+    return shown_url(value) if extra(kind, "form") == "store" else value
 
 
 def _leaves(value: msgspec.Struct, path: Path) -> Iterator[tuple[Path, Any, Any]]:
@@ -106,10 +112,8 @@ def _lines_of(struct: msgspec.Struct, secrets: bool) -> Iterator[str]:
             if not value:
                 yield from _comment(f"{name}: none. {about(hint)}")
             continue
-        if extra(hint, "secret") and value and not secrets:
-            value = HIDDEN
         yield from _comment(about(hint))
-        yield f"{name} = {written(value, hint)}"
+        yield f"{name} = {written(_seen(value, hint, secrets), hint)}"
 
 
 def _comment(text: str) -> list[str]:
