@@ -20,6 +20,12 @@ class Engine(Enum):
     postgresql = "postgresql"
 
 
+PostgresBin = Annotated[
+    Path | None,
+    typer.Option(help="Folder of PostgreSQL's programs, where they are not installed."),
+]
+
+
 @app.command()
 def demo(
     once: Annotated[bool, typer.Option("--once", help="Only the tour; exit 0 if all of it.")] = (
@@ -41,10 +47,7 @@ def demo(
             help="sqlite; postgresql for a private server; or postgresql://… to use one that runs."
         ),
     ] = "sqlite",
-    postgres_bin: Annotated[
-        Path | None,
-        typer.Option(help="Folder of PostgreSQL's programs, where they are not installed."),
-    ] = None,
+    postgres_bin: PostgresBin = None,
     workers: Annotated[
         int, typer.Option(min=1, max=8, help="Processes of each installation that serve.")
     ] = 1,
@@ -80,10 +83,7 @@ def rehearse(
     store: Annotated[
         Engine, typer.Option(help="postgresql: on a private server; no power goes there.")
     ] = Engine.sqlite,
-    postgres_bin: Annotated[
-        Path | None,
-        typer.Option(help="Folder of PostgreSQL's programs, where they are not installed."),
-    ] = None,
+    postgres_bin: PostgresBin = None,
     bucket: Annotated[
         bool, typer.Option("--bucket", help="Large bodies are in an object store, at times away.")
     ] = False,

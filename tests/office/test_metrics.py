@@ -10,7 +10,7 @@ import pytest
 
 import estafeta
 from estafeta.office.limits import LABEL_VALUES_MAX
-from estafeta.office.metrics import PrometheusMeter, UnknownMetric
+from estafeta.office.metrics import PrometheusMeter, UnknownMetric, render
 from estafeta.office.metrics_catalogue import CATALOGUE, Kind, find_metric
 from estafeta.office.watch import STORE_COUNTERS
 
@@ -21,7 +21,7 @@ def test_counts_times_and_gauges_are_on_the_page() -> None:
     meter.count("estafeta_messages_accepted_total", 2, origin="smtp")
     meter.observe("estafeta_relay_seconds", 0.2)
     meter.gauge("estafeta_queue_rows", 7)
-    page, content_type = meter.render()
+    page, content_type = render(meter.registry)
     text = page.decode()
     assert 'estafeta_messages_accepted_total{origin="smtp"} 3.0' in text
     assert "estafeta_relay_seconds_count 1.0" in text
@@ -45,14 +45,16 @@ def test_an_unknown_name_does_no_harm_in_service() -> None:
     meter = PrometheusMeter()
     for _ in range(3):
         meter.count("estafeta_nonsense_total")
-    assert b"nonsense" not in meter.render()[0]
+    assert b"nonsense" not in render(meter.registry)[0]
 
 
 def test_labels_do_not_grow_with_what_a_stranger_sends() -> None:
     meter = PrometheusMeter(strict=True)
     for n in range(LABEL_VALUES_MAX * 3):
         meter.count("estafeta_messages_refused_total", code=str(n))
-    assert meter.render()[0].count(b"estafeta_messages_refused_total{") == LABEL_VALUES_MAX + 1
+    assert (
+        render(meter.registry)[0].count(b"estafeta_messages_refused_total{") == LABEL_VALUES_MAX + 1
+    )
     assert meter.value("estafeta_messages_refused_total", code="other") == LABEL_VALUES_MAX * 2
 
 
@@ -68,11 +70,13 @@ def test_gauges_may_be_set_when_read() -> None:
     meter.before_scrape(broken)
     meter.before_scrape(set_it)
     asyncio.run(meter.refresh())
-    assert b"estafeta_queue_rows 11.0" in meter.render()[0]
+    assert b"estafeta_queue_rows 11.0" in render(meter.registry)[0]
 
 
 def test_openmetrics_is_given_to_who_asks_for_it() -> None:
-    page, content_type = PrometheusMeter().render("application/openmetrics-text; version=1.0.0")
+    page, content_type = render(
+        PrometheusMeter().registry, "application/openmetrics-text; version=1.0.0"
+    )
     assert "openmetrics" in content_type
     assert page.endswith(b"# EOF\n")
 

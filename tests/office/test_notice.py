@@ -36,7 +36,7 @@ def test_an_abstract_socket(monkeypatch: pytest.MonkeyPatch) -> None:
         listening.bind(f"\0{name}")
         listening.settimeout(5)
         monkeypatch.setenv("NOTIFY_SOCKET", f"@{name}")
-        notice.ready("Serving")
+        notice.ready()
         assert listening.recv(100) == b"READY=1\nSTATUS=Serving"
 
 

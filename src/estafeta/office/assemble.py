@@ -25,7 +25,7 @@ from estafeta.mail.envelope import Envelope
 from estafeta.mail.protocols import Content, Meter
 from estafeta.office.config import Config, Listener
 from estafeta.office.config import Route as RouteSetting
-from estafeta.office.doors import ANY, Door, Doors
+from estafeta.office.doors import ANY, Door, Doors, hosts_of
 from estafeta.office.http import Check
 from estafeta.office.sender import Sender
 from estafeta.queue import rows as queue_rows
@@ -149,7 +149,7 @@ class Installation:
         self.acceptor.use(self.queue)
         self._places: dict[str, Places] = {}  # by all that a listener's settings say
         self.sender = Sender(self.queue, self.relay, self.resolver)
-        self.doors = Doors(world.net, [self._door(x) for x in config.listener if x.role != "http"])
+        self.doors = Doors(world.net, self._all_doors())
 
     def health_checks(self) -> dict[str, Check]:
         """For /healthz: the store answers and can be written, the listeners are open, the object
@@ -166,12 +166,9 @@ class Installation:
         async def listeners() -> str:
             return "" if self.doors.is_open else "none is open"
 
-        async def bodies() -> str:
-            return await self.bodies.trouble()
-
         checks: dict[str, Check] = {"store": store, "listeners": listeners}
         if self.bodies.shelf is not None:
-            checks["bodies"] = bodies
+            checks["bodies"] = self.bodies.trouble
         return checks
 
     def reconfigure(self, config: Config, outside: Outside) -> None:
@@ -182,14 +179,14 @@ class Installation:
         self.outside = outside
         self.relay.use(self._router(), self._relay_settings())
         self.queue.use(_queue_settings(self.config))
-        self.doors.use([self._door(x) for x in self.config.listener if x.role != "http"])
+        self.doors.use(self._all_doors())
 
     def show(self, tls_server: TlsConfig | None, tls_asking: TlsConfig | None) -> None:
         """Other certificates, for connections from now on. See `Outside`."""
         self.outside = msgspec.structs.replace(
             self.outside, tls_server=tls_server, tls_asking=tls_asking
         )
-        self.doors.use([self._door(x) for x in self.config.listener if x.role != "http"])
+        self.doors.use(self._all_doors())
 
     # -- what the rooms are handed -------------------------------------------------------------
 
@@ -247,6 +244,9 @@ class Installation:
             return None
         asked = listener.role in ("submission", "imap", "pop3")
         return (self.outside.tls_asking if asked else None) or self.outside.tls_server
+
+    def _all_doors(self) -> list[Door]:
+        return [self._door(x) for x in self.config.listener if x.role != "http"]
 
     def _door(self, listener: Listener) -> Door:
         tls = self._tls(listener)
@@ -365,7 +365,7 @@ def http_endpoints(config: Config) -> list[Endpoint]:
         Endpoint(host, listener.port)
         for listener in config.listener
         if listener.role == "http"
-        for host in (ANY if listener.address == "*" else (listener.address,))
+        for host in hosts_of(listener)
     ]
 
 

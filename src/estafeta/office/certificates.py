@@ -6,8 +6,14 @@ import ssl
 from collections.abc import Sequence
 from pathlib import Path
 
-from estafeta.office.config import Certificate
+from estafeta.office.config import Certificate, Tls
 from estafeta.office.errors import CommandError, explain_startup_error
+
+
+def check_tls_files(tls: Tls) -> None:
+    """All that `tls` names. Raises CommandError."""
+    check_certificates(tls.certificates)
+    check_authorities(tls.client_authorities)
 
 
 def check_certificates(certificates: Sequence[Certificate]) -> None:

@@ -47,13 +47,17 @@ class ConfigError(Exception):
 
 def read_config(file: FilePath) -> Config:
     """Raises ConfigError. Relative paths in it are taken from the file's own folder."""
-    return read_with_lines(file)[0]
+    return _parse(file, _read_text(file))
 
 
 def read_with_lines(file: FilePath) -> tuple[Config, dict[Path, int]]:
     """The configuration, and on which line of its file each key stands. Raises ConfigError."""
     text = _read_text(file)
-    return parse_config(text, str(file), base=file.parent.absolute()), locate(text)
+    return _parse(file, text), locate(text)
+
+
+def _parse(file: FilePath, text: str) -> Config:
+    return parse_config(text, str(file), base=file.parent.absolute())
 
 
 def _read_text(file: FilePath) -> str:

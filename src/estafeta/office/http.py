@@ -27,7 +27,7 @@ from estafeta.office.limits import (
     HTTP_KEEP_ALIVE_SECONDS,
 )
 from estafeta.office.metrics import PrometheusMeter, render
-from estafeta.world.limits import LISTEN_BACKLOG
+from estafeta.world.net import bind
 from estafeta.world.seams import Endpoint
 
 Check = Callable[[], Awaitable[str]]
@@ -110,23 +110,6 @@ async def _checked(check: Check) -> str:
         return f"no answer within {HEALTH_SECONDS_MAX:g} s"
     except Exception as trouble:
         return f"{type(trouble).__name__}: {trouble}"
-
-
-def bind(at: Endpoint) -> socket.socket:
-    """A listening socket. Raises OSError."""
-    family = socket.AF_INET6 if ":" in at.host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        bound.bind((at.host, at.port))
-        bound.listen(LISTEN_BACKLOG)
-        bound.setblocking(False)
-    except OSError:
-        bound.close()
-        raise
-    return bound
 
 
 class HttpServer:

@@ -78,10 +78,6 @@ class PrometheusMeter:
         """What a counter or gauge stands at; 0 where nothing was counted. For tests and pages."""
         return self.registry.get_sample_value(name, labels) or 0.0
 
-    def render(self, accept: str = "") -> tuple[bytes, str]:
-        """See `render`."""
-        return render(self.registry, accept)
-
     def _make(self, metric: Metric) -> Any:
         common: dict[str, Any] = {"labelnames": metric.labels, "registry": self.registry}
         if metric.kind == "counter":

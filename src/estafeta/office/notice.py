@@ -30,8 +30,8 @@ def notify(state: str) -> None:
         to.send(state.encode())
 
 
-def ready(status: str) -> None:
-    notify(f"READY=1\nSTATUS={status}")
+def ready() -> None:
+    notify("READY=1\nSTATUS=Serving")
 
 
 def reloading() -> None:
@@ -52,6 +52,12 @@ def watchdog_seconds() -> float | None:
     if not interval.isdigit() or int(interval) == 0 or (whose and whose != str(os.getpid())):
         return None
     return int(interval) / 1_000_000
+
+
+def still_here() -> None:
+    """Says nothing where nobody watches."""
+    if watchdog_seconds() is not None:
+        notify("WATCHDOG=1")
 
 
 async def keep_watchdog() -> None:

@@ -63,9 +63,9 @@ def prepare_folder(folder: Path, identity: Identity | None) -> None:
     if not folder.is_dir():
         raise PrivilegeError(f"the data folder {folder} is not a folder")
     if status.st_uid != uid and uid != 0:
+        owner, name = user_name(status.st_uid), user_name(uid)
         raise PrivilegeError(
-            f"the data folder {folder} belongs to {_user(status.st_uid)}, not to {_user(uid)}; "
-            f"chown -R {_user(uid)} {folder}"
+            f"the data folder {folder} belongs to {owner}, not to {name}; chown -R {name} {folder}"
         )
     if identity is None and not os.access(folder, os.W_OK | os.X_OK):
         if os.statvfs(folder).f_flag & os.ST_RDONLY:
@@ -120,7 +120,8 @@ def drop(identity: Identity | None) -> bool:
     return True
 
 
-def _user(uid: int) -> str:
+def user_name(uid: int) -> str:
+    """As `chown` takes it."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

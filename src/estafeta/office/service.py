@@ -111,7 +111,7 @@ class Service:
             self.reload_wanted.clear()
             notice.reloading()
             self._reloaded(await self._reload_now())
-            notice.ready("Serving")
+            notice.ready()
 
     async def _reload_now(self) -> str:
         """Why it was refused, or ""."""
@@ -166,7 +166,7 @@ class Service:
 
 def say_ready(ready_fd: int | None) -> None:
     """To the service manager, and to the descriptor that was given for it."""
-    notice.ready("Serving")
+    notice.ready()
     if ready_fd is not None:
         with suppress(OSError):
             os.write(ready_fd, b"ready\n")

@@ -15,17 +15,17 @@ from estafeta.intake.server import Places
 from estafeta.mail.protocols import Meter
 from estafeta.office.assemble import Installation, Outside, http_endpoints, parse_endpoint
 from estafeta.office.certificate_watch import CertificateWatch, Watched
-from estafeta.office.certificates import check_authorities, check_certificates
+from estafeta.office.certificates import check_tls_files
 from estafeta.office.config import Config, Listener
 from estafeta.office.config_read import read_config
 from estafeta.office.doors import Latch
-from estafeta.office.http import Colleagues, HttpServer, bind, make_app
+from estafeta.office.http import Colleagues, HttpServer, make_app
 from estafeta.office.metrics import PrometheusMeter
 from estafeta.office.node import life_of
 from estafeta.office.objects import objects_of
 from estafeta.office.privileges import Identity, drop, find_identity, hand_over, prepare_folder
 from estafeta.office.service import Component, Service
-from estafeta.office.settings_shown import shown_settings
+from estafeta.office.settings_shown import effective
 from estafeta.office.settings_table import FIXED_AT_START
 from estafeta.office.tenure import tenure_of
 from estafeta.office.upkeep import Upkeep
@@ -38,6 +38,7 @@ from estafeta.store.open import open_store
 from estafeta.world.addresses import own_addresses
 from estafeta.world.certificates import Authority
 from estafeta.world.files import RealFiles
+from estafeta.world.net import bind
 from estafeta.world.real import real_world, run
 from estafeta.world.seams import Endpoint, World
 from estafeta.world.tls import ServerTls, client_config, server_config
@@ -139,8 +140,7 @@ async def build(
 def read_good_config(file: Path) -> Config:
     """Raises ConfigError, CommandError: with the place or the file at fault."""
     fresh = read_config(file)
-    check_certificates(fresh.tls.certificates)
-    check_authorities(fresh.tls.client_authorities)
+    check_tls_files(fresh.tls)
     return fresh
 
 
@@ -163,12 +163,17 @@ async def _own_objects(bodies: Bodies, store: Store) -> None:
 
 def waiting_for_restart(running: Config, fresh: Config) -> list[str]:
     """The keys that differ and that a reload leaves as they were at the start."""
-    before, after = dict(shown_settings(running)), dict(shown_settings(fresh))
+    before, after = _written(running), _written(fresh)
     return [
         key
         for key in before | after
         if key.startswith(FIXED_AT_START) and before.get(key) != after.get(key)
     ]
+
+
+def _written(config: Config) -> dict[str, str]:
+    """By key; passwords too, which differ as other settings do."""
+    return {each.key: each.written for each in effective(config, {}, secrets=True)}
 
 
 def calm_collector() -> None:
@@ -241,8 +246,7 @@ def certificate_watch(installation: Installation, meter: Meter) -> CertificateWa
 
     def renew() -> None:
         config = installation.config
-        check_certificates(config.tls.certificates)  # it names the file at fault
-        check_authorities(config.tls.client_authorities)
+        check_tls_files(config.tls)  # it names the file at fault
         installation.show(*listeners_tls(config, world))
 
     return CertificateWatch(

@@ -53,11 +53,6 @@ def effective(
     return found
 
 
-def shown_settings(config: Config) -> list[tuple[str, str]]:
-    """(key, value as written in the file) of everything in `config`; passwords blotted out."""
-    return [(each.key, each.written) for each in effective(config, {})]
-
-
 def as_toml(config: Config, file: FilePath, *, secrets: bool = False) -> str:
     """A whole file that says what `config` says, each setting below what it is for."""
     out = [f"# What {file} comes to, defaults included."]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from estafeta.office.check.finding import Finding, error, ok, warning
 from estafeta.office.config import Config
-from estafeta.office.privileges import Identity, PrivilegeError, find_identity
+from estafeta.office.privileges import Identity, PrivilegeError, find_identity, user_name
 
 
 def check_user(config: Config) -> Iterator[Finding]:
@@ -21,7 +21,7 @@ def check_user(config: Config) -> Iterator[Finding]:
     except PrivilegeError as wrong:
         yield error(about, str(wrong))
         return
-    me = pwd_name(os.geteuid())
+    me = user_name(os.geteuid())
     if identity is None:
         if os.geteuid() == 0:
             yield warning(about, "the server would stay root; give it a [server] user")
@@ -52,16 +52,16 @@ def check_data_dir(config: Config, identity: Identity | None) -> Iterator[Findin
     if not stat.S_ISDIR(status.st_mode):
         yield error(about, f"{folder} is not a folder")
     elif status.st_uid != uid and uid != 0:
-        owner, name = pwd_name(status.st_uid), pwd_name(uid)
+        owner, name = user_name(status.st_uid), user_name(uid)
         yield error(about, f"{folder} belongs to {owner}, not to {name}; chown -R {name} {folder}")
     elif os.statvfs(folder).f_flag & os.ST_RDONLY:
         yield error(about, f"{folder} lies on a read-only disk")
     elif not may(uid, status, 3):
-        yield error(about, f"{pwd_name(uid)} cannot write in {folder}")
+        yield error(about, f"{user_name(uid)} cannot write in {folder}")
     elif status.st_mode & 0o007:
         yield warning(about, f"{folder} can be entered by everybody; chmod 750 {folder}")
     else:
-        yield ok(about, f"{folder} is {pwd_name(uid)}'s own and can be written")
+        yield ok(about, f"{folder} is {user_name(uid)}'s own and can be written")
     free = os.statvfs(folder)
     if free.f_bavail * free.f_frsize < config.smtp.size_max:
         yield error(about, f"less space is free on the disk of {folder} than one message may take")
@@ -75,7 +75,7 @@ def check_private(about: str, file: Path, identity: Identity | None) -> Iterator
         return  # that it cannot be read has been told where it is read
     uid = os.geteuid() if identity is None else identity.uid
     if not may(uid, status, 4):
-        yield warning(about, f"{pwd_name(uid)} cannot read {file}: a reload would be refused")
+        yield warning(about, f"{user_name(uid)} cannot read {file}: a reload would be refused")
     elif status.st_mode & 0o007:
         yield warning(about, f"everybody can read {file}; chmod 640 {file}")
 
@@ -92,13 +92,6 @@ def may(uid: int, status: os.stat_result, bits: int) -> bool:
     except KeyError:
         groups = os.getgroups()
     return (status.st_mode >> (3 if status.st_gid in groups else 0)) & bits == bits
-
-
-def pwd_name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"user {uid}"
 
 
 def _would_be_made(about: str, folder: Path) -> Iterator[Finding]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from estafeta.office.check.finding import Finding, error, ok, warning
 from estafeta.office.check.processes import listeners_of
 from estafeta.office.config import Config, Listener
-from estafeta.office.doors import ANY
+from estafeta.office.doors import hosts_of, place_of
 from estafeta.office.errors import explain_startup_error
 
 DESCRIPTORS_BESIDE_CLIENTS = 200
@@ -28,11 +28,8 @@ def check_ports(config: Config, ours: Sequence[int]) -> Iterator[Finding]:
         if listener.path:
             yield _check_path(listener, bool(ours))
             continue
-        about = f"{listener.role} on {listener.address} port {listener.port}"
-        found = [
-            _check(about, host, listener.port, open_already)
-            for host in (ANY if listener.address == "*" else (listener.address,))
-        ]
+        about = f"{listener.role} on {place_of(listener)}"
+        found = [_check(about, host, listener.port, open_already) for host in hosts_of(listener)]
         worst = next((f for f in found if f.level == "error"), None)
         yield worst or next((f for f in found if f.level == "warning"), found[0])
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from estafeta.office.certificates import check_authorities, check_certificates
+from estafeta.office.certificates import check_tls_files
 from estafeta.office.commands.common import ConfigOption, find_config
 from estafeta.office.config_read import read_config
 from estafeta.office.logs import set_up_logs
@@ -23,8 +23,7 @@ def serve(
     file = find_config(config)
     loaded = read_config(file)
     set_up_logs(loaded.log.format, loaded.log.level)
-    check_certificates(loaded.tls.certificates)
-    check_authorities(loaded.tls.client_authorities)
+    check_tls_files(loaded.tls)
     # Every room at once is dear to import; the other commands do without.
     if loaded.server.workers > 1:
         from estafeta.office.crew.serve import serve as serve_until_stopped

@@ -14,8 +14,8 @@ class Gathering:
         self.asker = asker
         self.until = until
         self._id = id
-        self._waiting = set(asked)
-        self._silent: set[int] = set()
+        self._asked = frozenset(asked)
+        self._waiting = set(self._asked)
         self._replies: dict[int, Reply] = {}
 
     def take(self, worker: int, reply: Reply) -> None:
@@ -26,13 +26,11 @@ class Gathering:
     def give_up(self, worker: int) -> None:
         """It is dead, or not there yet."""
         self._waiting.discard(worker)
-        if worker not in self._replies:
-            self._silent.add(worker)
 
     @property
     def complete(self) -> bool:
         return not self._waiting
 
     def result(self, besides: list[Family]) -> Gathered:
-        silent = sorted(self._silent | self._waiting)
+        silent = sorted(self._asked - self._replies.keys())
         return Gathered(self._id, self._replies, silent, besides)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
+from typing import Any
 
 import structlog
 
@@ -39,19 +40,17 @@ log = structlog.get_logger("worker")
 class Member:
     """Of the crew; `serve` follows the supervisor until the service has ended.
 
-    number: of the worker, from 1. bury: gives back what dead workers held.
+    bury: gives back what dead workers held.
     answer: what this worker says to a question of the supervisor's.
     """
 
     def __init__(
         self,
-        number: int,
         channel: socket.socket,
         *,
         answer: Callable[[Topic], Awaitable[Reply]],
         bury: Callable[[Sequence[int]], Awaitable[None]],
     ) -> None:
-        self.number = number
         self.fresh: Config | None = None  # of the last Reload
         self._channel = channel
         self._answer = answer
@@ -123,9 +122,8 @@ class Member:
                 if future is not None and not future.done():
                     future.set_result(message)
 
-    def _beside(self, work: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(work)
-        assert isinstance(task, asyncio.Task)
+    def _beside(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -138,9 +138,7 @@ async def _work(birth: Birth, life: Life, board: Board) -> None:
     world = dataclasses.replace(world, net=net)
     life = msgspec.structs.replace(life, life=birth.life)
     built = await build(config, world, life, partial(board.places, birth.number))
-    member = Member(
-        birth.number, birth.channel, answer=_Answers(built), bury=built.installation.queue.bury
-    )
+    member = Member(birth.channel, answer=_Answers(built), bury=built.installation.queue.bury)
     service = Service(
         built.components(colleagues=_Crew(member), bind=net.socket_at),
         after_start=member.say_ready,

@@ -24,7 +24,6 @@ class Slot:
         self.pid = 0  # 0: nobody is in
         self.life = 0
         self.channel: socket.socket | None = None
-        self.ready = False
         self.silent = False  # it has closed its end
         self.serves_since: float | None = None  # as the times below: monotonic
         self.start_at: float | None = None
@@ -33,10 +32,14 @@ class Slot:
         self._decoder = Decoder()
         self._unsent = bytearray()
 
+    @property
+    def ready(self) -> bool:
+        return self.serves_since is not None
+
     def occupy(self, pid: int, life: int, channel: socket.socket) -> None:
         channel.setblocking(False)
         self.pid, self.life, self.channel = pid, life, channel
-        self.ready = self.silent = False
+        self.silent = False
         self.serves_since = None
         self.start_at = None
         self.metrics = []
@@ -45,13 +48,12 @@ class Slot:
 
     def serve(self, now: float) -> None:
         """Its worker is ready."""
-        self.ready = True
         self.serves_since = now
 
     def vacate(self, now: float) -> float | None:
         """Its worker is dead. When to start another, or None: that is no use."""
         self.close_channel()
-        self.pid, self.ready = 0, False
+        self.pid = 0
         since, self.serves_since = self.serves_since, None
         if since is not None and now - since >= WORKER_STEADY_SECONDS:
             self.young_deaths = 0

@@ -101,8 +101,8 @@ class Supervisor:
         self._reloading: set[int] = set()
         self._refused = ""
 
-    def run(self) -> int:
-        """Until it is asked to stop. The exit code. Raises CommandError where it cannot start."""
+    def run(self) -> None:
+        """Until it is asked to stop. Raises CommandError where it cannot start, or go on."""
         self._selector.register(self._wake, selectors.EVENT_READ)
         before = {number: signal.signal(number, lambda *_: None) for number in SIGNALS}
         woken_before = signal.set_wakeup_fd(self._waker)
@@ -121,11 +121,11 @@ class Supervisor:
         log.info("all workers have ended")
         if self._failure:
             raise CommandError(self._failure)
-        return 0
 
     # -- one turn ------------------------------------------------------------------------------
 
     def _turn(self) -> None:
+        notice.still_here()
         now = time.monotonic()
         due = self._next_due()
         wait = None if due is None else max(0.0, due - now)
@@ -146,7 +146,6 @@ class Supervisor:
         if self._kill_at is not None:
             due.append(self._kill_at)
         if (interval := notice.watchdog_seconds()) is not None:
-            notice.notify("WATCHDOG=1")
             due.append(time.monotonic() + interval / 2)
         return min(due, default=None)
 
@@ -371,7 +370,7 @@ class Supervisor:
             self._config = self._read(self._config)
         except Exception as wrong:
             log.error("reload_refused", reason=str(wrong))
-            notice.ready("Serving")
+            notice.ready()
             return
         self._refused = ""
         for slot in self._slots:
@@ -387,7 +386,7 @@ class Supervisor:
             log.error("reload_refused", reason=self._refused)
         else:
             log.info("reloaded", workers=len(self._slots))
-        notice.ready("Serving")
+        notice.ready()
 
 
 def _words(code: int) -> str:
