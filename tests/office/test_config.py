@@ -212,3 +212,15 @@ def test_what_a_reload_cannot_change_is_named() -> None:
     named = waiting_for_restart(before, after)
     assert {"dns.servers", "listener[0].port", "listener[1].role"} <= set(named)
     assert not any(key.startswith("smtp") for key in named)
+
+
+def test_of_what_is_hidden_too_it_is_named_that_it_changed() -> None:
+    def read(password: str, secret: str) -> Config:
+        s3 = f"[s3]\nbucket = 'b'\naccess_key_id = 'k'\nsecret_access_key = '{secret}'\n"
+        server = f"[server]\nstore = 'postgresql://u:{password}@db/x'\n"
+        return parse_config(server + GOOD + s3)
+
+    before = read("one", "two")
+    assert waiting_for_restart(before, read("one", "two")) == []
+    assert waiting_for_restart(before, read("other", "two")) == ["server.store"]
+    assert waiting_for_restart(before, read("one", "other")) == ["s3.secret_access_key"]
