@@ -8,9 +8,7 @@ import random
 import signal
 from pathlib import Path
 
-import pytest
-from tests.crash import load
-from tests.crash.load import Client
+from tests.crash.load import LARGE_OCTETS, Client
 from tests.crash.test_kill import LOCAL, in_mailbox
 from tests.support.live import PASSWORD, Estafeta
 from tests.support.s3 import S3Server, s3_server
@@ -37,7 +35,7 @@ class Trial:
 
     def _client(self, name: str, port: int, sender: str, password: str) -> Client:
         dice = random.Random(self.dice.random())
-        return Client(name, port, dice, LOCAL, sender, self._step, password)
+        return Client(name, port, dice, LOCAL, sender, self._step, password, large=0.4)
 
     def _step(self) -> None:
         self._left -= 1
@@ -71,7 +69,7 @@ class Trial:
 
     def judge(self) -> None:
         letters = {letter.mark: letter for each in self.clients for letter in each.letters}
-        large = [x for x in letters.values() if len(x.data) > load.LARGE_OCTETS]
+        large = [x for x in letters.values() if len(x.data) > LARGE_OCTETS]
         assert len(large) >= KILLS
         for address in LOCAL:
             reader = self.house.imap(address)
@@ -85,10 +83,9 @@ class Trial:
                     assert mark in there, f"{mark} is lost to {address}"
 
 
-def test_killed_under_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_under_load(tmp_path: Path) -> None:
     seed = random.SystemRandom().randrange(10**6)
     print(f"seed {seed}")
-    monkeypatch.setattr(load, "LARGE", 0.4)
     with s3_server() as server:
         trial = Trial(tmp_path, server, seed)
         try:
