@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from tests.support.stores import Stand
+from tests.support.stores import Stand, with_stand
 
 from estafeta.store import duty
 from estafeta.store.engine import Tx
@@ -18,20 +17,15 @@ HOUR, TERM = 3_600_000, 300_000
 class Case:
     """One store, and the units that are run on it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.stand = Stand(folder)
+    def __init__(self, stand: Stand) -> None:
+        self.stand = stand
 
     async def __call__(self, *steps: Callable[[Tx], Any]) -> list[Any]:
         return list(await self.stand.run(lambda tx: [step(tx) for step in steps]))
 
 
 def with_store(folder: Path, work: Callable[[Case], Awaitable[None]]) -> None:
-    async def main() -> None:
-        case = Case(folder)
-        await work(case)
-        await case.stand.store.close()
-
-    asyncio.run(main())
+    with_stand(folder, lambda stand: work(Case(stand)))
 
 
 def take(at: int) -> Callable[[Tx], Any]:

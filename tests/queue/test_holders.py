@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from tests.support.stores import Stand
+from tests.support.stores import Stand, with_stand
 
 from estafeta.queue import holders, rows
 from estafeta.queue.holders import Holder, Life
@@ -17,8 +16,8 @@ NOW, LATER = 1000, 900_000
 
 
 class Case:
-    def __init__(self, folder: Path) -> None:
-        self.stand = Stand(folder)
+    def __init__(self, stand: Stand) -> None:
+        self.stand = stand
         self._count = 0
 
     async def begin(self, life: Life) -> Holder:
@@ -41,12 +40,7 @@ class Case:
 
 
 def with_store(folder: Path, work: Callable[[Case], Awaitable[None]]) -> None:
-    async def main() -> None:
-        case = Case(folder)
-        await work(case)
-        await case.stand.store.close()
-
-    asyncio.run(main())
+    with_stand(folder, lambda stand: work(Case(stand)))
 
 
 def test_a_service_that_starts_alone_gives_back_all_but_its_own_workers(tmp_path: Path) -> None:
