@@ -8,7 +8,7 @@ the others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import msgspec
@@ -360,19 +360,22 @@ class PreparedAcceptance:
             other.committed()
 
     def abandoned(self) -> None:
-        for claims in self._claims:
-            for claim in claims:
-                if claim.token is not None and self._jobs is not None:
-                    self._jobs.release(claim.destination)
+        for jobs, destination, _ in self._taken():
+            jobs.release(destination)
         for other in self._also:
             other.abandoned()
 
     def doubted(self) -> None:
         """Instead of `abandoned`, when it is not known whether the unit happened."""
+        for jobs, destination, token in self._taken():
+            jobs.release(destination)
+            jobs.doubt(token)
+        for other in self._also:
+            other.doubted()
+
+    def _taken(self) -> Iterator[tuple[Jobs, str, int]]:
+        """(queue, destination, token) of what this worker has taken on."""
         for claims in self._claims:
             for claim in claims:
                 if claim.token is not None and self._jobs is not None:
-                    self._jobs.release(claim.destination)
-                    self._jobs.doubt(claim.token)
-        for other in self._also:
-            other.doubted()
+                    yield self._jobs, claim.destination, claim.token

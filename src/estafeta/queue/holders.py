@@ -15,6 +15,7 @@ import msgspec
 from estafeta.queue import rows
 from estafeta.store import counters
 from estafeta.store.engine import Tx
+from estafeta.store.ids import TAG_BITS
 
 TOKEN_BITS = 39
 """Of a token, for the leases of one worker: 500 thousand millions."""
@@ -22,7 +23,7 @@ TOKEN_BITS = 39
 NUMBER_BITS = 24
 """Of a token, for the worker: so many starts until a number comes again."""
 
-TAGS = 256
+TAGS = 1 << TAG_BITS
 """Workers of one store that can tell their ids apart (store/ids.py)."""
 
 _NAME = "worker "  # of the row in `meta`, before the number
@@ -77,7 +78,7 @@ def begin(tx: Tx, life: Life, now: int) -> Holder:
             living[other] = registered
     if life.alone:
         # All but ours, whoever made it: nobody else is there.
-        _give_back_all_but(tx, sorted(tokens_of(each).start for each in living), now)
+        _give_back_all_but(tx, [tokens_of(each) for each in living], now)
         _forget(tx, dead)
     else:
         _end(tx, dead, now)
@@ -101,19 +102,18 @@ def bury(tx: Tx, life: Life, lives: Collection[int], now: int) -> int:
 def _end(tx: Tx, numbers: list[int], now: int) -> int:
     count = 0
     for number in numbers:
-        tokens = tokens_of(number)
-        count += rows.give_back(tx, now, tokens.start, tokens[-1])
+        count += rows.give_back(tx, now, tokens_of(number))
     _forget(tx, numbers)
     return count
 
 
-def _give_back_all_but(tx: Tx, kept: list[int], now: int) -> None:
-    """kept: first tokens of living workers, ascending."""
+def _give_back_all_but(tx: Tx, kept: list[range], now: int) -> None:
+    """kept: tokens of living workers."""
     lowest = 0
-    for first in kept:
-        rows.give_back(tx, now, lowest, first - 1)
-        lowest = first + (1 << TOKEN_BITS)
-    rows.give_back(tx, now, lowest)
+    for tokens in sorted(kept, key=lambda tokens: tokens.start):
+        rows.give_back(tx, now, range(lowest, tokens.start))
+        lowest = tokens.stop
+    rows.give_back(tx, now, range(lowest, rows.ALL_TOKENS.stop))
 
 
 def _registered(tx: Tx) -> list[tuple[int, _Registered]]:

@@ -18,6 +18,7 @@ from estafeta.store.engine import Tx
 
 NEVER = 1 << 62
 TOKEN_MAX = (1 << 63) - 1
+ALL_TOKENS = range(TOKEN_MAX + 1)
 HINT = ("queue", 0)
 
 
@@ -142,12 +143,9 @@ def settle_destination(tx: Tx, destination: str) -> None:
         return
     first = tx.value("SELECT MIN(due) FROM queue WHERE destination = ?", (destination,))
     if first is None:
-        tx.run("DELETE FROM destination WHERE name = ?", (destination,))
-    else:
-        tx.run(
-            "UPDATE destination SET due = ? WHERE name = ? AND due <> ?",
-            (first, destination, first),
-        )
+        tx.send("DELETE FROM destination WHERE name = ?", (destination,))
+    elif first != known:
+        tx.send("UPDATE destination SET due = ? WHERE name = ?", (first, destination))
 
 
 def finish(tx: Tx, job: Leased, n: int) -> None:
@@ -171,20 +169,20 @@ def defer(tx: Tx, job: Leased, n: int, *, due: int, last: str) -> None:
     tx.hint(HINT)
 
 
-def give_back(tx: Tx, now: int, lowest: int = 0, highest: int = TOKEN_MAX) -> int:
+def give_back(tx: Tx, now: int, tokens: range = ALL_TOKENS) -> int:
     """Leased -> waiting: the leases of workers that have ended. Returns how many rows.
 
-    lowest, highest: of their tokens (queue/holders.py).
+    tokens: theirs (queue/holders.py).
     """
-    which = "lease BETWEEN ? AND ?"
+    lowest, highest = tokens.start, tokens.stop - 1
     names = tx.rows(
-        f"SELECT DISTINCT destination FROM queue WHERE {which} ORDER BY destination",  # noqa: S608
+        "SELECT DISTINCT destination FROM queue WHERE lease BETWEEN ? AND ? ORDER BY destination",
         (lowest, highest),
     )
     if not names:
         return 0
     count = tx.run(
-        f"UPDATE queue SET lease = NULL, due = ? WHERE {which}",  # noqa: S608
+        "UPDATE queue SET lease = NULL, due = ? WHERE lease BETWEEN ? AND ?",
         (now, lowest, highest),
     )
     for (name,) in names:

@@ -13,6 +13,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import islice
 
 import msgspec
 import structlog
@@ -99,8 +100,7 @@ class Queue:
         self._jobs: dict[asyncio.Task[None], Job] = {}
         self._wake = asyncio.Event()
         self._tokens: Iterator[int] | None = None  # once begun
-        self.holder: holders.Holder | None = None
-        self.begun = asyncio.Event()
+        self._held = range(0)  # every token that is ours to give out
         self._doubtful: set[int] = set()  # tokens of leases that may be in the store
         self._stopping = False
         self._grace_until = 0.0  # of the loop's time, once stopping
@@ -179,9 +179,8 @@ class Queue:
         holder = await self._store.run(lambda tx: holders.begin(tx, self._life, self._now()))
         if holder.tag:
             self._ids.use(holder.tag)
-        self._tokens = iter(holder.tokens)
-        self.holder = holder
-        self.begun.set()
+        self._held = holder.tokens
+        self._tokens = iter(self._held)
 
     async def bury(self, lives: Sequence[int]) -> None:
         """Those workers of the same run are dead: what they held is due at once.
@@ -196,17 +195,14 @@ class Queue:
 
     async def _give_back(self) -> None:
         """Own leases, once nobody works on them any more."""
-        if self.holder is not None:
-            tokens = self.holder.tokens
-            await self._store.run(
-                lambda tx: rows.give_back(tx, self._now(), tokens.start, tokens[-1])
-            )
+        if self._held:
+            await self._store.run(lambda tx: rows.give_back(tx, self._now(), self._held))
 
     async def _give_back_doubtful(self) -> None:
-        tokens = sorted(self._doubtful)
+        tokens, now = sorted(self._doubtful), self._now()
 
         def unit(tx: Tx) -> int:
-            return sum(rows.give_back(tx, self._now(), token, token) for token in tokens)
+            return sum(rows.give_back(tx, now, range(token, token + 1)) for token in tokens)
 
         await self._store.run(unit)
         self._doubtful.difference_update(tokens)
@@ -296,14 +292,14 @@ class Queue:
         if due > now:
             return min((due - now) / 1000, POLL_SECONDS)
         assert self._tokens is not None
-        spare = [token for _, token in zip(range(room), self._tokens, strict=False)]
+        spare = list(islice(self._tokens, room))
 
         def unit(tx: Tx) -> list[Job | Unloadable]:
             tokens = iter(spare)
             jobs: list[Job | Unloadable] = []
             for name in rows.due_destinations(tx, now, LEASE_DESTINATIONS_MAX, full):
                 places = self._settings.per_destination - self._active[name]
-                mine = [t for _, t in zip(range(places), tokens, strict=False)]
+                mine = list(islice(tokens, places))
                 leases = rows.lease(
                     tx,
                     name,
