@@ -15,7 +15,7 @@ from tests.matrix.house import MANY, House, Way
 from tests.matrix.tap import Tap
 from tests.support.peers.authority import Authority
 from tests.support.peers.compare import assert_same
-from tests.support.peers.process import LOOPBACK, free_port
+from tests.support.peers.process import LOOPBACK, free_port, wait_for
 from tests.support.peers.server import (
     MAIL_TIMEOUT_S,
     Direction,
@@ -174,3 +174,11 @@ class Stand:
         with smtplib.SMTP(self.base.host, self.base.smtp_port, timeout=MAIL_TIMEOUT_S) as client:
             client.ehlo("client.example")
             return client.has_extn(keyword)
+
+
+def with_text(peer: RunningServer, recipient: str, text: bytes) -> list[bytes]:
+    """Waits for messages in a mailbox of the server that have the text."""
+    return wait_for(
+        f"{text!r} for {recipient}",
+        lambda: [message for message in peer.received(recipient) if text in message],
+    )

@@ -21,10 +21,10 @@ from tests.matrix.stand import (
     SMART,
     STARTTLS,
     Stand,
+    with_text,
 )
 from tests.support.peers.compare import fields
 from tests.support.peers.letters import letter
-from tests.support.peers.process import wait_for
 from tests.support.peers.server import Direction, Dsn, Feature, RunningServer, submit_by_smtp
 
 DIRECTION = Direction.RECEIVES
@@ -54,14 +54,6 @@ def relayed(
         assert paths in ([], [f"Return-Path: <{sender}>".encode()]), paths
         found += copies
     return found
-
-
-def with_text(peer: RunningServer, recipient: str, text: bytes) -> list[bytes]:
-    """Waits for messages in a mailbox of the server that have the text."""
-    return wait_for(
-        f"{text!r} for {recipient}",
-        lambda: [message for message in peer.received(recipient) if text in message],
-    )
 
 
 def test_plain(stand: Stand, cell: Cell) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tests.matrix.conftest import Cell
 from tests.matrix.house import ANA, CROWD, ENYE, FULL, NOBODY
 from tests.matrix.messages import large, plain, refolded, spelt
-from tests.matrix.stand import BARE, EVA, Stand
+from tests.matrix.stand import BARE, EVA, Stand, with_text
 from tests.support.peers.compare import fields
 from tests.support.peers.letters import letter
 from tests.support.peers.process import wait_for
@@ -188,11 +188,3 @@ def test_deferred(stand: Stand, cell: Cell) -> None:
         [copy] = house.marked(FULL, "deferred")
         stand.same(message, copy)
         wait_for("its queue empty", lambda: not peer.queue())
-
-
-def with_text(peer: RunningServer, recipient: str, text: bytes) -> list[bytes]:
-    """Waits for messages in a mailbox of the server that have the text."""
-    return wait_for(
-        f"{text!r} for {recipient}",
-        lambda: [message for message in peer.received(recipient) if text in message],
-    )
