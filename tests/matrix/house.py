@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import imaplib
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from tests.support.live import PASSWORD, Estafeta
 from tests.support.peers.authority import Authority
-from tests.support.peers.process import DidNotHappen, wait_for
+from tests.support.peers.process import wait_for
 from tests.support.peers.server import MAIL_TIMEOUT_S, NOTHING_ASKED, Dsn, submit_by_smtp
 
 from estafeta.office.commands.common import in_store
@@ -31,8 +30,6 @@ from estafeta.store.engine import Store, Tx
 from estafeta.store.ids import Ids
 from estafeta.store.journey import find
 from estafeta.world.seams import World
-
-T = TypeVar("T")
 
 DOMAIN = "estafeta.example"
 LETTERS = "letters.example"  # right side of the Message-IDs that `letter` makes
@@ -137,7 +134,12 @@ class House(Estafeta):
 
     def wait_letters_with(self, address: str, text: str) -> list[bytes]:
         """The same, once there is one. Raises: DidNotHappen."""
-        return self._wait(f"{text} for {address}", lambda: self.letters_with(address, text))
+        return wait_for(
+            f"{text} for {address}",
+            lambda: self.letters_with(address, text),
+            MAIL_TIMEOUT_S,
+            self.log,
+        )
 
     # -- what it knows --------------------------------------------------------------------------
 
@@ -172,7 +174,7 @@ class House(Estafeta):
             ended = all(fates.get(recipient, "open") != "open" for recipient in recipients)
             return fates if ended else None
 
-        return self._wait(f"fates of {mark}", look)
+        return wait_for(f"fates of {mark}", look, MAIL_TIMEOUT_S, self.log)
 
     def wait_waiting(self, mark: str, recipient: str) -> str:
         """What the trace says of a recipient, once it was deferred. Raises: DidNotHappen."""
@@ -184,7 +186,7 @@ class House(Estafeta):
                         return " ".join(line for step in way.steps for line in step.lines)
             return ""
 
-        return self._wait(f"{mark} deferred for {recipient}", look)
+        return wait_for(f"{mark} deferred for {recipient}", look, MAIL_TIMEOUT_S, self.log)
 
     def said(self, mark: str) -> str:
         """All lines of the traces of a `letter`."""
@@ -193,9 +195,3 @@ class House(Estafeta):
             ways = [step for way in journey.recipients for step in way.steps]
             lines += [line for step in (*journey.steps, *ways) for line in step.lines]
         return "\n".join(lines)
-
-    def _wait(self, what: str, look: Callable[[], T | None]) -> T:
-        try:
-            return wait_for(what, look, MAIL_TIMEOUT_S)
-        except DidNotHappen as error:
-            raise DidNotHappen(f"{error}\n{self.log()[-4000:]}") from None

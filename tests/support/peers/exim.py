@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from .maildirs import delivered_to, wait_count
+from .maildirs import MaildirServer
 from .packages import Peers, fetch
-from .process import Running, free_port
-from .server import MAIL_TIMEOUT_S, NOTHING_ASKED, Direction, Dsn, Feature, ServerSpec
-from .server import submit_by_smtp as submit
+from .process import Running
+from .server import MAIL_TIMEOUT_S, Direction, Feature, ServerSpec
 
 PACKAGES = ("exim4-daemon-light", "libnss-wrapper", "libuid-wrapper")
 FAKE_ID = 901
@@ -156,16 +155,11 @@ class EximServer:
             running.stop()
 
 
-class RunningExim:
+class RunningExim(MaildirServer):
     """See `server.RunningServer`."""
 
     def __init__(self, folder: Path, spec: ServerSpec, peers: Peers) -> None:
-        self.host = spec.host
-        self.smtp_port = spec.smtp_port or free_port(spec.host)
-        self.smtps_port = (spec.smtps_port or free_port(spec.host)) if spec.certificate else None
-        self.submission_port = None
-        if spec.credentials:
-            self.submission_port = spec.submission_port or free_port(spec.host)
+        super().__init__(spec, folder / "mail/box")
         self._folder = folder
         self._peers = peers
         self._running: Running | None = None
@@ -178,10 +172,6 @@ class RunningExim:
             text = "".join(f"{address}: yes\n" for address in addresses)
             (folder / "etc" / name).write_text(text)
         self._configuration.write_text(self._configure(spec))
-
-    @property
-    def _ports(self) -> list[int]:
-        return [p for p in (self.smtp_port, self.smtps_port, self.submission_port) if p]
 
     def _configure(self, spec: ServerSpec) -> str:
         tls = ""
@@ -212,7 +202,7 @@ class RunningExim:
             folder=self._folder,
             user=self._user,
             hostname=spec.hostname,
-            interfaces="<; " + " ; ".join(f"[{spec.host}]:{port}" for port in self._ports),
+            interfaces="<; " + " ; ".join(f"[{spec.host}]:{port}" for port in self.ports),
             size_max=spec.size_max,
             pipelining="*" if spec.pipelining else "",
             chunking="*" if spec.chunking else "",
@@ -258,7 +248,7 @@ class RunningExim:
         command: list[str | Path] = [self._program, "-C", self._configuration, "-bdf", "-q5s"]
         self._running = Running(command, self._folder / "log/output", self._environment())
         try:
-            self._running.wait_listening(self.host, self._ports)
+            self._running.wait_listening(self.host, self.ports)
         except BaseException:
             self.stop()
             raise
@@ -278,17 +268,6 @@ class RunningExim:
             timeout=MAIL_TIMEOUT_S,
         )
         return done.stdout
-
-    def submit(
-        self, message: bytes, sender: str, recipients: Sequence[str], dsn: Dsn = NOTHING_ASKED
-    ) -> None:
-        submit(self.host, self.smtp_port, message, sender, recipients, dsn)
-
-    def received(self, recipient: str) -> list[bytes]:
-        return delivered_to(self._folder / "mail/box", recipient)
-
-    def wait_received(self, recipient: str, count: int = 1) -> list[bytes]:
-        return wait_count(lambda: self.received(recipient), recipient, count, self.log)
 
     def queue(self) -> str:
         return self._command("-bp").strip()

@@ -13,24 +13,15 @@ import os
 import re
 import shutil
 import signal
-import tempfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-from .maildirs import delivered_to, wait_count
+from .maildirs import MaildirServer
 from .node import node, run
-from .packages import Unavailable, cache_folder, locked
-from .process import Running, free_port
-from .server import (
-    NOTHING_ASKED,
-    Direction,
-    Dsn,
-    Feature,
-    ServerSpec,
-    submit_by_smtp,
-)
+from .packages import kept
+from .process import Running
+from .server import Direction, Feature, ServerSpec
 
 FILES = Path(__file__).parent / "haraka_files"
 
@@ -51,31 +42,13 @@ CANNOT: Mapping[tuple[Direction, Feature], str] = {
 }
 
 
-@dataclass(slots=True)
-class RunningHaraka:
+class RunningHaraka(MaildirServer):
     """One instance; see `RunningServer`."""
 
-    host: str
-    smtp_port: int
-    smtps_port: int | None
-    submission_port: int | None
-    folder: Path
-    pid: int = 0
-
-    def submit(
-        self,
-        message: bytes,
-        sender: str,
-        recipients: Sequence[str],
-        dsn: Dsn = NOTHING_ASKED,
-    ) -> None:
-        submit_by_smtp(self.host, self.smtp_port, message, sender, recipients, dsn)
-
-    def received(self, recipient: str) -> list[bytes]:
-        return delivered_to(self.folder / "box", recipient)
-
-    def wait_received(self, recipient: str, count: int = 1) -> list[bytes]:
-        return wait_count(lambda: self.received(recipient), recipient, count, self.log)
+    def __init__(self, spec: ServerSpec, folder: Path) -> None:
+        super().__init__(spec, folder / "box")
+        self.folder = folder
+        self.pid = 0
 
     def queue(self) -> str:
         return "\n".join(_shown(path) for path in sorted((self.folder / "queue").glob("*")))
@@ -103,23 +76,14 @@ class Haraka:
         program = installed() / "Haraka/haraka.js"
         for name in ("config", "plugins", "queue", "box/tmp", "box/new"):
             (workspace / name).mkdir(parents=True, exist_ok=True)
-        server = RunningHaraka(
-            host=spec.host,
-            smtp_port=spec.smtp_port or free_port(spec.host),
-            smtps_port=spec.smtps_port or free_port(spec.host) if spec.certificate else None,
-            submission_port=(
-                spec.submission_port or free_port(spec.host) if spec.credentials else None
-            ),
-            folder=workspace,
-        )
-        ports = [server.smtp_port, server.smtps_port, server.submission_port]
-        _configure(server, spec, [port for port in ports if port])
+        server = RunningHaraka(spec, workspace)
+        _configure(server, spec)
         running = Running(
             [node().node, program], workspace / "log", _environment(workspace, spec), cwd=workspace
         )
         server.pid = running.pid
         try:
-            running.wait_listening(spec.host, [port for port in ports if port])
+            running.wait_listening(spec.host, server.ports)
             yield server
         finally:
             running.stop(signal.SIGKILL)  # asked kindly it waits for its connections
@@ -144,7 +108,7 @@ def _environment(folder: Path, spec: ServerSpec) -> dict[str, str]:
     return environment
 
 
-def _configure(server: RunningHaraka, spec: ServerSpec, ports: Sequence[int]) -> None:
+def _configure(server: RunningHaraka, spec: ServerSpec) -> None:
     """All files of config, and the plugin."""
     folder = server.folder
     hop = spec.next_hop
@@ -163,7 +127,7 @@ def _configure(server: RunningHaraka, spec: ServerSpec, ports: Sequence[int]) ->
         plugins.insert(0, "auth/flat_file")
         login += "\n{}={}".format(*spec.credentials)
     enable_tls = "true" if hop and hop.tls != "none" else "false"
-    listen = ",".join(f"{spec.host}:{port}" for port in ports)
+    listen = ",".join(f"{spec.host}:{port}" for port in server.ports)
     settings = {
         "domains": {domain: list(users) for domain, users in spec.domains.items()},
         "deferred": list(spec.deferred),
@@ -197,32 +161,17 @@ def installed() -> Path:
 
     Raises: Unavailable.
     """
-    base = cache_folder()
     lock = (FILES / "package-lock.json").read_bytes()
-    folder = base / f"haraka-{hashlib.sha256(lock).hexdigest()[:10]}"
-    try:
-        base.mkdir(parents=True, exist_ok=True)
-        with locked(base / "lock-haraka"):
-            if not folder.is_dir():
-                _install(base, folder)
-    except OSError as error:
-        raise Unavailable(f"the cache {base} cannot be used: {error}") from error
-    return folder / "node_modules"
+    name = f"haraka-{hashlib.sha256(lock).hexdigest()[:10]}"
+    return kept(name, "lock-haraka", _install) / "node_modules"
 
 
-def _install(base: Path, folder: Path) -> None:
-    """Into `folder`, which appears only when it is complete."""
-    work = Path(tempfile.mkdtemp(prefix="fetching-", dir=base))
-    try:
-        for name in ("package.json", "package-lock.json"):
-            shutil.copyfile(FILES / name, work / name)
-        # what is optional are further plugins; no package's own scripts are run
-        flags = ("--omit=optional", "--ignore-scripts", "--no-audit", "--no-fund")
-        run([*node().npm, "ci", *flags], work)
-        work.chmod(0o755)
-        work.rename(folder)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+def _install(folder: Path) -> None:
+    for name in ("package.json", "package-lock.json"):
+        shutil.copyfile(FILES / name, folder / name)
+    # what is optional are further plugins; no package's own scripts are run
+    flags = ("--omit=optional", "--ignore-scripts", "--no-audit", "--no-fund")
+    run([*node().npm, "ci", *flags], folder)
 
 
 SERVER = Haraka()

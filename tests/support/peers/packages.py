@@ -19,7 +19,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,6 +142,28 @@ def fetch(*names: str) -> Peers:
     except OSError as error:
         raise Unavailable(f"the cache {base} cannot be used: {error}") from error
     return Peers(folder / "root", versions)
+
+
+def kept(name: str, lock: str, fill: Callable[[Path], None]) -> Path:
+    """A folder of the cache, which `fill` fills where it is not there yet; it appears only when it
+    is complete. lock: the file that keeps other test workers out. Raises: Unavailable.
+    """
+    base = cache_folder()
+    folder = base / name
+    try:
+        base.mkdir(parents=True, exist_ok=True)
+        with locked(base / lock):
+            if not folder.is_dir():
+                work = Path(tempfile.mkdtemp(prefix="fetching-", dir=base))
+                try:
+                    fill(work)
+                    work.chmod(0o755)
+                    work.rename(folder)
+                finally:
+                    shutil.rmtree(work, ignore_errors=True)
+    except OSError as error:
+        raise Unavailable(f"the cache {base} cannot be used: {error}") from error
+    return folder
 
 
 def cache_folder() -> Path:

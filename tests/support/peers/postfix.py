@@ -13,13 +13,13 @@ import os
 import re
 import smtplib
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from .packages import Peers, fetch
-from .process import LOOPBACK, DidNotHappen, Running, T, free_port, wait_for
+from .process import LOOPBACK, Running, free_port, wait_for
 
 QUEUES = (
     *("active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming"),
@@ -263,17 +263,16 @@ class Postfix:
             found = self.mailbox_messages(recipient)
             return found if len(found) >= count else None
 
-        return self._wait(f"{count} messages for {recipient}", look)
+        return wait_for(f"{count} messages for {recipient}", look, MAIL_TIMEOUT_S, self.log)
 
     def wait_log(self, pattern: str) -> re.Match[str]:
         """Waits until a line of the log matches. Raises: DidNotHappen."""
-        return self._wait(f"log line {pattern!r}", lambda: re.search(pattern, self.log()))
-
-    def _wait(self, what: str, look: Callable[[], T | None]) -> T:
-        try:
-            return wait_for(what, look, MAIL_TIMEOUT_S)
-        except DidNotHappen as error:
-            raise DidNotHappen(f"{error}\n{self.log()[-4000:]}") from None
+        return wait_for(
+            f"log line {pattern!r}",
+            lambda: re.search(pattern, self.log()),
+            MAIL_TIMEOUT_S,
+            self.log,
+        )
 
     def log(self) -> str:
         return (self.folder / "maillog").read_text(errors="replace")

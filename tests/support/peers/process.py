@@ -98,10 +98,15 @@ def patience(seconds: float) -> Iterator[None]:
         _patience_s.reset(before)
 
 
-def wait_for(what: str, look: Callable[[], T | None], timeout_s: float = START_TIMEOUT_S) -> T:
+def wait_for(
+    what: str,
+    look: Callable[[], T | None],
+    timeout_s: float = START_TIMEOUT_S,
+    log: Callable[[], str] | None = None,
+) -> T:
     """Looks again and again until `look` gives something true, which is returned.
 
-    For what others' programs do not announce. Raises: DidNotHappen.
+    For what others' programs do not announce. Raises: DidNotHappen, with the end of `log`.
     """
     timeout_s = min(timeout_s, _patience_s.get())
     end = time.monotonic() + timeout_s
@@ -109,7 +114,8 @@ def wait_for(what: str, look: Callable[[], T | None], timeout_s: float = START_T
         if found := look():
             return found
         if time.monotonic() > end:
-            raise DidNotHappen(f"{what}: not within {timeout_s:g} s")
+            end_of_log = f"\n{log()[-4000:]}" if log else ""
+            raise DidNotHappen(f"{what}: not within {timeout_s:g} s{end_of_log}")
         time.sleep(POLL_S)
 
 
@@ -169,10 +175,7 @@ class Running:
                 )
             return look()
 
-        try:
-            return wait_for(f"{self.name}: {what}", alive)
-        except DidNotHappen as error:
-            raise DidNotHappen(f"{error}\n{self.text()[-4000:]}") from None
+        return wait_for(f"{self.name}: {what}", alive, log=self.text)
 
     def wait_listening(self, host: str, ports: Iterable[int]) -> None:
         for port in ports:

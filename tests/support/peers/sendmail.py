@@ -12,21 +12,12 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-from .maildirs import delivered_to, wait_count
+from .maildirs import MaildirServer
 from .packages import Peers, fetch
-from .process import DidNotHappen, Running, free_port
-from .server import (
-    MAIL_TIMEOUT_S,
-    NOTHING_ASKED,
-    Direction,
-    Dsn,
-    Feature,
-    ServerSpec,
-    submit_by_smtp,
-)
+from .process import DidNotHappen, Running
+from .server import MAIL_TIMEOUT_S, Direction, Feature, ServerSpec
 
 PACKAGES = (
     "libnss-wrapper",
@@ -117,30 +108,12 @@ Mbox, P=/bin/sh, F=lDFMn8, S=EnvFromSMTP/HdrFromSMTP, R=EnvToSMTP/HdrFromSMTP,
 """
 
 
-@dataclass(slots=True)
-class RunningSendmail:
+class RunningSendmail(MaildirServer):
     """One instance; see `RunningServer`."""
 
-    host: str
-    smtp_port: int
-    smtps_port: int | None
-    submission_port: int | None
-    folder: Path
-
-    def submit(
-        self,
-        message: bytes,
-        sender: str,
-        recipients: Sequence[str],
-        dsn: Dsn = NOTHING_ASKED,
-    ) -> None:
-        submit_by_smtp(self.host, self.smtp_port, message, sender, recipients, dsn)
-
-    def received(self, recipient: str) -> list[bytes]:
-        return delivered_to(self.folder / "box", recipient)
-
-    def wait_received(self, recipient: str, count: int = 1) -> list[bytes]:
-        return wait_count(lambda: self.received(recipient), recipient, count, self.log)
+    def __init__(self, spec: ServerSpec, folder: Path) -> None:
+        super().__init__(spec, folder / "box")
+        self.folder = folder
 
     def queue(self) -> str:
         shown = self._run("-bp")
@@ -173,15 +146,7 @@ class Sendmail:
             (workspace / name).mkdir(parents=True, exist_ok=True)
         for name in ("tmp", "new"):
             (workspace / "box" / name).chmod(0o777)  # root's sendmail delivers as another user
-        server = RunningSendmail(
-            host=spec.host,
-            smtp_port=spec.smtp_port or free_port(spec.host),
-            smtps_port=spec.smtps_port or free_port(spec.host) if spec.certificate else None,
-            submission_port=(
-                spec.submission_port or free_port(spec.host) if spec.credentials else None
-            ),
-            folder=workspace,
-        )
+        server = RunningSendmail(spec, workspace)
         _write(server, spec)
         running = Running(
             [workspace / "sendmail", "-C", workspace / "cf", "-bD", "-X", workspace / "log"],
@@ -189,8 +154,7 @@ class Sendmail:
             _environment(workspace),
         )
         try:
-            ports = (server.smtp_port, server.smtps_port, server.submission_port)
-            running.wait_listening(spec.host, [port for port in ports if port])
+            running.wait_listening(spec.host, server.ports)
             yield server
         finally:
             running.stop()
