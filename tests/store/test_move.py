@@ -8,7 +8,7 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from tests.support.peers import postgres
 from tests.support.stores import NOON
 
 from estafeta.store.engine import Store, StoreError, Tx
+from estafeta.store.migrate import migrations
 from estafeta.store.move import Moved, MoveRefused, move_store
 from estafeta.store.move.slices import Pace, plain
 from estafeta.store.move.tables import Table, tables
@@ -90,10 +91,8 @@ def fill(url: str, seed: int, rows: int = 40) -> None:
 
 def _types() -> dict[str, tuple[str, bool]]:
     """table.column -> (type, whether it may be NULL), as the migrations say."""
-    from estafeta.store.move.tables import _migrations
-
     scratch = apsw.Connection(":memory:")
-    for sql in _migrations():
+    for _, _, sql in migrations():
         scratch.execute(sql)
     found = {}
     for table in tables():
@@ -169,10 +168,9 @@ def target(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def database() -> Any:
-    url = postgres.fresh_database()
-    yield url
-    postgres.drop_database(url)
+def database() -> Iterator[str]:
+    with postgres.database() as url:
+        yield url
 
 
 def test_every_table_of_the_schema_is_moved(tmp_path: Path, database: str) -> None:

@@ -44,7 +44,7 @@ from estafeta.resolve import (
     StaticRoutes,
     TlsMode,
 )
-from estafeta.store import accounts
+from estafeta.store import accounts, meta
 from estafeta.store.bodies import Bodies
 from estafeta.store.credentials import Authenticator
 from estafeta.store.engine import Store, Tx
@@ -159,7 +159,7 @@ class Installation:
             await self.store.read(queue_rows.size)
             if failure := getattr(getattr(self.store, "statistics", None), "last_failure", ""):
                 # Who is not well may get no mail, and so no COMMIT that shows that it is again.
-                await self.store.run(_write_something)
+                await self.store.run(lambda tx: meta.put(tx, "written", ""))
                 log.info("the store can be written again", failure=failure)
             return ""
 
@@ -341,13 +341,6 @@ def answered_at(address: str, own: Sequence[str]) -> Sequence[str]:
     if address in ANY:
         return [each for each in own if (":" in each) == (":" in address)]
     return (address,)
-
-
-def _write_something(tx: Tx) -> None:
-    tx.run(
-        "INSERT INTO meta (name, value) VALUES ('written', '') "
-        "ON CONFLICT (name) DO UPDATE SET value = excluded.value"
-    )
 
 
 def networks(texts: Sequence[str]) -> tuple[Network, ...]:

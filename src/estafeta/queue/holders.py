@@ -13,7 +13,7 @@ from collections.abc import Collection
 import msgspec
 
 from estafeta.queue import rows
-from estafeta.store import counters
+from estafeta.store import counters, meta
 from estafeta.store.engine import Tx
 from estafeta.store.ids import TAG_BITS
 
@@ -85,7 +85,7 @@ def begin(tx: Tx, life: Life, now: int) -> Holder:
     used = {each.tag for each in living.values()}
     tag = next((tag for tag in range(1, TAGS) if tag not in used), 0)
     value = msgspec.json.encode(_Registered(life.node, life.run, life.life, tag)).decode()
-    tx.run("INSERT INTO meta (name, value) VALUES (?, ?)", (f"{_NAME}{number}", value))
+    meta.put(tx, f"{_NAME}{number}", value)
     return Holder(number, tag)
 
 
@@ -125,4 +125,5 @@ def _registered(tx: Tx) -> list[tuple[int, _Registered]]:
 
 
 def _forget(tx: Tx, numbers: list[int]) -> None:
-    tx.run_many("DELETE FROM meta WHERE name = ?", [(f"{_NAME}{number}",) for number in numbers])
+    for number in numbers:
+        meta.drop(tx, f"{_NAME}{number}")

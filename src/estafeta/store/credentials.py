@@ -18,7 +18,8 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.low_level import Type
 
-from estafeta.store.engine import Row, Store, Tx
+from estafeta.store import meta
+from estafeta.store.engine import Row, Store
 from estafeta.store.limits import HASHINGS_AT_ONCE, LOGIN_CACHE_SECONDS, LOGINS_CACHED_MAX
 from estafeta.store.rows import Account
 from estafeta.wire.sasl import ITERATIONS, ScramKeys, prepared_password, scram_keys
@@ -154,11 +155,4 @@ class Authenticator:
     async def _stored_secret(self) -> bytes:
         fresh = self._world.dice.randbytes(32).hex()
 
-        def unit(tx: Tx) -> str:
-            tx.run(
-                "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT DO NOTHING",
-                (_SECRET, fresh),
-            )
-            return str(tx.value("SELECT value FROM meta WHERE name = ?", (_SECRET,)))
-
-        return bytes.fromhex(await self._store.run(unit))
+        return bytes.fromhex(await self._store.run(lambda tx: meta.agreed(tx, _SECRET, fresh)))

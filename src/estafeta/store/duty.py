@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from estafeta.store import counters
+from estafeta.store import counters, meta
 from estafeta.store.engine import Tx
 
 
@@ -32,10 +32,7 @@ def is_due(tx: Tx, name: str, now: int, interval: int) -> bool:
 
 def announce(tx: Tx, name: str, now: int, interval: int) -> None:
     """The first time is one interval from now, where there was none yet."""
-    tx.run(
-        "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING",
-        (_key(name), _encoded(_State(0, 0, now + interval))),
-    )
+    meta.propose(tx, _key(name), _encoded(_State(0, 0, now + interval)))
 
 
 def take(tx: Tx, name: str, now: int, interval: int, term: int) -> int | None:
@@ -73,9 +70,9 @@ def _encoded(state: _State) -> str:
 
 
 def _state(tx: Tx, name: str) -> _State | None:
-    value = tx.value("SELECT value FROM meta WHERE name = ?", (_key(name),))
+    value = meta.get(tx, _key(name))
     return None if value is None else msgspec.json.decode(value, type=_State)
 
 
 def _write(tx: Tx, name: str, state: _State) -> None:
-    tx.run("UPDATE meta SET value = ? WHERE name = ?", (_encoded(state), _key(name)))
+    meta.put(tx, _key(name), _encoded(state))

@@ -7,7 +7,7 @@ changed after its release is an error, as is a store that knows more of them tha
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from importlib import resources
 
 from estafeta.store.engine import StoreError, StoreTooNew, Tx
@@ -31,14 +31,14 @@ def migrate(tx: Tx, *, now: int, name: str, translate: Translate = _as_it_is) ->
     for statement in translate(_TABLE):
         tx.run(statement)
     applied: dict[int, str] = dict(tx.rows("SELECT number, sha256 FROM migration ORDER BY number"))
-    known = {number: (title, sql) for number, title, sql in _files()}
+    known = {number: (title, sql) for number, title, sql in migrations()}
     newest = max(applied, default=0)
     if newest > max(known):
         raise StoreTooNew(
             f"the store {name} was made by a newer estafeta (schema {newest}; this program knows "
             f"up to {max(known)}): upgrade the program or name another store"
         )
-    for number, (title, sql) in sorted(known.items()):
+    for number, (title, sql) in known.items():
         digest = hashlib.sha256(sql.encode()).hexdigest()
         if number not in applied:
             for statement in translate(sql):
@@ -56,11 +56,14 @@ def migrate(tx: Tx, *, now: int, name: str, translate: Translate = _as_it_is) ->
 
 def newest_migration() -> int:
     """The number of the last migration that this program knows."""
-    return max(number for number, _, _ in _files())
+    return migrations()[-1][0]
 
 
-def _files() -> Iterator[tuple[int, str, str]]:
+def migrations() -> list[tuple[int, str, str]]:
+    """(number, title, SQL) of each, in the order of their numbers."""
+    found = []
     for file in resources.files("estafeta.store").joinpath("migrations").iterdir():
         if file.name.endswith(".sql"):
             number, _, title = file.name.removesuffix(".sql").partition("_")
-            yield int(number), title, file.read_text(encoding="utf-8")
+            found.append((int(number), title, file.read_text(encoding="utf-8")))
+    return sorted(found)

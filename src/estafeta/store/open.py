@@ -41,13 +41,14 @@ async def open_store(
 async def _open(url: str, world: World, inline: bool) -> Store:
     if not is_postgres(url):
         return open_file(url, world, inline=inline)
-    _need_psycopg(url)
+    need_psycopg(url)
     from estafeta.store.postgres import open_postgres
 
     return await asyncio.to_thread(open_postgres, url, shown_url(url), world)
 
 
-def _need_psycopg(url: str) -> None:
+def need_psycopg(url: str) -> None:
+    """Raises StoreError where PostgreSQL's extra is not installed."""
     try:
         importlib.import_module("psycopg")
     except ImportError as error:
@@ -86,6 +87,13 @@ def is_postgres(url: str) -> bool:
 def shown_url(url: str) -> str:
     """The URL without a password, for people to see."""
     return _PASSWORD.sub(lambda m: f"{m[1]}:***" if m[1] is not None else "***", url)
+
+
+def why_unreachable(error: Exception) -> str:
+    """One line of what libpq says in several, some for each address it tried."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    fatal = next((line for line in lines if "FATAL" in line), None)
+    return fatal or (lines[0] if lines else "no reason given")
 
 
 def store_path(url: str) -> Path:

@@ -20,7 +20,7 @@ from estafeta.store.engine import StoreError
 from estafeta.store.limits import CONNECT_SECONDS_MAX, SERVER_VERSION_MIN
 from estafeta.store.migrate import newest_migration
 from estafeta.store.move.mark import MOVE
-from estafeta.store.open import is_postgres, shown_url, store_path
+from estafeta.store.open import is_postgres, shown_url, store_path, why_unreachable
 
 ABOUT = "store"
 
@@ -129,9 +129,7 @@ def _check_database(url: str) -> Iterator[Finding]:
             made = ask("SELECT to_regclass('migration')") is not None
             yield _judged(shown, _look(ask) if made else _Seen(0, False))
     except psycopg.Error as trouble:
-        lines = [line.strip() for line in str(trouble).splitlines() if line.strip()]
-        why = next((line for line in lines if "FATAL" in line), lines[0] if lines else "")
-        yield error(ABOUT, f"{shown} cannot be reached: {why}")
+        yield error(ABOUT, f"{shown} cannot be reached: {why_unreachable(trouble)}")
 
 
 def _judge_server(shown: str, version: int, ask: Ask) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ import contextlib
 from typing import Literal
 
 from estafeta.mail.protocols import Content, Meter, NoMeter
+from estafeta.store import meta
 from estafeta.store.bodies.body import Body, BodyMissing
 from estafeta.store.bodies.files import FileContent
 from estafeta.store.bodies.names import IN_FILE, IN_OBJECT, folder_of, path_of
@@ -127,16 +128,7 @@ class Bodies:
         if self.shelf is None or self._owned:
             return
         new = queue_id(self._ids.next())
-
-        def name(tx: Tx) -> str:
-            tx.run(
-                "INSERT INTO meta (name, value) VALUES ('installation', ?)"
-                " ON CONFLICT (name) DO NOTHING",
-                (new,),
-            )
-            return str(tx.value("SELECT value FROM meta WHERE name = 'installation'"))
-
-        await self.shelf.own(await store.run(name))
+        await self.shelf.own(await store.run(lambda tx: meta.agreed(tx, "installation", new)))
         self._owned = True
 
     async def trouble(self) -> str:

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlsplit
 from estafeta.store.engine import StoreError
 from estafeta.store.move.mark import MoveRefused
 from estafeta.store.move.tables import tables
-from estafeta.store.open import shown_url
+from estafeta.store.open import need_psycopg, shown_url
 
 APPLICATION = "estafeta store move"
 """How our own connections are told from those of servers and other commands."""
@@ -32,11 +32,9 @@ def named(url: str) -> str:
 def nobody_else(url: str, *, locked: bool) -> Iterator[Callable[[], None]]:
     """Within it no server is connected. locked: and no table can be written; what it gives raises
     once that is no longer so. Raises StoreError."""
-    try:
-        import psycopg
-    except ImportError as error:
-        missing = f"PostgreSQL needs psycopg ({error}): pip install 'estafeta[postgres]'"
-        raise StoreError(missing) from error
+    need_psycopg(url)
+    import psycopg
+
     shown = shown_url(url)
     try:
         connection = psycopg.connect(named(url), autocommit=True)

@@ -11,15 +11,12 @@ from typing import Literal
 
 import msgspec
 
+from estafeta.store import meta
 from estafeta.store.engine import Store, StoreError, Tx
 from estafeta.store.move.tables import tables
 
 MOVE, MOVED = "move", "moved"
 
-_SET = (
-    "INSERT INTO meta (name, value) VALUES (?, ?)"
-    " ON CONFLICT (name) DO UPDATE SET value = excluded.value"
-)
 _MADE_WITH_THE_STORE = ("counter", "meta")
 """Tables that are not empty in a new store."""
 
@@ -52,23 +49,23 @@ class Done(msgspec.Struct, frozen=True):
 
 
 def read_mark(tx: Tx) -> Mark | None:
-    value = tx.value("SELECT value FROM meta WHERE name = ?", (MOVE,))
+    value = meta.get(tx, MOVE)
     return None if value is None else msgspec.json.decode(value, type=Mark)
 
 
 def read_done(tx: Tx) -> Done | None:
-    value = tx.value("SELECT value FROM meta WHERE name = ?", (MOVED,))
+    value = meta.get(tx, MOVED)
     return None if value is None else msgspec.json.decode(value, type=Done)
 
 
 def write_mark(tx: Tx, mark: Mark) -> None:
-    tx.run(_SET, (MOVE, msgspec.json.encode(mark).decode()))
+    meta.put(tx, MOVE, msgspec.json.encode(mark).decode())
 
 
 def complete(tx: Tx, done: Done) -> None:
     """From now on it is a store like any other."""
-    tx.run(_SET, (MOVED, msgspec.json.encode(done).decode()))
-    tx.run("DELETE FROM meta WHERE name = ?", (MOVE,))
+    meta.put(tx, MOVED, msgspec.json.encode(done).decode())
+    meta.drop(tx, MOVE)
 
 
 def is_new(tx: Tx) -> bool:

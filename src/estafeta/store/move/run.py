@@ -12,6 +12,7 @@ from typing import Protocol
 
 import msgspec
 
+from estafeta.store import meta
 from estafeta.store.engine import Store, Tx
 from estafeta.store.limits import MOVE_ERASE_ROWS
 from estafeta.store.move import mark as marks
@@ -110,7 +111,7 @@ async def _begun(source: Store, target: Store, fresh: Mark, report: Report, *, a
             "what it has copied with --again"
         )
     if await source.read(marks.read_mark) is not None:
-        await target.run(lambda tx: tx.run("DELETE FROM meta WHERE name = ?", (marks.MOVE,)))
+        await target.run(lambda tx: meta.drop(tx, marks.MOVE))
         raise MoveRefused("source and target are the same store")
     if mark.state == "erase":
         await _erase(target, report)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from importlib import resources
 
 import apsw
 import msgspec
 
 from estafeta.store.engine import Row
+from estafeta.store.migrate import migrations
 
 OWN = ("migration",)
 """Tables that tell of the store that holds them, and are not moved."""
@@ -75,7 +75,7 @@ def tables() -> Sequence[Table]:
     """Every table that is moved, in the order in which the migrations make them."""
     scratch = apsw.Connection(":memory:")
     try:
-        for sql in _migrations():
+        for _, _, sql in migrations():
             scratch.execute(sql)
         names = scratch.execute(
             "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY rowid"
@@ -92,9 +92,3 @@ def _table(scratch: apsw.Connection, name: str) -> Table:
     assert key, f"table {name} has no primary key: it could not be read in order"
     texts = tuple(column for column, place, kind in found if place and kind == "TEXT")
     return Table(name, tuple(column for column, _, _ in found), tuple(key), texts)
-
-
-def _migrations() -> list[str]:
-    folder = resources.files("estafeta.store").joinpath("migrations")
-    files = [file for file in folder.iterdir() if file.name.endswith(".sql")]
-    return [file.read_text(encoding="utf-8") for file in sorted(files, key=lambda f: f.name)]

@@ -42,6 +42,15 @@ class Job:
         self.error: Exception | None = None
         self.hints: list[tuple[str, int]] = []
 
+    def answer(self) -> None:
+        """On the loop."""
+        if self.future.done():  # its caller was cancelled
+            return
+        if self.error is None:
+            self.future.set_result(self.result)
+        else:
+            self.future.set_exception(self.error)
+
     def forget(self, error: Exception | None = None) -> None:
         """What it came to did not happen."""
         self.result = None

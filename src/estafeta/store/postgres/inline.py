@@ -63,7 +63,7 @@ class InlinePostgresStore:
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         job = Job(unit, (), future)
         self._reading.run([job])
-        _answer(job)
+        job.answer()
         return future.result()
 
     def listen(self, topic: tuple[str, int]) -> Listening:
@@ -122,7 +122,7 @@ class InlinePostgresStore:
             return
         topics: dict[tuple[str, int], None] = {}
         for job in jobs:
-            _answer(job)
+            job.answer()
             topics.update(dict.fromkeys(job.hints))
         if topics:
             self._hints.wake(topics)
@@ -136,12 +136,3 @@ class InlinePostgresStore:
     def _hang_up(self) -> None:
         self._writing.close()
         self._reading.close()
-
-
-def _answer(job: Job) -> None:
-    if job.future.done():
-        return
-    if job.error is None:
-        job.future.set_result(job.result)
-    else:
-        job.future.set_exception(job.error)

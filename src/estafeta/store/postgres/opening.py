@@ -25,6 +25,7 @@ from estafeta.store.limits import (
     STATEMENT_MS_MAX,
 )
 from estafeta.store.migrate import migrate
+from estafeta.store.open import why_unreachable
 from estafeta.store.postgres import dialect
 from estafeta.store.postgres.bell import Bell
 from estafeta.store.postgres.inline import InlinePostgresStore
@@ -143,9 +144,4 @@ def remarks_of(connection: psycopg.Connection[Any]) -> list[str]:
 
 
 def _cannot(shown: str, error: psycopg.Error) -> StoreError:
-    """One sentence of what libpq says in several lines, one for each address it tried."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    why = next(
-        (line for line in lines if "FATAL" in line), lines[0] if lines else "no reason given"
-    )
-    return StoreError(f"the store {shown} cannot be reached: {why}")
+    return StoreError(f"the store {shown} cannot be reached: {why_unreachable(error)}")

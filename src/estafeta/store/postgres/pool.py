@@ -87,12 +87,7 @@ class Pool:
     def _done(self, hand: Hand, jobs: list[Job]) -> None:
         self._idle.append(hand)
         for job in jobs:
-            if job.future.done():
-                continue
-            if job.error is None:
-                job.future.set_result(job.result)
-            else:
-                job.future.set_exception(job.error)
+            job.answer()
         self._answered(jobs)
         if self._queue or self._drained is not None:
             # Behind those just answered, who may bring their next unit.

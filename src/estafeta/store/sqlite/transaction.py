@@ -70,12 +70,7 @@ class SqliteTx:
         return None if row is None else row[0]
 
     def run(self, sql: str, parameters: Sequence[Any] = ()) -> int:
-        if self.failed is not None:
-            raise self.failed
-        try:
-            self._execute(sql, parameters)
-        except apsw.Error as error:
-            raise self._fail(error) from error
+        self.send(sql, parameters)
         return self._connection.changes()
 
     def send(self, sql: str, parameters: Sequence[Any] = ()) -> None:
