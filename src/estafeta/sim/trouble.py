@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -201,6 +201,20 @@ class Trouble:
         else:
             machine.power_loss(torn=kind == "torn")
 
+    async def _moment(
+        self,
+        whose: Iterable[str],
+        patience: float,
+        moments: Sequence[Moment | None] = MOMENTS,
+    ) -> Moment | None:
+        """Waits for a bad moment of theirs, or for none; for so many seconds at most."""
+        moment = self._dice.choice(moments)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                if moment is not None:
+                    await self._observer.next(moment, whose)
+        return moment
+
     # -- deaths ----------------------------------------------------------------------------------
 
     async def _mortal(self, installation: SimInstallation, seconds: float) -> None:
@@ -215,11 +229,7 @@ class Trouble:
                 installation.stop()
                 await installation.serving.wait()
                 continue
-            moment = dice.choice(MOMENTS)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds / count):
-                    if moment is not None:
-                        await self._observer.next(moment, installation.addresses)
+            moment = await self._moment(installation.addresses, seconds / count)
             if dice.random() < 0.2:
                 self._kill(machine, kind)
             else:
@@ -238,36 +248,20 @@ class Trouble:
         dice = self._dice
         if dice.random() < 0.3:
             # Early enough to last: the other takes over what this one holds.
-            after = dice.uniform(0, 0.1 * seconds)
-            await self._moment(process, after, 0.2 * seconds, OUTCOMES)
+            await asyncio.sleep(dice.uniform(0, 0.1 * seconds))
+            await self._moment([process.name], 0.2 * seconds, OUTCOMES)
             if process.up:
                 await self._pause(process, dice.uniform(*LONG_PAUSE_SECONDS))
         count = dice.choice(WORKER_MISHAPS) * _times(seconds)
         for _ in range(count):
-            after = dice.uniform(0, 1.5 * seconds / count)
-            moment = await self._moment(process, after, seconds / count)
+            await asyncio.sleep(dice.uniform(0, 1.5 * seconds / count))
+            moment = await self._moment([process.name], seconds / count)
             if not process.up:
                 continue  # its machine is down
             if dice.random() < 0.5:
                 await self._pause(process, dice.uniform(*dice.choice(PAUSES_SECONDS)))
             else:
                 await self._kill_worker(process, moment)
-
-    async def _moment(
-        self,
-        process: SimProcess,
-        after: float,
-        patience: float,
-        moments: Sequence[Moment | None] = MOMENTS,
-    ) -> Moment | None:
-        """After so many seconds, and then at a bad moment, if one comes."""
-        await asyncio.sleep(after)
-        moment = self._dice.choice(moments)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(patience):
-                if moment is not None:
-                    await self._observer.next(moment, [process.name])
-        return moment
 
     async def _pause(self, process: SimProcess, seconds: float) -> None:
         loop = asyncio.get_running_loop()
