@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+
+from .process import alive
 
 SYNC_SECONDS = 0.002
 """What a sync takes."""
@@ -27,14 +29,13 @@ class _Inode:
 class SimDisk:
     """capacity: octets that fit, then ENOSPC; None: no end. read_only: EROFS.
 
-    alive: whether the process that is at work now still is; what others try fails.
+    Whatever a dead process still tries fails.
     """
 
     def __init__(self, capacity: int | None = None) -> None:
         self.capacity = capacity
         self.read_only = False
         self.dead = False
-        self.alive: Callable[[], bool] = _yes
         self.syncs = 0
         self._names: dict[str, _Inode] = {}
         self._durable: dict[str, _Inode] = {}
@@ -132,7 +133,7 @@ class SimDisk:
             raise OSError(errno.EROFS, "read-only file system")
 
     def _must_live(self) -> None:
-        if self.dead or not self.alive():
+        if self.dead or not alive():
             raise OSError(errno.EIO, "the machine is gone, or the process")
 
     def _inode(self, path: str) -> _Inode:
@@ -177,10 +178,6 @@ class SimScratch:
 
     def read(self, start: int, end: int) -> bytes:
         return bytes(self._inode.data[start:end])
-
-
-def _yes() -> bool:
-    return True
 
 
 def _inside(name: str, prefix: str) -> bool:

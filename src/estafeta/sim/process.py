@@ -176,6 +176,12 @@ def life_at_work() -> Life | None:
     return life if isinstance(life, Life) else None
 
 
+def alive() -> bool:
+    """Whether whoever is at work may still touch anything."""
+    life = life_at_work()
+    return life is None or life.up
+
+
 def watch_tasks(loop: asyncio.AbstractEventLoop) -> None:
     """Lets every new task of the loop count for the life it is started in."""
     if loop.get_task_factory() is not _task_of_life:

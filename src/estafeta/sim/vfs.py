@@ -26,6 +26,8 @@ from typing import Any, Literal
 
 import apsw
 
+from .process import alive
+
 SECTOR_OCTETS = 512
 """The unit that a power loss keeps or loses whole."""
 
@@ -90,7 +92,7 @@ class PowerDomain:
     """The files of one machine, below `root`, that lose power together.
 
     `dead`: the machine is gone; whatever its old connections still try fails with an I/O error.
-    `alive`: whether the process that is at work now still is; what others try fails too.
+    So does what a dead process still tries.
     `syncs`, `writes`: counted since the start. Faults: `fail` for errors, `cut_power_at` and
     `kill_at` for the power to go, or a process to die, in the middle of an operation.
     """
@@ -103,7 +105,6 @@ class PowerDomain:
         self.operations = 0
         self.on_cut: Callable[[], None] | None = None
         self.on_sync: Callable[[str], None] = _nothing
-        self.alive: Callable[[], bool] = _yes
         self._files: dict[str, Tracked] = {}
         self._deleted: dict[str, bytes] = {}
         self._cut_at: int | None = None
@@ -129,7 +130,8 @@ class PowerDomain:
         self, operations: int, whose: Callable[[], bool], on_kill: Callable[[], None]
     ) -> None:
         """The process of which `whose` says that it is at work dies at its `operations`th
-        operation from now, before that takes effect. on_kill: makes `alive` false for it."""
+        operation from now, before that takes effect. on_kill: after it `process.alive` is false
+        for it."""
         self._kill = _Kill(operations, whose, on_kill)
 
     def heal(self) -> None:
@@ -190,7 +192,7 @@ class PowerDomain:
         """Counts; raises where the domain is dead or a fault is due."""
         if self.dead:
             raise apsw.IOError("the machine is gone")
-        if not self.alive():
+        if not alive():
             raise apsw.IOError("the process is gone")
         kill = self._kill
         if kill is not None and kill.whose():
@@ -244,10 +246,6 @@ class _Kill:
     on_kill: Callable[[], None]
 
 
-def _yes() -> bool:
-    return True
-
-
 def _nothing(name: str) -> None:
     return
 
@@ -294,7 +292,7 @@ class _Vfs(apsw.VFS):
         domain = _domain_of(path) if path else None
         if domain is None:
             return apsw.VFSFile(_BASE, name, flags)
-        if domain.dead or not domain.alive():
+        if domain.dead or not alive():
             raise apsw.CantOpenError("the machine is gone, or the process")
         return _File(name, flags, domain, path)
 

@@ -19,7 +19,7 @@ from . import vfs
 from .disk import SimDisk
 from .net import Internet, SimNet
 from .objects import SimBucket
-from .process import SimProcess, life_at_work
+from .process import SimProcess
 
 EPOCH = 1_750_000_000.0
 """Time of day at the loop's time 0: 2025-06-15 15:06:40 UTC."""
@@ -73,7 +73,6 @@ class SimMachine:
         self.root.mkdir(parents=True)
         self.power = vfs.PowerDomain(self.root)
         self.disk = SimDisk()
-        self._tell_disks()
         names = [name, *(f"{name}/{number}" for number in range(1, processes))]
         self.processes = [SimProcess(self, each) for each in names]
 
@@ -143,17 +142,7 @@ class SimMachine:
         self.disk = disk.after(power_lost=power_lost, torn=dice)
         self.root = self._life_folder()
         self.power = power.move(self.root, power_lost=power_lost, torn=dice)
-        self._tell_disks()
         self._death.set()
-
-    def _tell_disks(self) -> None:
-        self.power.alive = self.disk.alive = _alive
 
     def _life_folder(self) -> Path:
         return self._folder / self.name / f"life-{self.deaths}"
-
-
-def _alive() -> bool:
-    """Whether whoever is at work may still touch anything."""
-    life = life_at_work()
-    return life is None or life.up
