@@ -279,7 +279,7 @@ class SimWorker:
         self.installation: Installation | None = None
         self.serving = asyncio.Event()
         self._stop_asked = asyncio.Event()
-        self._life: Life | None = None
+        self._life: Life | None = None  # so it stays where it works alone
         self._looks = 0
         self._context = contextvars.copy_context()
 
@@ -316,11 +316,12 @@ class SimWorker:
         """One life. To be started in its process."""
         of, world = self._of, self.process.world
         self._context = contextvars.copy_context()
-        self._life = of.new_life()
+        self._life = of.new_life() if len(of.workers) > 1 else None
         store = self.store = of.open(self)
         await store.run(of.people)
-        life = self._life if len(of.workers) > 1 else None
-        installation = Installation(of.config(), world, store, of.outside(), NoMeter(), life=life)
+        installation = Installation(
+            of.config(), world, store, of.outside(), NoMeter(), life=self._life
+        )
         self.installation = installation
         upkeep = Upkeep(store, installation.bodies, world.clock)
         components: list[Component] = [
@@ -386,7 +387,7 @@ class SimWorker:
     def _bury(self) -> None:
         """After the end of a life: what it may still hold open is closed without a word."""
         self.serving.clear()
-        if self._life is not None and len(self._of.workers) > 1:
+        if self._life is not None:
             self._of.ended(self._life)
         else:
             self._of.tell_serving()
