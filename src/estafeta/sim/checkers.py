@@ -31,7 +31,7 @@ from .letters import (
     number_of,
     returned_number,
 )
-from .names import ADDRESSES, INSTALLATIONS, NOWHERE, PEOPLE_ADDRESS
+from .names import INSTALLATIONS, MACHINE_OF, NOWHERE, PEOPLE_ADDRESS
 from .observer import Asked, Handover, Observer
 from .peers import Peer
 from .readers import Watched
@@ -57,7 +57,6 @@ _LEADS_NOWHERE = frozenset(
     for alias, target in domain.aliases
     if target.rpartition("@")[2] in NOWHERE
 )
-_MACHINE_OF = {address: name for name, many in ADDRESSES.items() for address in many}
 
 
 @dataclass(slots=True)
@@ -156,7 +155,7 @@ class Evidence:
     def _may_come_back(self, handover: Handover) -> bool:
         """Refused because its COMMIT could not be synced. Its frames are in SQLite's log, and if
         the machine dies before others overwrite them, its next life takes them for committed."""
-        deaths = self.deaths.get(_MACHINE_OF.get(handover.server, ""), ())
+        deaths = self.deaths.get(MACHINE_OF.get(handover.server, ""), ())
         return handover.code // 100 == 4 and any(death > handover.at for death in deaths)
 
     def forgotten(self, handover: Handover) -> bool:
@@ -201,7 +200,7 @@ class Evidence:
 
 def process_of(seen: Handover | Asked) -> str:
     """Of the installation's that connected; a machine's first process has its machine's name."""
-    return seen.process or _MACHINE_OF[seen.client]
+    return seen.process or MACHINE_OF[seen.client]
 
 
 def base(address: str) -> str:
@@ -360,17 +359,13 @@ def the_plan_is_kept(evidence: Evidence) -> Iterable[str]:
     """Nothing is tried again sooner than planned, after a refusal, or after it was given up."""
     ends: dict[tuple[str, str], float] = {}
     for handover in evidence.observer.handovers:
-        if (
-            handover.code >= 500 and not evidence.forgotten(handover)
-            if (handover.client in _MACHINE_OF)
-            else False
-        ):
+        ours = handover.client in MACHINE_OF
+        if ours and handover.code >= 500 and not evidence.forgotten(handover):
             for address in handover.recipients:
                 ends.setdefault((handover.client, address), handover.replied_at or 0.0)
     accepted = {letter.number: letter.acknowledged_at for letter in evidence.letters}
     for (machine, address), all_of_it in tries_of(evidence).items():
-        number = int(re.findall(r"\d+", address)[0])
-        begun = accepted[number]
+        begun = accepted[number_for(address)]
         for asked in all_of_it:
             late = LATE_SECONDS
             if begun and evidence.upset(machine, begun, asked.at):
@@ -385,8 +380,7 @@ def the_plan_is_kept(evidence: Evidence) -> Iterable[str]:
             if this.code >= 500 or (end is not None and following.at > end):
                 yield f"{address} was refused at {at:.0f} and tried again at {following.at:.0f}"
             too_soon = following.at - at < RETRY[0] * JITTER and this.server == following.server
-            at_once = address.endswith("@picky.example")  # takes few in one message: asked again
-            if this.code // 100 == 4 and too_soon and not at_once:
+            if this.code // 100 == 4 and too_soon and not is_asked_again_at_once(address):
                 yield f"{address} was deferred at {at:.1f}, tried again at {following.at:.1f}"
 
 
@@ -394,11 +388,21 @@ def tries_of(evidence: Evidence) -> dict[tuple[str, str], list[Asked]]:
     """By machine and recipient; of recipients of one letter, which was handed in once."""
     tries = defaultdict(list)
     for asked in evidence.observer.asked:
-        if asked.client in _MACHINE_OF and _UNIQUE.match(asked.address):
-            number = int(re.findall(r"\d+", asked.address)[0])
+        if asked.client in MACHINE_OF and _UNIQUE.match(asked.address):
+            number = number_for(asked.address)
             if not evidence.client_excuses(number):  # handed in anew, it begins anew
-                tries[_MACHINE_OF[asked.client], asked.address].append(asked)
+                tries[MACHINE_OF[asked.client], asked.address].append(asked)
     return tries
+
+
+def number_for(address: str) -> int:
+    """Of the letter that has this recipient, as no other does."""
+    return int(re.findall(r"\d+", address)[0])
+
+
+def is_asked_again_at_once(address: str) -> bool:
+    """Its server takes few recipients in one message."""
+    return address.endswith("@picky.example")
 
 
 def refusals_are_right(evidence: Evidence) -> Iterable[str]:

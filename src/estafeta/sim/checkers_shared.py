@@ -11,9 +11,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from itertools import pairwise
 
-from .checkers import JITTER, Evidence, base, process_of, tries_of
+from .checkers import JITTER, Evidence, base, is_asked_again_at_once, process_of, tries_of
 from .installation import RETRY
-from .names import ADDRESSES, INSTALLATIONS
+from .names import INSTALLATIONS, MACHINE_OF
 from .observer import Asked, Handover
 from .readers import Watched
 
@@ -22,8 +22,6 @@ HEARD_SECONDS = 0.5
 
 SHAKEN_SECONDS = 5.0
 """A session that was served by a worker that died, or stopped, so long before need not hear."""
-
-_MACHINE_OF = {address: name for name, many in ADDRESSES.items() for address in many}
 
 
 def check_shared(evidence: Evidence) -> list[str]:
@@ -42,7 +40,7 @@ def check_shared(evidence: Evidence) -> list[str]:
 def one_at_a_time(evidence: Evidence) -> Iterable[str]:
     """No worker tries a recipient while another does, nor before its time has come again."""
     for (_, address), tries in tries_of(evidence).items():
-        if address.endswith("@picky.example"):  # takes few in one message: asked again at once
+        if is_asked_again_at_once(address):
             continue
         for this, following in pairwise(tries):
             first = process_of(this)
@@ -90,7 +88,7 @@ def idle_sessions_hear(evidence: Evidence) -> Iterable[str]:
 
 def _accounts(handover: Handover) -> Iterable[str]:
     """Of the installation that took it."""
-    domain = INSTALLATIONS[_MACHINE_OF[handover.server]].name
+    domain = INSTALLATIONS[MACHINE_OF[handover.server]].name
     for recipient in handover.recipients:
         if recipient.endswith(f"@{domain}"):
             yield base(recipient)
@@ -101,7 +99,7 @@ def _deliveries(evidence: Evidence) -> Iterable[Handover]:
     came = Counter((handover.letter, handover.server) for handover in evidence.observer.handovers)
     for handover in evidence.observer.handovers:
         once = came[handover.letter, handover.server] == 1
-        if once and handover.server in _MACHINE_OF and handover.code == 250:
+        if once and handover.server in MACHINE_OF and handover.code == 250:
             yield handover
 
 

@@ -38,6 +38,7 @@ ADDRESSES = {
     "sudominio": ("198.51.100.1", "2001:db8:1::1"),
     "correo": ("198.51.100.2",),
 }
+MACHINE_OF = {address: name for name, many in ADDRESSES.items() for address in many}
 INSTALLATIONS = {"sudominio": SUDOMINIO, "correo": CORREO}
 
 BY_ACCEPT = (
