@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,9 @@ Run = Callable[..., Any]
 
 
 @pytest.fixture
-def database() -> Any:
-    url = postgres.fresh_database()
-    yield url
-    postgres.drop_database(url)
+def database() -> Iterator[str]:
+    with postgres.database() as url:
+        yield url
 
 
 @pytest.fixture

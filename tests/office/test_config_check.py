@@ -133,8 +133,7 @@ def test_half_a_store(estafeta: Run, server: Callable[..., Path], tmp_path: Path
 
 
 def test_a_database(estafeta: Run, server: Callable[..., Path]) -> None:
-    url = postgres.fresh_database()
-    try:
+    with postgres.database() as url:
         file = server()
         text = file.read_text()
         file.write_text(text.replace("[server]\n", f'[server]\nstore = "{url}"\n'))
@@ -149,8 +148,6 @@ def test_a_database(estafeta: Run, server: Callable[..., Path]) -> None:
         assert code == 2
         assert "cannot be reached: " in found["store"][1]
         assert "does not exist" in found["store"][1]
-    finally:
-        postgres.drop_database(url)
 
 
 def test_a_port_of_somebody_else(estafeta: Run, server: Callable[..., Path]) -> None:

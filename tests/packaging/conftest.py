@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.peers.packages import Peers, Unavailable, fetch
+from tests.support.peers.packages import Peers
 from tests.support.peers.process import free_port
-from tests.support.require import require
+from tests.support.require import require, required
 
 PROJECT = Path(__file__).parents[2]
 PACKAGING = PROJECT / "packaging"
@@ -33,10 +33,7 @@ def analyze(tmp_path_factory: pytest.TempPathFactory) -> Analyze:
     environment = dict(os.environ)
     program = shutil.which("systemd-analyze")
     if program is None:
-        try:
-            peers = fetch("systemd")
-        except Unavailable as error:
-            require("peers", str(error))
+        peers = required("systemd")
         program = str(peers.program("systemd-analyze"))
         libraries = [str(folder / "systemd") for folder in peers.library_folders]
         environment = peers.environment(tmp_path_factory.mktemp("home"))
@@ -54,10 +51,7 @@ def analyze(tmp_path_factory: pytest.TempPathFactory) -> Analyze:
 @pytest.fixture(scope="session")
 def peers() -> Peers:
     """The unpacked programs; skipped or failed (ESTAFETA_REQUIRE) where they cannot be had."""
-    try:
-        return fetch()
-    except Unavailable as error:
-        require("peers", str(error))
+    return required()
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,8 @@ import pytest
 from tests.support.live import PASSWORD, Estafeta
 from tests.support.peers.authority import Authority
 from tests.support.peers.clients import Account, Clients
-from tests.support.peers.packages import Peers, Unavailable, fetch
-from tests.support.require import require
+from tests.support.peers.packages import Peers
+from tests.support.require import required
 
 DOMAIN = "estafeta.example"
 
@@ -20,10 +20,7 @@ DOMAIN = "estafeta.example"
 @pytest.fixture(scope="session")
 def peers() -> Peers:
     """The unpacked programs; skipped or failed (ESTAFETA_REQUIRE) where they cannot be had."""
-    try:
-        return fetch()
-    except Unavailable as error:
-        require("peers", str(error))
+    return required()
 
 
 def short_folder() -> Iterator[Path]:

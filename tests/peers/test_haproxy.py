@@ -15,9 +15,8 @@ from pathlib import Path
 import pytest
 from tests.support.live import PASSWORD, Estafeta
 from tests.support.peers.authority import Authority
-from tests.support.peers.packages import Unavailable, fetch
 from tests.support.peers.process import LOOPBACK, Running, accepts, free_port, wait_for
-from tests.support.require import require
+from tests.support.require import required
 
 CLIENT = "127.0.0.9"
 """Whom the header must name; HAProxy itself connects from 127.0.0.1."""
@@ -41,11 +40,8 @@ class Front:
 
 @pytest.fixture(scope="module")
 def front(session_folder: Path, authority: Authority) -> Iterator[Front]:
-    try:
-        peers = fetch("haproxy")
-        program = peers.program("haproxy")
-    except Unavailable as error:
-        require("peers", str(error))
+    peers = required("haproxy")
+    program = peers.program("haproxy")
     folder = session_folder / "haproxy"
     server = Estafeta(
         folder / "e", accounts=[ANA], certificate=authority.issue("localhost"), ca=authority.ca

@@ -18,24 +18,21 @@ from estafeta.store.engine import StoreError, StoreReadOnly, StoreUncertain, Tx
 from estafeta.store.open import open_store, shown_url
 from estafeta.store.postgres import dialect
 from estafeta.store.postgres.line import Line
+from estafeta.world.real import real_world
 
 FILES_ALONE = True  # here every test says what it runs over
 
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    made = postgres.fresh_database()
-    yield made
-    postgres.drop_database(made)
+    with postgres.database() as made:
+        yield made
 
 
 def opening_fails(folder: Path, url: str) -> str:
-    stand = Stand(folder)  # for its world
-
     async def work() -> str:
-        await stand.store.close()
         with pytest.raises(StoreError) as failure:
-            await open_store(url, stand.world)
+            await open_store(url, real_world(folder))
         return str(failure.value)
 
     return asyncio.run(work())
@@ -101,34 +98,29 @@ def test_passwords_are_not_shown(url: str, shown: str) -> None:
 # Opened at the same time ------------------------------------------------------------------------
 
 
-def test_many_open_an_empty_database_at_once(tmp_path: Path) -> None:
+def test_many_open_an_empty_database_at_once(tmp_path: Path, url: str) -> None:
     """One of them makes the tables, the others wait for it."""
-    server_url = postgres.fresh_database()
-    with psycopg.connect(server_url, autocommit=True) as admin:
+    with psycopg.connect(url, autocommit=True) as admin:
         admin.execute("DROP SCHEMA public CASCADE")
         admin.execute("CREATE SCHEMA public")
-    stand = Stand(tmp_path)
+    world = real_world(tmp_path)
 
     async def work() -> None:
-        await stand.store.close()
-        stores = await asyncio.gather(*(open_store(server_url, stand.world) for _ in range(4)))
+        stores = await asyncio.gather(*(open_store(url, world) for _ in range(4)))
         taken = await asyncio.gather(*(s.run(lambda tx: take(tx, "n")) for s in stores))
         assert sorted(taken) == [1, 2, 3, 4]
         await asyncio.gather(*(s.close() for s in stores))
 
     asyncio.run(work())
-    postgres.drop_database(server_url)
 
 
 def test_a_commit_is_synced_whatever_the_default(tmp_path: Path, url: str) -> None:
     name = psycopg.conninfo.conninfo_to_dict(url)["dbname"]
     with psycopg.connect(url, autocommit=True) as admin:
         admin.execute(f'ALTER DATABASE "{name}" SET synchronous_commit = off'.encode())
-    stand = Stand(tmp_path)
 
     async def work() -> None:
-        await stand.store.close()
-        store = await open_store(url, stand.world)
+        store = await open_store(url, real_world(tmp_path))
         assert await store.run(lambda tx: tx.value("SHOW synchronous_commit")) == "on"
         await store.close()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from tests.support.peers.packages import Peers, Unavailable, fetch
 
 
 def require(kind: str, reason: str) -> NoReturn:
@@ -17,6 +18,14 @@ def require(kind: str, reason: str) -> NoReturn:
     if kind in os.environ.get("ESTAFETA_REQUIRE", "").split(","):
         pytest.fail(f"{kind} required by ESTAFETA_REQUIRE: {reason}")
     pytest.skip(f"{kind}: {reason}")
+
+
+def required(*packages: str) -> Peers:
+    """Debian's programs, as `packages.fetch` gives them; ends the test where they cannot be had."""
+    try:
+        return fetch(*packages)
+    except Unavailable as error:
+        require("peers", str(error))
 
 
 def suite(name: str) -> Path:

@@ -17,7 +17,8 @@ import random
 import shutil
 import signal
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -74,6 +75,16 @@ def fresh_database() -> str:
 
 def drop_database(url: str) -> None:
     _shared().drop(url)
+
+
+@contextmanager
+def database() -> Iterator[str]:
+    """A `fresh_database` that is dropped afterwards."""
+    url = fresh_database()
+    try:
+        yield url
+    finally:
+        drop_database(url)
 
 
 @functools.cache
