@@ -111,6 +111,14 @@ class Stranger(Raw):
         assert (await self.say(f"RCPT TO:<{to}>"))[:3] == "250"
         assert (await self.say("DATA"))[:3] == "354"
 
+    async def hand(self, sender: str, to: str, data: bytes) -> None:
+        """A whole message, which is taken. data: without the final dot."""
+        await self.hello()
+        for line in (f"MAIL FROM:<{sender}>", f"RCPT TO:<{to}>", "DATA"):
+            assert (await self.say(line))[0] in "23"
+        await self.send(data + b".\r\n")
+        assert (await self.reply()).startswith("250")
+
     async def pour(self, data: bytes) -> None:
         """Sends while the peer takes it; a peer that has closed is no error."""
         try:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import signal
 import ssl
 import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +16,14 @@ from tests.support.live import PASSWORD, Estafeta
 from tests.support.peers.process import wait_for
 from tests.support.tls_login import Talk, client_context, succeeded
 
-from estafeta.world.certificates import Authority
+from estafeta.world.certificates import Authority, dns_names
 
 ANA = "ana@estafeta.example"
+
+
+def pem(pair: tuple[Path, Path]) -> bytes:
+    """Certificate and key in one."""
+    return b"".join(path.read_bytes() for path in pair)
 
 
 @dataclass
@@ -34,8 +37,7 @@ class Place:
 
     def issue(self, name: str, days: int = 90) -> bytes:
         """A new certificate with its key, one PEM."""
-        chain, key = self.authority.issue([name, "localhost"], self.folder / "made", days)
-        return chain.read_bytes() + key.read_bytes()
+        return pem(self.authority.issue([name, "localhost"], self.folder / "made", days))
 
     def replace(self, data: bytes) -> None:
         """As certbot and Kubernetes do: another file takes the name."""
@@ -43,16 +45,18 @@ class Place:
         fresh.write_bytes(data)
         fresh.rename(self.folder / "mail.pem")
 
-    def shown(self, port: str = "submissions") -> str:
-        """The first name of the certificate that a new connection sees."""
-        with Talk("submission", self.server.ports[port], client_context(None), implicit=True) as t:
-            assert isinstance(t.socket, ssl.SSLSocket)
-            der = t.socket.getpeercert(binary_form=True)
+    def der(self, name: str = "localhost") -> bytes:
+        """The certificate that a new connection sees which asks for that name."""
+        port = self.server.ports["submissions"]
+        with Talk("submission", port, client_context(None), name=name, implicit=True) as talk:
+            assert isinstance(talk.socket, ssl.SSLSocket)
+            der = talk.socket.getpeercert(binary_form=True)
             assert der
-            names = x509.load_der_x509_certificate(der).extensions.get_extension_for_class(
-                x509.SubjectAlternativeName
-            )
-            return names.value.get_values_for_type(x509.DNSName)[0]
+            return der
+
+    def shown(self) -> str:
+        """The first name of the certificate that a new connection sees."""
+        return dns_names(x509.load_der_x509_certificate(self.der()))[0]
 
     def wait_shown(self, name: str) -> None:
         wait_for(f"{name} is shown", lambda: self.shown() == name)
@@ -63,8 +67,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("certificates")
     authority = Authority("test authority", time.time())
     ca = authority.write(folder / "ca.pem")
-    chain, key = authority.issue(["first.example", "localhost"], folder / "made")
-    (folder / "mail.pem").write_bytes(chain.read_bytes() + key.read_bytes())
+    pair = authority.issue(["first.example", "localhost"], folder / "made")
+    (folder / "mail.pem").write_bytes(pem(pair))
     server = Estafeta(
         folder / "e",
         accounts=[ANA],
@@ -77,11 +81,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 
 def metric(place: Place) -> float:
-    url = f"http://127.0.0.1:{place.server.ports['http']}/metrics"
-    with urllib.request.urlopen(url, timeout=10) as page:
-        for line in page.read().decode().splitlines():
-            if line.startswith("estafeta_certificate_expiry_seconds{"):
-                return float(line.rpartition(" ")[2])
+    for line in place.server.page("metrics")[1].splitlines():
+        if line.startswith("estafeta_certificate_expiry_seconds{"):
+            return float(line.rpartition(" ")[2])
     raise AssertionError("no such metric")
 
 
@@ -102,14 +104,9 @@ def test_another_file_of_the_name_is_shown_within_seconds(place: Place) -> None:
 def test_a_pair_that_does_not_fit_is_not_taken(place: Place) -> None:
     """The certificate of one and the key of another, written where the file lies."""
     before = place.shown()
-    whole = place.issue("third.example")
-    end = b"-----END CERTIFICATE-----\n"
-    half = (
-        whole[: whole.rindex(end) + len(end)]
-        + place.issue("other.example").partition(b"-----BEGIN PRIVATE")[1]
-        + place.issue("other.example").partition(b"-----BEGIN PRIVATE")[2]
-    )
-    (place.folder / "mail.pem").write_bytes(half)
+    whole, other = place.issue("third.example"), place.issue("other.example")
+    key = b"-----BEGIN PRIVATE"
+    (place.folder / "mail.pem").write_bytes(whole[: whole.index(key)] + other[other.index(key) :])
     wait_for("a line", lambda: "certificates not taken, the old ones stay" in place.server.log())
     assert place.shown() == before
     (place.folder / "mail.pem").write_bytes(whole)
@@ -148,25 +145,14 @@ def test_the_binding_can_be_left_out(place: Place) -> None:
 def test_the_right_certificate_by_name(place: Place) -> None:
     """RFC 6125 §6.4.3: a star stands for one whole label."""
     extra = place.folder / "star.pem"
-    chain, key = place.authority.issue(["*.star.example"], place.folder / "made")
-    extra.write_bytes(chain.read_bytes() + key.read_bytes())
+    extra.write_bytes(pem(place.authority.issue(["*.star.example"], place.folder / "made")))
     with place.server.config.open("a") as file:
         file.write(f'[[tls.certificates]]\ncertificate = "{extra}"\nkey = "{extra}"\n')
     hang_up(place)
-
-    def shown(name: str) -> str:
-        port = place.server.ports["submissions"]
-        with Talk("submission", port, client_context(None), name=name, implicit=True) as talk:
-            assert isinstance(talk.socket, ssl.SSLSocket)
-            der = talk.socket.getpeercert(binary_form=True)
-            assert der
-            return hashlib.sha256(der).hexdigest()
-
-    star = shown("mail.star.example")
-    assert shown("Other.STAR.example") == star
-    assert shown("localhost") != star
-    assert shown("star.example") == shown("a.mail.star.example") == shown("localhost")
+    star = place.der("mail.star.example")
+    assert place.der("Other.STAR.example") == star
+    assert place.der("localhost") != star
+    assert place.der("star.example") == place.der("a.mail.star.example") == place.der("localhost")
     # Both files are watched.
-    chain, key = place.authority.issue(["*.star.example"], place.folder / "made")
-    extra.write_bytes(chain.read_bytes() + key.read_bytes())
-    wait_for("the new one", lambda: shown("mail.star.example") != star)
+    extra.write_bytes(pem(place.authority.issue(["*.star.example"], place.folder / "made")))
+    wait_for("the new one", lambda: place.der("mail.star.example") != star)

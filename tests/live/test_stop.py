@@ -105,11 +105,8 @@ def test_sigterm_lets_an_attempt_end(tmp_path: Path) -> None:
         try:
             sink.answering.clear()
             async with await Stranger.at(server.ports["submission"]) as s:
-                await s.hello()
-                for line in (f"MAIL FROM:<{ANA}>", "RCPT TO:<x@sink.example>", "DATA"):
-                    assert (await s.say(line))[0] in "23"
-                await s.send(b"From: <%s>\r\nMessage-ID: <m@t>\r\n\r\nx\r\n.\r\n" % ANA.encode())
-                assert (await s.reply()).startswith("250")
+                data = b"From: <%s>\r\nMessage-ID: <m@t>\r\n\r\nx\r\n" % ANA.encode()
+                await s.hand(ANA, "x@sink.example", data)
             await sink.wait_for({("m", "x@sink.example")}, STOP_SECONDS)
             tell(server, signal.SIGTERM)
             await logged(server, '"stopping"')
@@ -147,11 +144,8 @@ def test_sigterm_does_not_wait_for_a_server_that_is_silent(tmp_path: Path) -> No
         await asyncio.to_thread(server.start)
         try:
             async with await Stranger.at(server.ports["submission"]) as s:
-                await s.hello()
-                for line in (f"MAIL FROM:<{ANA}>", "RCPT TO:<x@silent.example>", "DATA"):
-                    assert (await s.say(line))[0] in "23"
-                await s.send(b"From: <%s>\r\n\r\nx\r\n.\r\n" % ANA.encode())
-                assert (await s.reply()).startswith("250")
+                data = b"From: <%s>\r\n\r\nx\r\n" % ANA.encode()
+                await s.hand(ANA, "x@silent.example", data)
             await asyncio.wait_for(came.wait(), STOP_SECONDS)
             tell(server, signal.SIGTERM)
             async with asyncio.timeout(STOP_SECONDS):  # stop_seconds is 30

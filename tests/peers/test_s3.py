@@ -5,10 +5,6 @@ from __future__ import annotations
 import json
 import random
 import smtplib
-import subprocess
-import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -54,11 +50,7 @@ def names(server: S3Server) -> list[str]:
 
 
 def health(house: Estafeta) -> dict[str, object]:
-    try:
-        with urllib.request.urlopen(f"http://{house.host}:{house.ports['http']}/healthz") as answer:
-            return dict(json.load(answer))
-    except urllib.error.HTTPError as error:
-        return dict(json.load(error))
+    return dict(json.loads(house.page("healthz")[1]))
 
 
 def test_ten_mebibytes_there_and_back_and_a_bucket_that_is_away(
@@ -137,14 +129,7 @@ def test_a_start_that_cannot_work_says_why(tmp_path: Path, server: S3Server) -> 
 
 def failure(house: Estafeta) -> str:
     """What `estafeta serve` says before it ends."""
-    done = subprocess.run(
-        [sys.executable, "-m", "estafeta", "serve", "--config", str(house.config)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 1
-    last = done.stderr.strip().splitlines()[-1]
+    last = house.failing_start().stderr.strip().splitlines()[-1]
     return last.removeprefix("estafeta: ")
 
 

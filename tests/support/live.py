@@ -14,6 +14,8 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -136,6 +138,18 @@ class Estafeta:
         """Makes an account of a domain that is there."""
         self.command("account", "add", address, "--password-stdin", given=password + "\n")
 
+    @property
+    def serve_command(self) -> list[str]:
+        return [sys.executable, "-m", "estafeta", "serve", "--config", str(self.config)]
+
+    def failing_start(self) -> subprocess.CompletedProcess[str]:
+        """What a server that cannot start says before it ends with 1."""
+        done = subprocess.run(
+            self.serve_command, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S
+        )
+        assert done.returncode == 1
+        return done
+
     def start(self) -> None:
         """Makes what was asked for, starts the server, returns when every port is open.
 
@@ -148,17 +162,8 @@ class Estafeta:
                 self.add_account(address)
         reader, writer = os.pipe()
         try:
-            command: list[str | Path] = [
-                *self._trace,
-                sys.executable,
-                "-m",
-                "estafeta",
-                "serve",
-                "--config",
-                self.config,
-            ]
             self._running = Running(
-                [*command, "--ready-fd", str(writer)],
+                [*self._trace, *self.serve_command, "--ready-fd", str(writer)],
                 self.log_file,
                 self._environment(),
                 pass_fds=[writer],
@@ -215,6 +220,14 @@ class Estafeta:
     def log(self) -> str:
         return self.log_file.read_text(errors="replace")
 
+    def page(self, name: str) -> tuple[int, str]:
+        """Status and text of a page of its HTTP port."""
+        asking = HTTPConnection(self.host, self.ports["http"], timeout=START_TIMEOUT_S)
+        with closing(asking):
+            asking.request("GET", f"/{name}")
+            answer = asking.getresponse()
+            return answer.status, answer.read().decode()
+
     def imap(self, address: str, password: str = PASSWORD) -> imaplib.IMAP4:
         """A client that has logged in; over TLS if there is a `ca`."""
         if self.ca is None:
@@ -233,10 +246,7 @@ class Estafeta:
         def look() -> bool:
             return int(client.select("INBOX")[1][0] or b"0") >= count
 
-        try:
-            wait_for(f"{count} messages in INBOX", look)
-        except DidNotHappen as error:
-            raise DidNotHappen(f"{error}\n{self.log()[-4000:]}") from None
+        wait_for(f"{count} messages in INBOX", look, log=self.log)
         _, parts = client.fetch("1:*", "(BODY.PEEK[])")
         return [part[1] for part in parts if isinstance(part, tuple)]
 

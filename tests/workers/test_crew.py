@@ -11,10 +11,7 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -52,17 +49,8 @@ def server(tmp_path: Path, people: Path) -> Iterator[Estafeta]:
         server.stop(signal.SIGKILL)
 
 
-def page(server: Estafeta, name: str) -> str:
-    url = f"http://127.0.0.1:{server.ports['http']}/{name}"
-    try:
-        with urllib.request.urlopen(url, timeout=20) as answer:
-            return str(answer.read().decode())
-    except urllib.error.HTTPError as refused:
-        return refused.read().decode()
-
-
 def metric(server: Estafeta, name: str) -> float:
-    found = re.search(rf"^{re.escape(name)} (\S+)$", page(server, "metrics"), re.MULTILINE)
+    found = re.search(rf"^{re.escape(name)} (\S+)$", server.page("metrics")[1], re.MULTILINE)
     assert found, name
     return float(found[1])
 
@@ -76,6 +64,17 @@ def lines(server: Estafeta, event: str, after: int = 0) -> list[dict[str, Any]]:
     return [each for each in found if each["event"] == event]
 
 
+def sockets_of(pid: int) -> set[str]:
+    """The inodes of its sockets, by /proc."""
+    found = set()
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):
+            kind, _, inode = os.readlink(descriptor).partition(":")
+            if kind == "socket":
+                found.add(inode.strip("[]"))
+    return found
+
+
 def worker_of(server: Estafeta, connection: socket.socket) -> int:
     """The process that has the other end, by /proc."""
     here, there = connection.getsockname()[1], connection.getpeername()[1]
@@ -83,10 +82,8 @@ def worker_of(server: Estafeta, connection: socket.socket) -> int:
     table = Path("/proc/net/tcp").read_text().splitlines()
     inode = next(line.split()[9] for line in table if wanted in line)
     for pid in server.workers:
-        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-            with suppress(OSError):
-                if os.readlink(descriptor) == f"socket:[{inode}]":
-                    return pid
+        if inode in sockets_of(pid):
+            return pid
     raise AssertionError("nobody has it")
 
 
@@ -108,11 +105,7 @@ def one_in_each(server: Estafeta, connect: Callable[[], imaplib.IMAP4]) -> list[
 def test_a_flag_set_at_one_worker_is_told_in_idle_at_another(server: Estafeta) -> None:
     async def deliver() -> None:
         async with await Stranger.at(server.ports["mx"]) as s:
-            await s.hello()
-            for line in ("MAIL FROM:<s@s.example>", f"RCPT TO:<{ANA}>", "DATA"):
-                assert (await s.say(line))[0] in "23"
-            await s.send(b"Subject: x\r\n\r\nx\r\n.\r\n")
-            assert (await s.reply()).startswith("250")
+            await s.hand("s@s.example", ANA, b"Subject: x\r\n\r\nx\r\n")
 
     asyncio.run(deliver())
     one, other = one_in_each(server, lambda: server.imap(ANA))
@@ -149,7 +142,7 @@ def test_a_worker_that_dies_is_replaced_and_the_pages_count_on(server: Estafeta)
     assert metric(server, "estafeta_imap_sessions_now") == 1
     assert metric(server, "estafeta_worker_deaths_total") == 1
     assert metric(server, "estafeta_workers_now") == 2
-    health = json.loads(page(server, "healthz"))
+    health = json.loads(server.page("healthz")[1])
     assert health["ok"]
     assert set(health["workers"]) == {"1", "2"}
     assert "worker 2: listeners" in server.command("health")
@@ -225,11 +218,8 @@ def test_leases_of_a_dead_worker_pass_on_at_once(tmp_path: Path, people: Path) -
             before: dict[int, int] = {}
             while len(before) < 2:
                 async with await Stranger.at(server.ports["submission"]) as s:
-                    await s.hello()
-                    for line in (f"MAIL FROM:<{ANA}>", "RCPT TO:<x@silent.example>", "DATA"):
-                        assert (await s.say(line))[0] in "23"
-                    await s.send(b"From: <%s>\r\n\r\nx\r\n.\r\n" % ANA.encode())
-                    assert (await s.reply()).startswith("250")
+                    data = b"From: <%s>\r\n\r\nx\r\n" % ANA.encode()
+                    await s.hand(ANA, "x@silent.example", data)
                 sent += 1
                 before = await all_under_way()
             dead = min(before, key=lambda pid: before[pid])
@@ -251,7 +241,7 @@ def test_leases_of_a_dead_worker_pass_on_at_once(tmp_path: Path, people: Path) -
 
 
 def attempts_by_worker(server: Estafeta, listening: asyncio.Server) -> dict[int, int]:
-    """Connections from each worker to the silent server."""
+    """Connections to the silent server from each worker that has some."""
     port = listening.sockets[0].getsockname()[1]
     wanted = f"0100007F:{port:04X}"
     inodes = {
@@ -259,14 +249,8 @@ def attempts_by_worker(server: Estafeta, listening: asyncio.Server) -> dict[int,
         for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
         if line.split()[2] == wanted and line.split()[3] == "01"
     }
-    found: dict[int, int] = {}
-    for pid in server.workers:
-        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-            with suppress(OSError):
-                link = os.readlink(descriptor)
-                if link.startswith("socket:[") and link[8:-1] in inodes:
-                    found[pid] = found.get(pid, 0) + 1
-    return found
+    found = {pid: len(inodes & sockets_of(pid)) for pid in server.workers}
+    return {pid: count for pid, count in found.items() if count}
 
 
 def test_a_reload_reaches_all_or_none(server: Estafeta) -> None:
@@ -331,7 +315,7 @@ def test_workers_whose_supervisor_is_killed_stop_and_the_next_start_waits(
     os.kill(server.session, signal.SIGKILL)
     # What is held by sessions is waited for, seconds; the next one waits for that.
     again = subprocess.Popen(
-        [sys.executable, "-m", "estafeta", "serve", "--config", str(server.config)],
+        server.serve_command,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -361,13 +345,7 @@ def test_a_port_in_use_is_one_sentence_even_where_both_would_share_it(tmp_path: 
     port = first.ports["mx"]
     second.config.write_text(text.replace(f"port = {second.ports['mx']}\n", f"port = {port}\n"))
     with first:
-        done = subprocess.run(
-            [sys.executable, "-m", "estafeta", "serve", "--config", str(second.config)],
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-    assert done.returncode == 1
+        done = second.failing_start()
     assert (done.stdout + done.stderr).strip() == (
         f"estafeta: mx on 127.0.0.1 port {port}: the port is in use by another program; "
         "stop that one or choose another port"
