@@ -12,7 +12,7 @@ from tests.support.s3 import S3Server, s3_server
 from tests.support.stores import Stand, with_stand
 
 from estafeta.sim.objects import SimBucket, SimObjects
-from estafeta.store.bodies import INLINE_MAX, Bodies, BodyMissing, NotBrought, bring, put
+from estafeta.store.bodies import INLINE_MAX, Bodies, Body, BodyMissing, NotBrought, bring, put
 from estafeta.store.limits import HEAD_OCTETS_MAX, OBJECT_OCTETS_MAX
 from estafeta.world.seams import Objects
 
@@ -52,7 +52,7 @@ def make(request: pytest.FixtureRequest) -> Make:
     return made
 
 
-async def write(bodies: Bodies, data: bytes, dice: random.Random) -> int:
+async def write(bodies: Bodies, data: bytes, dice: random.Random) -> Body:
     writer = bodies.writer()
     at = 0
     while at < len(data):
@@ -62,7 +62,7 @@ async def write(bodies: Bodies, data: bytes, dice: random.Random) -> int:
     body = await writer.finish()
     assert body.size == len(data)
     assert body.read() == data  # whoever has just written it need not fetch it
-    return body.id
+    return body
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -71,13 +71,7 @@ def test_what_is_written_is_read(tmp_path: Path, make: Make, size: int) -> None:
         dice = random.Random(size)
         data = dice.randbytes(size)
         bodies = make(stand)
-        writer = bodies.writer()
-        at = 0
-        while at < size:
-            step = dice.randrange(1, 500_000)
-            writer.write(data[at : at + step])
-            at += step
-        made = await writer.finish()
+        made = await write(bodies, data, dice)
         await stand.run(lambda tx: put(tx, made))
         for other in (bodies, make(stand)):
             body = await stand.read(lambda tx, b=other: b.content(tx, made.id))
@@ -102,7 +96,7 @@ def test_a_header_alone(tmp_path: Path, make: Make) -> None:
     async def work(stand: Stand) -> None:
         data = random.Random(1).randbytes(3_000_000)
         bodies = make(stand)
-        id = await write(bodies, data, random.Random(2))
+        id = (await write(bodies, data, random.Random(2))).id
         row = await bodies.from_bytes(data)
         await stand.run(lambda tx: put(tx, row))
         body = await stand.read(lambda tx: make(stand).content(tx, row.id))

@@ -71,7 +71,7 @@ def test_nothing_of_it_is_seen_or_left(disk: Disk, tmp_path: Path) -> None:
     assert open_below(tmp_path) == []
 
 
-def test_a_full_disk(tmp_path: Path) -> None:
+def test_a_full_disk() -> None:
     disk = SimDisk(capacity=1000)
     file = disk.scratch()
     file.write(b"x" * 900)

@@ -11,7 +11,6 @@ import re
 import socket
 import threading
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Literal, Self
 
 from tests.support.peers.process import LOOPBACK, DidNotHappen, free_port
@@ -65,12 +64,7 @@ class Tap:
         threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._listener is not None:
             self._listener.shutdown(socket.SHUT_RDWR)
             self._listener.close()

@@ -73,7 +73,7 @@ def test_prefixes_are_folders(server: S3Server) -> None:
     assert config_for(server, prefix="/").s3.prefix == ""
 
 
-def test_the_secret_may_be_in_a_file(tmp_path: Path, server: S3Server) -> None:
+def test_the_secret_may_be_in_a_file(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("s3cret\nanother line\n")
     text = BASE + '[s3]\nbucket = "b"\naccess_key_id = "k"\nsecret_access_key_file = "key"\n'
     assert parse_config(text, base=tmp_path).s3.secret_access_key == "s3cret"

@@ -118,7 +118,6 @@ class House:
     async def close(self) -> None:
         self.imap.drain()
         await asyncio.wait_for(asyncio.gather(*self._tasks, return_exceptions=True), 10)
-        await self.store.close()
         errors = [fields for event, fields in self.log.events if "stack" in fields]
         assert not errors, errors[0]["stack"]
 

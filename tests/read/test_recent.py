@@ -46,6 +46,7 @@ def test_each_message_to_one_of_four(tmp_path: Path, seed: int) -> None:
             read_only = await other.imap_client()
             assert b"* 0 RECENT" in await read_only.ok("EXAMINE INBOX")
             await other.close()
+            await other.store.close()
 
     asyncio.run(main())
 

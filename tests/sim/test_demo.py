@@ -88,7 +88,7 @@ def test_every_step_is_seen_and_the_people_stay_in_their_folder(tmp_path: Path) 
                 assert probe.connect_ex((place.address, port)) != 0, (place.address, port)
 
 
-def test_the_same_steps_over_postgresql(tmp_path: Path) -> None:
+def test_the_same_steps_over_postgresql() -> None:
     """On a private server of its own, and then on one that runs already."""
     server = postgres.required_server("fsync=off")
     try:

@@ -26,7 +26,7 @@ from estafeta.sim.loop import run
 from estafeta.sim.objects import SimBucket, SimObjects
 from estafeta.store import accounts, ledger, mailboxes, messages
 from estafeta.store.audit import audit_full
-from estafeta.store.bodies import Bodies, bring, house, names, objects, put
+from estafeta.store.bodies import Bodies, Body, bring, house, names, objects, put
 from estafeta.store.engine import Store, Tx
 from estafeta.store.garbage import collect_garbage
 from estafeta.store.ids import Ids
@@ -100,8 +100,7 @@ class Life:
 
     async def message(self, where: str, data: bytes) -> int:
         """Appended; its uid."""
-        self.bodies.large = "s3" if where == "s3" else "files"
-        body = await self.bodies.from_bytes(data)
+        body = await self.orphan(where, data)
 
         def unit(tx: Tx) -> int:
             put(tx, body)
@@ -121,8 +120,7 @@ class Life:
 
     async def queued(self, where: str, data: bytes) -> int:
         """Accepted for somebody elsewhere; the id."""
-        self.bodies.large = "s3" if where == "s3" else "files"
-        body = await self.bodies.from_bytes(data)
+        body = await self.orphan(where, data)
         row = Acceptance(self.ids.next(), self.clock.ms, "smtp", "", body.id, len(data), 1)
 
         def unit(tx: Tx) -> None:
@@ -132,10 +130,10 @@ class Life:
         await self.store.run(unit)
         return row.id
 
-    async def orphan(self, where: str, data: bytes) -> None:
-        """Made durable, and then its unit never came."""
+    async def orphan(self, where: str, data: bytes) -> Body:
+        """Made durable; where its unit never comes, nobody's."""
         self.bodies.large = "s3" if where == "s3" else "files"
-        await self.bodies.from_bytes(data)
+        return await self.bodies.from_bytes(data)
 
     async def collect(self) -> None:
         await collect_garbage(self.store, self.bodies, self.clock.ms)

@@ -10,14 +10,12 @@ import socket
 import ssl
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from scramp import ScramClient
 
 PROTOCOLS = ("submission", "imap", "pop3")
 
-_QUIT = {"submission": b"QUIT", "imap": b"z LOGOUT", "pop3": b"QUIT"}
 _ASK = {"submission": b"EHLO client.example", "imap": b"a CAPABILITY", "pop3": b"CAPA"}
 
 
@@ -150,12 +148,7 @@ class Talk:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.socket.close()
         self._file.close()
 
