@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from estafeta.office.config_read import read_config
 from estafeta.sim.demo.places import DNS_ADDRESS, PASSWORD, PLACES, Person, Place, Ports
 from estafeta.sim.demo.stores import Wish, opened
 from estafeta.sim.dns import DnsServer, serve
@@ -50,9 +50,7 @@ class Internet:
     the authority that signed their certificates, for clients to trust. wish: where mail is kept.
     """
 
-    def __init__(
-        self, folder: Path, ports: Ports, world: World, wish: Wish, workers: int = 1
-    ) -> None:
+    def __init__(self, folder: Path, ports: Ports, world: World, wish: Wish, workers: int) -> None:
         self.folder = folder.absolute()
         self.ports = ports
         self.world = world
@@ -115,14 +113,15 @@ class Internet:
         self._stack.push_async_callback(server.close)
         authority = Authority("estafeta demo", self.world.clock.now())
         authority.write(self.authority)
-        self.folder.mkdir(parents=True, exist_ok=True)
         stores = await self._stack.enter_async_context(opened(self._wish, self.folder))
+        urls: dict[Place, str] = {}
         for place in PLACES:
             data = self.installed[place.domain].config.parent / "data"
-            self._write_files(place, authority, await stores.url(place, data))
+            urls[place] = await stores.url(place, data)
+            self._write_files(place, authority, urls[place])
         async with asyncio.TaskGroup() as together:
-            for place in PLACES:
-                together.create_task(self._bring_up(place))
+            for place, url in urls.items():
+                together.create_task(self._bring_up(place, url))
 
     def _write_files(self, place: Place, authority: Authority, store: str) -> None:
         installed = self.installed[place.domain]
@@ -141,31 +140,33 @@ class Internet:
         """Settings for mutt to read that person's mail."""
         return self.folder / f"{person.given_name.lower()}.muttrc"
 
-    async def _bring_up(self, place: Place) -> None:
-        await self._people(place)
+    async def _bring_up(self, place: Place, url: str) -> None:
+        await self._people(place, url)
         await self._serve(place)
 
-    async def _people(self, place: Place) -> None:
+    async def _people(self, place: Place, url: str) -> None:
         """Where they are not there, does what `estafeta domain add`, `account add` and `alias add`
         do, in this process: five commands each start Python again."""
+        store = await open_store(url, self.world)
+        try:
+            if await store.read(lambda tx: accounts.domain(tx, place.domain)) is None:
+                await store.run(self._population(place))
+        finally:
+            await store.close()
+
+    def _population(self, place: Place) -> Callable[[Tx], None]:
+        """A unit for a store that has nobody yet; making the passwords takes a while."""
         now = int(self.world.clock.now() * 1000)
         passwords = [credentials.make_password(PASSWORD, self.world.dice) for _ in place.people]
 
         def unit(tx: Tx) -> None:
-            if accounts.domain(tx, place.domain) is not None:
-                return
             accounts.add_domain(tx, place.domain, now, language=place.language)
             for person, password in zip(place.people, passwords, strict=True):
                 accounts.add_account(tx, person.address, now, name=person.name, password=password)
             # RFC 5321 §4.5.1: somebody reads what is written to it; reports name it.
             accounts.add_alias(tx, f"postmaster@{place.domain}", place.people[0].address)
 
-        config = read_config(self.installed[place.domain].config)
-        store = await open_store(config.server.store, self.world)
-        try:
-            await store.run(unit)
-        finally:
-            await store.close()
+        return unit
 
     async def _serve(self, place: Place) -> None:
         installed = self.installed[place.domain]

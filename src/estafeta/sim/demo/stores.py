@@ -24,9 +24,9 @@ class Wish(msgspec.Struct, frozen=True):
     """store: "sqlite", "postgresql" or a URL of PostgreSQL. programs: those of PostgreSQL, where
     they are not found by themselves. keep: the demo's folder will be used again."""
 
-    store: str = "sqlite"
-    programs: Path | None = None
-    keep: bool = False
+    store: str
+    programs: Path | None
+    keep: bool
 
 
 class Stores(Protocol):
