@@ -11,23 +11,22 @@ import argparse
 import asyncio
 import os
 import random
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from tests.support.peers.process import free_port, wait_for
-from tests.support.s3 import BUCKET, KEY, LOOPBACK, SECRET, ask
+from tests.support.peers.process import Running, free_port
+from tests.support.s3 import BUCKET, LOOPBACK, ask, objects_at
 
 from estafeta.store.bodies import Bodies, Body, bring, house, put
 from estafeta.store.engine import Store
 from estafeta.store.ids import Ids
 from estafeta.store.open import open_store
-from estafeta.world.objects import S3Objects
 from estafeta.world.real import real_world, run
 from estafeta.world.seams import Objects
 
@@ -97,30 +96,16 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=200, help="messages a run")
     parser.add_argument("--turns", type=int, default=3)
     given = parser.parse_args()
-    port = free_port(LOOPBACK)
-    command = [sys.executable, "-m", "moto.server", "-H", LOOPBACK, "-p", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        wait_for("moto's server", lambda: _answers(port))
-        found: dict[str, list[tuple[float, float, float, float]]] = {}
+    found: dict[str, list[tuple[float, float, float, float]]] = {}
+    with moto() as endpoint:
         for turn in range(given.turns):
             for where in ("database", "file", "object"):
                 objects = None
                 if where == "object":
-                    objects = S3Objects(
-                        BUCKET,
-                        endpoint=f"http://{LOOPBACK}:{port}",
-                        region="us-east-1",
-                        prefix=f"{turn}/",
-                        access_key_id=KEY,
-                        secret_access_key=SECRET,
-                    )
+                    objects = objects_at(endpoint, prefix=f"{turn}/")
                 with tempfile.TemporaryDirectory(prefix="estafeta-bench-") as folder:
                     measured = run(side(where, Path(folder), objects, given.size, given.count))
                 found.setdefault(where, []).append(measured)
-    finally:
-        server.terminate()
-        server.wait()
     table = Table("body", "write CPU", "write wall", "read CPU", "read wall", box=None)
     for where, runs in found.items():
         middle = [sorted(column)[len(column) // 2] for column in zip(*runs, strict=True)]
@@ -131,6 +116,20 @@ def main() -> int:
     )
     Console().print(table)
     return 0
+
+
+@contextmanager
+def moto() -> Iterator[str]:
+    """The endpoint of an object store with one empty bucket."""
+    port = free_port(LOOPBACK)
+    command = [sys.executable, "-m", "moto.server", "-H", LOOPBACK, "-p", str(port)]
+    with tempfile.TemporaryDirectory(prefix="estafeta-bench-") as folder:
+        server = Running(command, Path(folder, "log"))
+        try:
+            server.wait_until("answering", lambda: _answers(port))
+            yield f"http://{LOOPBACK}:{port}"
+        finally:
+            server.stop()
 
 
 def _answers(port: int) -> bool:

@@ -79,14 +79,7 @@ class S3Server:
         self._ask("POST", "/moto-api/reset-auth", b"0" if yes else b"inf")
 
     def objects(self, bucket: str = BUCKET, *, prefix: str = "") -> S3Objects:
-        return S3Objects(
-            bucket,
-            endpoint=self.endpoint,
-            region="us-east-1",
-            access_key_id=KEY,
-            secret_access_key=SECRET,
-            prefix=prefix,
-        )
+        return objects_at(self.endpoint, bucket, prefix=prefix)
 
     def settings(self) -> dict[str, list[str]]:
         """Lines of estafeta.toml, by table."""
@@ -101,6 +94,18 @@ class S3Server:
                 f'secret_access_key = "{SECRET}"',
             ],
         }
+
+
+def objects_at(endpoint: str, bucket: str = BUCKET, *, prefix: str = "") -> S3Objects:
+    """Those of a server of moto's, whichever process it is in."""
+    return S3Objects(
+        bucket,
+        endpoint=endpoint,
+        region="us-east-1",
+        access_key_id=KEY,
+        secret_access_key=SECRET,
+        prefix=prefix,
+    )
 
 
 def ask(port: int, method: str, path: str, body: bytes = b"", *, tls: bool = False) -> None:
