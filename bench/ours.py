@@ -55,7 +55,43 @@ class Form:
         return TRUST | {"server": server}
 
 
-class EstafetaInbound(Side):
+class _Ours(Side):
+    """Estafeta in one form, and what runs beside it. sink: where all it relays goes."""
+
+    def __init__(
+        self,
+        folder: Path,
+        trace: Sequence[str],
+        form: Form,
+        accounts: Sequence[str],
+        sink: Sink | None = None,
+    ) -> None:
+        self.name = form.name
+        self.countable = form.store == "sqlite"
+        self._databases = form.databases()
+        self._server = Estafeta(
+            folder,
+            accounts=accounts,
+            routes={"*": (sink.host, sink.port)} if sink is not None else None,
+            settings=form.settings(self._databases),
+            trace=trace,
+        )
+        sinks = [sink] if sink is not None else []
+        super().__init__([*self._databases, *sinks, self._server])
+
+    def facts(self) -> dict[str, int | str]:
+        """What a writing connection to the store, opened as the server opens it, reads back; and
+        that the ledger balances after all that load. Raises: DidNotHappen, if not."""
+        read_back: dict[str, int | str] = {}
+        for database in self._databases:
+            read_back |= database.settings()
+        if not self._databases:
+            read_back |= asyncio.run(_pragmas(self._server.folder / "data/estafeta.db"))
+        self._server.command("audit")
+        return {**read_back, "audit": "balances"}
+
+
+class EstafetaInbound(_Ours):
     """Port 25 to mailbox."""
 
     def __init__(
@@ -65,13 +101,7 @@ class EstafetaInbound(Side):
         turns: int = 2,
         form: Form = Form(),
     ) -> None:
-        accounts = [f"turn{turn}@{DOMAIN}" for turn in range(turns)]
-        self.name = form.name
-        self.countable = form.store == "sqlite"
-        self._databases = form.databases()
-        settings = form.settings(self._databases)
-        self._server = Estafeta(folder, accounts=accounts, settings=settings, trace=trace)
-        super().__init__([*self._databases, self._server])
+        super().__init__(folder, trace, form, [f"turn{turn}@{DOMAIN}" for turn in range(turns)])
 
     def run(self, load: Load, messages: int, turn: int) -> Run:
         user = f"turn{turn}@{DOMAIN}"
@@ -86,11 +116,8 @@ class EstafetaInbound(Side):
             recipient=user,
         )
 
-    def facts(self) -> dict[str, int | str]:
-        return facts(self._server, self._databases)
 
-
-class EstafetaRelay(Side):
+class EstafetaRelay(_Ours):
     """Submission to the next server, which is smtp-sink."""
 
     def __init__(
@@ -99,43 +126,17 @@ class EstafetaRelay(Side):
         trace: Sequence[str] = (),
         form: Form = Form(),
     ) -> None:
-        self.name = form.name
-        self.countable = form.store == "sqlite"
-        self._databases = form.databases()
         self._sink = Sink(fetch(), folder)
-        self._server = Estafeta(
-            folder / "e",
-            accounts=[f"turn@{DOMAIN}"],
-            routes={"*": (self._sink.host, self._sink.port)},
-            settings=form.settings(self._databases),
-            trace=trace,
-        )
-        super().__init__([*self._databases, self._sink, self._server])
+        super().__init__(folder / "e", trace, form, [f"turn@{DOMAIN}"], self._sink)
 
     def run(self, load: Load, messages: int, turn: int) -> Run:
         to = (self._server.host, self._server.ports["submission"])
         return self.relay(load, messages, to=to, sink=self._sink, turn=turn)
 
-    def facts(self) -> dict[str, int | str]:
-        return facts(self._server, self._databases)
 
-
-def facts(server: Estafeta, databases: Sequence[Database]) -> dict[str, int | str]:
-    """What a writing connection to the store, opened as the server opens it, reads back; and that
-    the ledger balances after all that load. Raises: DidNotHappen, if not."""
-    path = server.folder / "data/estafeta.db"
-
-    async def ask() -> dict[str, int | str]:
-        store = open_file(f"sqlite://{path}", real_world(path.parent))
-        try:
-            return store.pragmas()
-        finally:
-            await store.close()
-
-    read_back: dict[str, int | str] = {}
-    for database in databases:
-        read_back |= database.settings()
-    if not databases:
-        read_back |= asyncio.run(ask())
-    server.command("audit")
-    return {**read_back, "audit": "balances"}
+async def _pragmas(path: Path) -> dict[str, int | str]:
+    store = open_file(f"sqlite://{path}", real_world(path.parent))
+    try:
+        return store.pragmas()
+    finally:
+        await store.close()
