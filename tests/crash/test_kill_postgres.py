@@ -42,7 +42,7 @@ class Killing(LastingTrial):
         self.kills.append(time.monotonic())
         await asyncio.to_thread(self.database.kill9)
         await asyncio.sleep(self.dice.uniform(0, AWAY_SECONDS_MAX))
-        await asyncio.to_thread(self.database.restart)
+        await asyncio.to_thread(self.database.start)
         # A message on its way when the database died may come again until it is back.
         self.kills.append(time.monotonic())
         self._wanted += 1

@@ -109,7 +109,7 @@ class PostgresServer:
         return f"postgresql://{USER}@/{quote(database)}?host={quote(str(self.folder), safe='')}"
 
     def start(self) -> None:
-        """Returns when it takes connections. Raises NoPostgres."""
+        """Returns when it takes connections; after `kill9` too, recovered. Raises NoPostgres."""
         if not (self.data / "PG_VERSION").exists():
             self._make()
         command = [self.programs / "postgres", "-D", self.data]
@@ -147,10 +147,6 @@ class PostgresServer:
         self._process.wait()
         while any(_lives(pid) for pid in children):
             time.sleep(POLL_SECONDS)
-
-    def restart(self) -> None:
-        """After `kill9`: recovery included. Raises NoPostgres."""
-        self.start()
 
     def stop(self) -> None:
         """Ends it; what is temporary goes."""
@@ -199,9 +195,8 @@ class PostgresServer:
         return " / ".join(lines[-3:]) or "it said nothing"
 
 
-def create_database(url: str, database: str) -> bool:
-    """Where it is not there; whether it was not. url: of any database of the server. Raises
-    NoPostgres."""
+def create_database(url: str, database: str) -> None:
+    """Where it is not there. url: of any database of the server. Raises NoPostgres."""
     try:
         import psycopg
     except ImportError:
@@ -215,7 +210,6 @@ def create_database(url: str, database: str) -> bool:
                 connection.execute(
                     f"CREATE DATABASE \"{database}\" ENCODING 'UTF8' TEMPLATE template0".encode()
                 )
-            return found is None
     except psycopg.Error as error:
         why = " ".join(str(error).split())
         raise NoPostgres(f"the database {database} cannot be made: {why}") from error
