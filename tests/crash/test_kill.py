@@ -246,6 +246,13 @@ def judge_sink(trial: Trial) -> None:
     assert most <= AT_ONCE, f"{most} messages came again after one kill"
 
 
+def told_seed() -> int:
+    """ESTAFETA_SEED, or one of the dice; printed, so that the run can be had again."""
+    seed = int(os.environ.get("ESTAFETA_SEED", "0")) or random.SystemRandom().randrange(1 << 30)
+    print(f"ESTAFETA_SEED={seed}")
+    return seed
+
+
 def summary(trial: Trial) -> str:
     letters = [letter for client in trial.clients for letter in client.letters]
     again = sum(len(taken) - 1 for taken in trial.sink.taken.values() if taken)
@@ -260,7 +267,5 @@ def summary(trial: Trial) -> str:
 @pytest.mark.timeout(300)
 @pytest.mark.xdist_group("crash")
 def test_fifty_kills_lose_nothing(tmp_path: Path) -> None:
-    seed = int(os.environ.get("ESTAFETA_SEED", "0")) or random.SystemRandom().randrange(1 << 30)
-    print(f"ESTAFETA_SEED={seed}")
-    trial = Trial(tmp_path / "e", seed)
+    trial = Trial(tmp_path / "e", told_seed())
     asyncio.run(trial.run())

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 import signal
 import time
 from pathlib import Path
@@ -16,7 +15,7 @@ from pathlib import Path
 import pytest
 from tests.crash.lasting import LastingTrial
 from tests.crash.load import Client
-from tests.crash.test_kill import summary
+from tests.crash.test_kill import told_seed
 from tests.support.live import Estafeta
 from tests.support.peers import postgres
 
@@ -70,12 +69,9 @@ class Killing(LastingTrial):
 @pytest.mark.timeout(120 + 20 * ROUNDS)
 @pytest.mark.xdist_group("crash")
 def test_a_node_is_killed_and_the_other_goes_on(tmp_path: Path) -> None:
-    seed = int(os.environ.get("ESTAFETA_SEED", "0")) or random.SystemRandom().randrange(1 << 30)
-    print(f"ESTAFETA_SEED={seed}")
     server = postgres.required_server()
     try:
-        trial = Killing(tmp_path, seed, server.create("estafeta"))
+        trial = Killing(tmp_path, told_seed(), server.create("estafeta"))
         asyncio.run(trial.run())
-        print(summary(trial))
     finally:
         server.stop()

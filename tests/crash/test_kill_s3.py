@@ -9,7 +9,7 @@ import signal
 from pathlib import Path
 
 from tests.crash.load import LARGE_OCTETS, Client
-from tests.crash.test_kill import LOCAL, in_mailbox
+from tests.crash.test_kill import LOCAL, in_mailbox, told_seed
 from tests.support.live import PASSWORD, Estafeta
 from tests.support.s3 import S3Server, s3_server
 
@@ -84,10 +84,8 @@ class Trial:
 
 
 def test_killed_under_load(tmp_path: Path) -> None:
-    seed = random.SystemRandom().randrange(10**6)
-    print(f"seed {seed}")
     with s3_server() as server:
-        trial = Trial(tmp_path, server, seed)
+        trial = Trial(tmp_path, server, told_seed())
         try:
             asyncio.run(trial.run())
         finally:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 import signal
 import time
 from contextlib import suppress
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from tests.crash.lasting import LastingTrial
-from tests.crash.test_kill import summary
+from tests.crash.test_kill import told_seed
 from tests.support.peers import postgres
 
 ROUNDS = int(os.environ.get("ESTAFETA_CRASH_ROUNDS", "5"))
@@ -54,14 +53,12 @@ class Killing(LastingTrial):
 @pytest.mark.xdist_group("crash")
 @pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
 def test_workers_are_killed_and_nothing_is_lost(tmp_path: Path, engine: str) -> None:
-    seed = int(os.environ.get("ESTAFETA_SEED", "0")) or random.SystemRandom().randrange(1 << 30)
-    print(f"ESTAFETA_SEED={seed}")
     server = postgres.required_server() if engine == "postgresql" else None
     try:
         store = server.create("estafeta") if server is not None else ""
-        trial = Killing(tmp_path / "e", seed, store)
+        trial = Killing(tmp_path / "e", told_seed(), store)
         asyncio.run(trial.run())
-        print(f"{summary(trial)}; the slowest reply after a kill {trial.slowest:.2f} s")
+        print(f"the slowest reply after a kill {trial.slowest:.2f} s")
     finally:
         if server is not None:
             server.stop()
