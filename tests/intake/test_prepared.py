@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pytest
 from tests.support.whole import Whole, whole
 
 from estafeta.intake.prepared import RECIPIENTS_PER_JOB_MAX
@@ -13,6 +14,8 @@ from estafeta.mail.envelope import Recipient
 from estafeta.sim.loop import run
 from estafeta.sim.quiet import quiet
 from estafeta.store import accounts
+
+pytestmark = pytest.mark.usefixtures("each_engine")
 
 
 def with_house(work: Callable[[Whole], Awaitable[Any]], **how: Any) -> None:

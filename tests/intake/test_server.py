@@ -16,6 +16,8 @@ from estafeta.sim.net import SimNet
 from estafeta.sim.quiet import quiet
 from estafeta.store.engine import StoreError, StoreFull
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 EVA = "eva@mx.example"
 LARGE = b"Subject: x\r\n\r\n" + (b"x" * 998 + b"\r\n") * 400
 

@@ -6,11 +6,14 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.support.stores import Stand, with_stand
 
 from estafeta.queue import holders, rows
 from estafeta.queue.holders import Holder, Life
 from estafeta.store.engine import Tx
+
+pytestmark = pytest.mark.usefixtures("each_engine")
 
 NOW, LATER = 1000, 900_000
 

@@ -20,6 +20,8 @@ from estafeta.sim.loop import run
 from estafeta.sim.quiet import quiet
 from estafeta.store import accounts
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 BOB, CARL, DORA = "bob@remote.example", "carl@remote.example", "dora@remote.example"
 REMOTE = "mx.remote.example"
 BUSY = Deferred(Reply(450, "4.2.0", "busy"), "busy", REMOTE)

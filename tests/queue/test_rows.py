@@ -14,6 +14,8 @@ from estafeta.queue.states import STATES, TRANSITIONS
 from estafeta.store.engine import Tx
 from estafeta.store.sqlite import SqliteStore
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 NOW = 1_000_000
 LATER = NOW + 60_000
 END = NOW + 900_000

@@ -17,6 +17,8 @@ from estafeta.sim.quiet import quiet
 from estafeta.store import accounts
 from estafeta.store.engine import StoreConflict, StoreError, StoreFull, StoreUncertain, Tx
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 BOB, CARL, DORA = "bob@remote.example", "carl@remote.example", "dora@other.example"
 TAKEN = Delivered(Reply(250, "2.0.0", "taken"), "mx.remote.example")
 BUSY = Deferred(Reply(450, "4.2.0", "busy"), "busy", "mx.remote.example")

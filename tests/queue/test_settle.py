@@ -17,6 +17,8 @@ from estafeta.store import ledger
 from estafeta.store.engine import Tx
 from estafeta.store.rows import Dropped, Expanded, Relayed, Returned
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 TAKEN = Delivered(Reply(250, "2.0.0", "taken"), "mx.b.example")
 BUSY = Deferred(Reply(450, "4.2.0", "busy"), "busy", "mx.b.example")
 NO = Refused(Reply(550, "5.1.1", "no"), "unknown-user", "mx.b.example")

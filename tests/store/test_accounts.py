@@ -12,6 +12,8 @@ from estafeta.store import accounts, mailboxes
 from estafeta.store.accounts import AccountsError, NoSuchAccount, NoSuchDomain
 from estafeta.store.garbage import collect_garbage
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 
 def test_domains_come_change_and_go(tmp_path: Path) -> None:
     async def work(stand: Stand) -> None:

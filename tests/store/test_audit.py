@@ -17,6 +17,8 @@ from estafeta.store.engine import Tx
 from estafeta.store.ids import queue_id
 from estafeta.store.rows import Duplicate, Relayed, Stored
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 DAY = 86_400_000
 
 
@@ -131,7 +133,7 @@ LOSSES: dict[str, tuple[Loss, set[str], Callable[[dict[str, Any]], set[int]]]] =
         lambda m: {m["row"].body},
     ),
     "octets": (
-        lambda tx, m: tx.run("UPDATE body_data SET data = x'00' WHERE id = ?", (m["row"].body,)),
+        lambda tx, m: tx.run("UPDATE body_data SET data = ? WHERE id = ?", (b"\0", m["row"].body)),
         {"body-missing"},
         lambda m: {m["row"].body},
     ),

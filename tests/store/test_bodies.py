@@ -14,6 +14,8 @@ from estafeta.store.bodies import INLINE_MAX, Body, BodyMissing, path_of
 from estafeta.store.garbage import collect_garbage
 from estafeta.store.rows import Relayed
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 DAY = 86_400_000
 
 

@@ -32,7 +32,6 @@ from estafeta.store.limits import (
     TRANSFERS_AT_ONCE,
 )
 
-FILES_ALONE = True  # no store takes part
 PART = OBJECT_OCTETS_MAX
 LARGE = bytes(range(256)) * 2000  # 512,000 octets
 

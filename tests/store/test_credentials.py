@@ -12,6 +12,8 @@ from tests.support.stores import Stand, with_stand
 from estafeta.store import accounts, credentials
 from estafeta.store.credentials import Authenticator, hash_password, make_password
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 
 @pytest.fixture
 def hashings(monkeypatch: pytest.MonkeyPatch) -> list[str]:

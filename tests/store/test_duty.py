@@ -6,10 +6,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.support.stores import Stand, with_stand
 
 from estafeta.store import duty
 from estafeta.store.engine import Tx
+
+pytestmark = pytest.mark.usefixtures("each_engine")
 
 HOUR, TERM = 3_600_000, 300_000
 

@@ -33,7 +33,6 @@ from estafeta.store.ids import Ids
 from estafeta.store.rows import Acceptance, Relayed
 from estafeta.store.sqlite import open_sqlite
 
-FILES_ALONE = True  # a power loss of PostgreSQL's is tests/crash's matter
 DAYS = 2 * 86_400_000
 SMALL, LARGE, LARGER = 400, 900, 2_500  # octets: in the database, one object, three
 

@@ -14,6 +14,8 @@ from estafeta.store.audit import audit_full
 from estafeta.store.bodies import Bodies, BodiesRefused, BodiesUnavailable, names, objects, put
 from estafeta.store.garbage import collect_garbage
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 DAYS = 2 * 86_400_000
 LARGE = bytes(range(256)) * 2000  # 512,000 octets
 

@@ -9,6 +9,8 @@ import pytest
 from estafeta.store.limits import GATHER_SECONDS_MAX, QUIET_TURN_SECONDS
 from estafeta.store.sqlite.gather import Gather
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 
 class Stopwatch:
     """Each look at it is a turn of the loop: `steps` of seconds, then none."""

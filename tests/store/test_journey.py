@@ -23,6 +23,8 @@ from estafeta.store.rows import (
     Stored,
 )
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 
 def test_every_fate_comes_back_as_it_went_in(tmp_path: Path) -> None:
     fates = [

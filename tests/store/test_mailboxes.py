@@ -18,6 +18,8 @@ from estafeta.store.mailboxes import (
     NoSuchMailbox,
 )
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 
 async def names(stand: Stand, account: int) -> list[str]:
     boxes = await stand.read(lambda tx: mailboxes.mailboxes(tx, account))

@@ -16,6 +16,8 @@ from estafeta.store.flags import ANSWERED, DELETED, FLAGGED, SEEN, KeywordError
 from estafeta.store.mailboxes import NoSuchMailbox
 from estafeta.store.messages.runs import conditions, runs
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 
 def test_append_counts_what_it_places(tmp_path: Path) -> None:
     async def work(stand: Stand) -> None:

@@ -27,9 +27,6 @@ from estafeta.store.move.verify import NotTheSame
 from estafeta.store.open import open_store
 from estafeta.world.real import real_world
 
-FILES_ALONE = True
-"""The engines are named in each test: a move has two."""
-
 WORDS = ["", "a", "ñandú", "🐎 x", "a'b\"c\\", "Ω" * 200, "%_", "2026-01-01", "\ufffd"]
 FATES = ["stored", "relayed", "returned", "expanded", "dropped", "cancelled", "duplicate"]
 

@@ -20,8 +20,6 @@ from estafeta.store.postgres import dialect
 from estafeta.store.postgres.line import Line
 from estafeta.world.real import real_world
 
-FILES_ALONE = True  # here every test says what it runs over
-
 
 @pytest.fixture
 def url() -> Iterator[str]:

@@ -15,6 +15,8 @@ from estafeta.sim.net import SimNet
 from estafeta.sim.quiet import quiet
 from estafeta.submit.submission import REMEMBERED_MS
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 ANA, EVA, BOB = "ana@mx.example", "eva@mx.example", "bob@remote.example"
 MESSAGE = b"From: ana@mx.example\r\nMessage-ID: <one@client.example>\r\n\r\nhello\r\n"
 SECONDS = REMEMBERED_MS / 1000

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 from tests.submit.test_duplicates import BOB, EVA, Sender
 from tests.support.whole import whole
 
 from estafeta.sim.loop import run
 from estafeta.sim.quiet import quiet
 from estafeta.store import accounts
+
+pytestmark = pytest.mark.usefixtures("each_engine")
 
 TEAM = "crew@mx.example"
 

@@ -10,6 +10,8 @@ from tests.dialogue.script import Script, load, play
 
 from estafeta.read import ImapServer
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 SCRIPTS = load(Path(__file__).parent)
 
 

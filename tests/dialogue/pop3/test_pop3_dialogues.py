@@ -10,6 +10,8 @@ from tests.dialogue.script import Script, load, play
 
 from estafeta.read import Pop3Server
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 SCRIPTS = load(Path(__file__).parent)
 
 

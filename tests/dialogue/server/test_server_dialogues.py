@@ -12,6 +12,8 @@ from tests.dialogue.server.adapter import ServerAdapter
 
 from estafeta.sim.quiet import quiet
 
+pytestmark = pytest.mark.usefixtures("each_engine")
+
 SCRIPTS = load(Path(__file__).parent)
 
 
