@@ -36,6 +36,6 @@ class Verdict(msgspec.Struct, frozen=True):
     permanent: bool
     """The class of RFC 3463 §3.1 is 5: trying again as it is will not help."""
     hard: bool
-    """This address or domain will never take mail; a full mailbox or a blocked sender is not hard."""
+    """This address or domain will never take mail. Not a full mailbox, nor a blocked sender."""
     rule: str
     """The piece of knowledge that decided."""
