@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 from tests.support.whole import whole
 
 from estafeta.mail.outcome import Looped
 from estafeta.office.assemble import answered_at
-from estafeta.office.config import Listener
-from estafeta.resolve import RouteFailure
+from estafeta.office.config import Listener, Relay
+from estafeta.resolve import RouteFailure, Router
 from estafeta.sim.loop import run
 from estafeta.store.engine import StoreConflict, StoreReadOnly
 
@@ -33,6 +35,27 @@ def test_a_listener_on_every_address_makes_the_machines_addresses_ours() -> None
             route = await built._router().route("[203.0.113.5]")
             assert isinstance(route, RouteFailure)
             assert isinstance(route.outcome, Looped)
+
+    run(main())
+
+
+def test_what_no_mx_means_changes_with_a_reload() -> None:
+    async def main() -> None:
+        async with whole(queue=False) as (house, _):
+            built = house.built
+            seen = []
+            router = Router.__init__
+
+            def looking(self: Router, *rest: Any, **named: Any) -> None:
+                seen.append((named["no_mx"], named["no_mx_exceptions"]))
+                router(self, *rest, **named)
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(Router, "__init__", looking)
+                for relay in (Relay(no_mx="bounce"), Relay(no_mx_exceptions=["b.example"])):
+                    fresh = msgspec.structs.replace(built.config, relay=relay)
+                    built.reconfigure(fresh, built.outside)
+            assert seen == [("bounce", []), ("defer", ["b.example"])]
 
     run(main())
 

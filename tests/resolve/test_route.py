@@ -128,6 +128,51 @@ def test_neither_mx_nor_address(no_mx: str, expected: object) -> None:
     play(scene, no_mx=no_mx)
 
 
+@pytest.mark.parametrize(
+    ("no_mx", "usual", "exception"), [("defer", Deferred, Refused), ("bounce", Refused, Deferred)]
+)
+def test_some_domains_are_treated_the_other_way(no_mx: str, usual: type, exception: type) -> None:
+    async def scene(router: Router, dns: DnsServer) -> None:
+        for name in ("b.example", "c.example", "x.c.example", "d.example", "ad.example"):
+            dns.add(name, "TXT", '"hello"')
+        seen = [
+            failure(await router.route(name))[0]
+            for name in ("b.example", "c.example", "x.c.example", "d.example", "ad.example")
+        ]
+        assert seen == [usual, usual, exception, exception, usual]
+
+    play(scene, no_mx=no_mx, no_mx_exceptions=["D.example", ".c.example"])
+
+
+@pytest.mark.parametrize("no_mx", ["defer", "bounce"])
+def test_what_is_not_known_of_a_domain_waits_whatever_no_mx_says(no_mx: str) -> None:
+    """No MX is said with certainty, of an address nothing: it may have one."""
+
+    async def scene(router: Router, dns_server: DnsServer) -> None:
+        dns_server.add("b.example", "TXT", '"hello"')
+        answer = dns_server.answer
+
+        def without_addresses(question: Any) -> Any:
+            reply = answer(question)
+            if dns_server.questions[-1][1] in ("A", "AAAA"):
+                reply.set_rcode(dns.rcode.SERVFAIL)
+            return reply
+
+        dns_server.answer = without_addresses  # type: ignore[method-assign]
+        assert failure(await router.route("b.example")) == (Deferred, 451, "4.4.3", "dns-trouble")
+
+    play(scene, no_mx=no_mx)
+
+
+def test_a_name_that_no_domain_can_have() -> None:
+    async def scene(router: Router, dns: DnsServer) -> None:
+        long = ".".join(["a" * 63] * 4)
+        assert failure(await router.route(long)) == (Refused, 550, "5.1.2", "domain-not-found")
+        assert not dns.questions
+
+    play(scene)
+
+
 def test_domain_that_does_not_exist() -> None:
     async def scene(router: Router, dns: DnsServer) -> None:
         assert failure(await router.route("sudomenio.example")) == (

@@ -223,6 +223,7 @@ class Installation:
             static=StaticRoutes({r.domain: _static_route(r) for r in config.relay.routes}),
             port=config.relay.port,
             no_mx=config.relay.no_mx,
+            no_mx_exceptions=config.relay.no_mx_exceptions,
             guard=EgressGuard(config.relay.allow_networks),
         )
 

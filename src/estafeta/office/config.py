@@ -307,6 +307,13 @@ class Relay(_Section, frozen=True):
         Literal["defer", "bounce"],
         _about("A domain with neither MX nor address: try again (`defer`) or return at once."),
     ] = "defer"
+    no_mx_exceptions: Annotated[
+        list[str],
+        _about(
+            "Domains for which the other of the two holds; `.example.org` is all below it.",
+            example='["parked.example"]',
+        ),
+    ] = msgspec.field(default_factory=list)
     allow_networks: Annotated[
         list[Network],
         _about("Loopback or private networks that mail may be sent to in spite of the guard."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterator
 from typing import Literal
 
 import msgspec
@@ -74,6 +75,21 @@ class StaticRoute(msgspec.Struct, frozen=True):
     credentials: Credentials | None = None
 
 
+def patterns(domain: str) -> Iterator[str]:
+    """What an entry of a table may say to mean `domain`, the most exact first: itself, then
+    ".example.org" for all below it, the longest first."""
+    yield domain
+    at = domain.find(".")
+    while at != -1:
+        yield domain[at:]
+        at = domain.find(".", at + 1)
+
+
+def covers(names: Container[str], domain: str) -> bool:
+    """Whether one of `names`, written so, means `domain`."""
+    return any(pattern in names for pattern in patterns(domain))
+
+
 class StaticRoutes:
     """A table: "example.org" is that domain, ".example.org" all below it, "*" all others.
 
@@ -89,13 +105,8 @@ class StaticRoutes:
         table = self._table
         if not table:
             return None
-        exact = table.get(domain)
-        if exact is not None:
-            return exact
-        at = domain.find(".")
-        while at != -1:
-            below = table.get(domain[at:])
-            if below is not None:
-                return below
-            at = domain.find(".", at + 1)
+        for pattern in patterns(domain):
+            found = table.get(pattern)
+            if found is not None:
+                return found
         return table.get("*")

@@ -37,6 +37,7 @@ from estafeta.resolve.plan import (
     RouteNote,
     StaticRoute,
     StaticRoutes,
+    covers,
 )
 from estafeta.resolve.resolver import Resolver
 from estafeta.world.seams import Endpoint, World
@@ -63,7 +64,8 @@ class Router:
     """own_names: host names under which we take mail; own_endpoints: addresses (with port) where.
 
     port: where MX hosts listen, 25 but in demo and tests. no_mx: what a domain without MX and
-    address records means: "defer" (4.4.4) or "bounce" (5.4.4). guard: which addresses a stranger's
+    address records means: "defer" (4.4.4) or "bounce" (5.4.4). no_mx_exceptions: domains for which
+    the other of the two holds; ".example.org" is all below it. guard: which addresses a stranger's
     DNS may send us to.
     """
 
@@ -77,6 +79,7 @@ class Router:
         static: StaticRoutes | None = None,
         port: int = SMTP_PORT,
         no_mx: Literal["defer", "bounce"] = "defer",
+        no_mx_exceptions: Iterable[str] = (),
         guard: EgressGuard | None = None,
     ) -> None:
         self._dice = world.dice
@@ -85,7 +88,8 @@ class Router:
         self._own_endpoints = frozenset(own_endpoints)
         self._static = static or StaticRoutes({})
         self._port = port
-        self._no_mx = no_mx
+        self._no_mx_bounces = no_mx == "bounce"
+        self._no_mx_exceptions = frozenset(name.lower() for name in no_mx_exceptions)
         self._guard = guard or EgressGuard()
         self._known: OrderedDict[str, tuple[float, Route]] = OrderedDict()
 
@@ -116,9 +120,10 @@ class Router:
         if domain.startswith("["):
             return self._by_literal(domain)
         answer = await self._resolver.query(domain, "MX")
-        if isinstance(answer, Trouble):
+        if isinstance(answer, Trouble) and answer.kind != "name":
             return _trouble(domain, answer, [])
-        if isinstance(answer, NameNotFound):
+        if isinstance(answer, NameNotFound | Trouble):
+            # What cannot even be asked for (RFC 1035 §2.3.4) can be nobody's domain either.
             return RouteFailure(
                 Refused(Reply(550, "5.1.2", f"domain {domain} does not exist"), "domain-not-found")
             )
@@ -318,7 +323,7 @@ class Router:
             text = f"the mail servers of {domain} are at addresses no mail is sent to"
         elif notes and notes[0].data["what"] == "mx":
             text = f"the mail servers that {domain} names have no address"
-        if self._no_mx == "bounce":
+        if self._no_mx_bounces is not covers(self._no_mx_exceptions, domain):
             return RouteFailure(Refused(Reply(550, "5.4.4", text), "no-mail-host"), tuple(notes))
         return RouteFailure(Deferred(Reply(451, "4.4.4", text), "no-mail-host"), tuple(notes))
 
