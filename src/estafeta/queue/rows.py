@@ -103,7 +103,7 @@ def lease(
     """
     rows = tx.rows(
         "SELECT acceptance, n, attempts FROM queue WHERE destination = ? AND due <= ? "
-        "AND held = '' ORDER BY due, acceptance, n LIMIT ? "
+        "AND held = '' AND wish = '' ORDER BY due, acceptance, n LIMIT ? "
         "/*postgresql: FOR UPDATE SKIP LOCKED */",
         (destination, now, len(tokens) * recipients_max),
     )
@@ -157,16 +157,21 @@ def finish(tx: Tx, job: Leased, n: int) -> None:
         raise LateOutcome(f"recipient {n} of {job.acceptance} is no longer leased to {job.token}")
 
 
-def defer(tx: Tx, job: Leased, n: int, *, due: int, last: str) -> None:
-    """Leased -> waiting until `due`, one attempt more. Raises LateOutcome."""
-    if not tx.run(
+def defer(tx: Tx, job: Leased, n: int, *, due: int, last: str) -> str:
+    """Leased -> waiting until `due`, one attempt more. Raises LateOutcome.
+
+    Returns what somebody wished of it meanwhile, for `wish.grant`; "" for nothing.
+    """
+    wished: str | None = tx.value(
         "UPDATE queue SET lease = NULL, due = ?, attempts = attempts + 1, last = ? "
-        "WHERE acceptance = ? AND n = ? AND lease = ?",
+        "WHERE acceptance = ? AND n = ? AND lease = ? RETURNING wish",
         (due, last, job.acceptance, n, job.token),
-    ):
+    )
+    if wished is None:
         raise LateOutcome(f"recipient {n} of {job.acceptance} is no longer leased to {job.token}")
     expect(tx, job.destination, due)
     tx.hint(HINT)
+    return wished
 
 
 def give_back(tx: Tx, now: int, tokens: range = ALL_TOKENS) -> int:

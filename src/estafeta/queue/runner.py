@@ -20,7 +20,7 @@ import structlog
 
 from estafeta.mail.envelope import Recipient
 from estafeta.mail.protocols import Content
-from estafeta.queue import holders, rows
+from estafeta.queue import holders, rows, wish
 from estafeta.queue.contract import Acceptor, Attempt
 from estafeta.queue.errand import STORE_RETRY_SECONDS, Errands, Job, insistently
 from estafeta.queue.notices import Notices
@@ -300,6 +300,7 @@ class Queue:
             for name in rows.due_destinations(tx, now, LEASE_DESTINATIONS_MAX, full):
                 places = self._settings.per_destination - self._active[name]
                 mine = list(islice(tokens, places))
+                wish.grant_due(tx, name, now)
                 leases = rows.lease(
                     tx,
                     name,

@@ -14,7 +14,7 @@ import msgspec
 
 from estafeta.mail.envelope import Recipient
 from estafeta.mail.outcome import Deferred, Delivered, Outcome
-from estafeta.queue import rows
+from estafeta.queue import rows, wish
 from estafeta.queue.contract import Note, Prepared
 from estafeta.queue.notices import Failure
 from estafeta.store import ledger
@@ -89,7 +89,8 @@ def settle(tx: Tx, done: Attempted, event_id: int, notices: Sequence[Prepared]) 
         due = done.next_tries[n]
         if isinstance(outcome, Deferred) and due is not None:
             last = msgspec.json.encode(outcome).decode()
-            rows.defer(tx, leased, number, due=due, last=last)
+            wished = rows.defer(tx, leased, number, due=due, last=last)
+            wish.grant(tx, acceptance.id, number, wished, done.ended)
             continue
         rows.finish(tx, leased, number)
         fate: Fate
