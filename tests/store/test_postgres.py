@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import resource
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +19,9 @@ from estafeta.store.counters import take
 from estafeta.store.engine import StoreError, StoreReadOnly, StoreUncertain, Tx
 from estafeta.store.open import open_store, shown_url
 from estafeta.store.postgres import dialect
+from estafeta.store.postgres.batch import Writing
 from estafeta.store.postgres.line import Line
+from estafeta.store.postgres.reading import Reading
 from estafeta.world.real import real_world
 
 
@@ -341,3 +345,55 @@ CREATE TRIGGER once BEFORE UPDATE OF name ON t
         "CREATE TRIGGER once BEFORE UPDATE OF name ON t FOR EACH ROW"
         " WHEN (OLD.name IS NOT NULL) EXECUTE FUNCTION once()"
     )
+
+
+# Descriptors and threads ------------------------------------------------------------------------
+
+
+def test_a_connection_beside_a_thousand_others_carries_what_does_not_fit_at_once(
+    tmp_path: Path, url: str
+) -> None:
+    """select() ends at descriptor 1023; what is larger than the socket's buffer must be waited
+    for."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 4096)), hard))
+    others = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    octets = bytes(8 << 20)
+
+    async def work() -> None:
+        store = await open_store(url, real_world(tmp_path))
+        try:
+            await store.run(lambda tx: tx.run("CREATE TABLE large (octets BYTEA)"))
+            await store.run(lambda tx: tx.run("INSERT INTO large VALUES (?)", (octets,)))
+            assert await store.read(lambda tx: tx.value("SELECT octets FROM large")) == octets
+        finally:
+            await store.close()
+
+    try:
+        asyncio.run(work())
+    finally:
+        for other in others:
+            os.close(other)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_fault_of_ours_in_a_thread_is_an_answer_and_not_the_end_of_it(
+    tmp_path: Path, url: str
+) -> None:
+    def faulty(*_: object) -> None:
+        raise ValueError("a bug")
+
+    async def work() -> None:
+        store = await open_store(url, real_world(tmp_path))
+        try:
+            for hand, ask in ((Writing, store.run), (Reading, store.read)):
+                for _ in range(5):  # more than there are connections
+                    with pytest.MonkeyPatch.context() as patch:
+                        patch.setattr(hand, "_once", faulty)
+                        with pytest.raises(StoreUncertain, match=r"a fault of ours.*a bug"):
+                            await ask(lambda tx: tx.value("SELECT 1"))
+                assert await ask(lambda tx: tx.value("SELECT 1")) == 1
+        finally:
+            await store.close()
+
+    asyncio.run(work())

@@ -37,6 +37,8 @@ class Line:
         self._pg.enter_pipeline_mode()
         self._readable = select.poll()
         self._readable.register(self._pg.socket, select.POLLIN)
+        self._either = select.poll()  # select() itself takes no descriptor above 1023
+        self._either.register(self._pg.socket, select.POLLIN | select.POLLOUT)
         self._ahead: list[_Sent] = []
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         self._names = 0
@@ -146,7 +148,7 @@ class Line:
         """To the socket. Reads meanwhile, or neither side might go on."""
         pg = self._pg
         while pg.flush():
-            select.select([pg.socket], [pg.socket], [])
+            self._either.poll()
             pg.consume_input()
 
     def _queue(self, sql: str, parameters: Sequence[Any]) -> None:

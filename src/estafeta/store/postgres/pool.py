@@ -9,13 +9,18 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Protocol, TypeVar
 
-from estafeta.store.engine import Unit
+import structlog
+
+from estafeta.store.engine import StoreUncertain, Unit
 from estafeta.store.postgres.batch import Job
 from estafeta.store.worker import Worker
 
 T = TypeVar("T")
+
+log = structlog.get_logger("store")
 
 
 class Hand(Protocol):
@@ -79,8 +84,15 @@ class Pool:
             self._drained = None
 
     def _work(self, hand: Hand, jobs: list[Job]) -> None:
-        """In the thread."""
-        hand.run(jobs)
+        """In the thread, which outlives a bug of ours: nobody would ever answer its units."""
+        try:
+            hand.run(jobs)
+        except Exception as error:
+            log.exception("a connection's work failed", units=len(jobs))
+            with suppress(Exception):
+                hand.close()  # nobody knows where its transaction stands
+            for job in jobs:
+                job.forget(StoreUncertain(f"a fault of ours; the log has more: {error!r}"))
         assert self._loop is not None
         self._loop.call_soon_threadsafe(self._done, hand, jobs)
 
