@@ -101,7 +101,7 @@ class Acceptor:
         found = await self._store.read(lambda tx: self._directory(tx, notice.to))
         recipient = Recipient(notice.to, notify=frozenset({"NEVER"}))
         incoming = Incoming(
-            id=self._ids.next(),
+            id=notice.id,
             origin=notice.origin,
             envelope=Envelope("", (recipient,), smtputf8=notice.utf8, eight_bit=True),
             targets=(None if isinstance(found, Reply) else found,),

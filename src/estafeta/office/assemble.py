@@ -49,6 +49,7 @@ from estafeta.store.bodies import Bodies
 from estafeta.store.credentials import Authenticator
 from estafeta.store.engine import Store, Tx
 from estafeta.store.ids import Ids
+from estafeta.store.tokens import Tokens
 from estafeta.submit.submission import SubmissionRole
 from estafeta.wire.sasl import MECHANISMS
 from estafeta.wire.smtp_server.profile import Profile
@@ -114,9 +115,12 @@ class Installation:
             meter=meter,
         )
         self.authenticator = Authenticator(store, world)
+        self.tokens = Tokens(store, world.dice)
         self._directory = LocalDirectory(postmaster=server.postmaster).look_up
         notices = Notices(
             world,
+            ids=self.ids,
+            tokens=self.tokens,
             host_name=server.hostname,
             postmaster=server.postmaster,
             language=self._language,
@@ -143,6 +147,7 @@ class Installation:
             attempt=self._attempt,
             acceptor=self.acceptor,
             notices=notices,
+            tokens=self.tokens,
             settings=_queue_settings(config),
             life=life,
         )
@@ -177,6 +182,7 @@ class Installation:
             config, server=self.config.server, listener=self.config.listener
         )
         self.outside = outside
+        self.tokens.forget()
         self.relay.use(self._router(), self._relay_settings())
         self.queue.use(_queue_settings(self.config))
         self.doors.use(self._all_doors())
@@ -304,7 +310,7 @@ class Installation:
                 self.store,
                 self._directory,
                 clock=self.world.clock,
-                dice=self.world.dice,
+                tokens=self.tokens,
                 host_name=config.server.hostname,
                 remembers=config.submission.remember_submissions,
             )

@@ -77,8 +77,10 @@ class Prepared(Protocol):
 
 
 class Notice(msgspec.Struct, frozen=True):
-    """A message of our own about another: bounce, success report. to: its one recipient."""
+    """A message of our own about another: bounce, success report. id: of the acceptance it becomes.
+    to: its one recipient."""
 
+    id: int
     origin: str
     parent: Acceptance
     to: str

@@ -28,6 +28,7 @@ from estafeta.store.bodies import BodyMissing, bring
 from estafeta.store.engine import Store, StoreClosed, StoreConflict, StoreError
 from estafeta.store.ids import Ids, queue_id
 from estafeta.store.rows import Acceptance
+from estafeta.store.tokens import Tokens
 from estafeta.world.seams import World
 
 T = TypeVar("T")
@@ -77,6 +78,7 @@ class Errands:
         attempt: Attempt,
         acceptor: Acceptor,
         notices: Notices,
+        tokens: Tokens,
         plan: RetryPlan,
     ) -> None:
         self._store = store
@@ -85,6 +87,7 @@ class Errands:
         self._attempt = attempt
         self._acceptor = acceptor
         self._notices = notices
+        self._tokens = tokens
         self._log = log.bind()  # not bound anew for every line
         self.plan = plan
 
@@ -116,7 +119,7 @@ class Errands:
                 eight_bit=acceptance.eight_bit,
                 size=acceptance.size,
                 ret=acceptance.ret,
-                envid=acceptance.envid,
+                envid=await self._envid(acceptance),
             )
             try:
                 job.harmless = True
@@ -153,6 +156,13 @@ class Errands:
             child,
             in_child,
         )
+
+    async def _envid(self, acceptance: Acceptance) -> str:
+        """The sender's, or ours, by which a report of another server shows what it is about."""
+        if acceptance.envid or not acceptance.reverse_path:
+            return acceptance.envid
+        await insistently(self._tokens.ready)
+        return self._tokens.make(acceptance.id, "envid")
 
     async def _brought(self, job: Job) -> bool:
         """Whether the message can be read now; a large one may lie elsewhere."""
@@ -198,7 +208,10 @@ class Errands:
                 made = await insistently(partial(self._acceptor.prepare_notice, notice))
                 notices.append(made)
                 applied.append(made)
-            accounts = sorted({a for each in applied for a in each.accounts})
+            touched = {a for each in applied for a in each.accounts}
+            if done.acceptance.account is not None:
+                touched.add(done.acceptance.account)  # whose copy tells what becomes of it
+            accounts = sorted(touched)
             await insistently(
                 lambda: self._store.run(
                     lambda tx: settle(tx, done, event, notices), accounts=accounts

@@ -13,13 +13,15 @@ import msgspec
 from estafeta.explain.bounce import FailedRecipient, bounce_text, success_text
 from estafeta.mail.address import is_ascii
 from estafeta.mail.envelope import Recipient
-from estafeta.mail.header import find, new_message_id
+from estafeta.mail.header import find
 from estafeta.mail.outcome import Delivered, Outcome, Reply
 from estafeta.mail.protocols import Content
 from estafeta.mail.report import Kind, ReportRecipient, build_report
 from estafeta.mail.words import decode_text
 from estafeta.queue.contract import Notice
+from estafeta.store.ids import Ids
 from estafeta.store.rows import Acceptance
+from estafeta.store.tokens import Tokens
 from estafeta.world.seams import World
 
 SUBJECT_OCTETS_READ = 64 * 1024  # of the header, to name the message by its subject
@@ -42,11 +44,15 @@ class Notices:
         self,
         world: World,
         *,
+        ids: Ids,
+        tokens: Tokens,
         host_name: str,
         postmaster: str,
         language: Callable[[str], Awaitable[str]],
     ) -> None:
         self._world = world
+        self._ids = ids
+        self._tokens = tokens
         self._host_name = host_name
         self._postmaster = postmaster
         self._language = language
@@ -55,6 +61,7 @@ class Notices:
         self, acceptance: Acceptance, failures: Sequence[Failure], content: Content, *, partly: bool
     ) -> Notice:
         """The bounce. partly: the message has other recipients."""
+        await self._tokens.ready()
         language = await self._language(acceptance.reverse_path)
         title, text = bounce_text(
             [_in_words(acceptance, failure) for failure in failures],
@@ -90,6 +97,7 @@ class Notices:
         host: str = "",
     ) -> Notice:
         """For NOTIFY=SUCCESS. relayed: the reply of a server that does not report itself."""
+        await self._tokens.ready()
         language = await self._language(acceptance.reverse_path)
         title, text = success_text(
             [_written(recipient) for recipient in reached], language, relayed=relayed is not None
@@ -118,7 +126,8 @@ class Notices:
         text: str,
         language: str,
     ) -> Notice:
-        message_id = new_message_id(self._world.dice.randbytes(16), self._host_name)
+        id = self._ids.next()
+        message_id = self._tokens.message_id(id, self._host_name)
         utf8 = not is_ascii(acceptance.reverse_path)
         message = build_report(
             kind=kind,
@@ -137,7 +146,7 @@ class Notices:
             ret=acceptance.ret,
             utf8=utf8,
         )
-        return Notice(origin, acceptance, acceptance.reverse_path, message, message_id, utf8)
+        return Notice(id, origin, acceptance, acceptance.reverse_path, message, message_id, utf8)
 
 
 def _written(recipient: Recipient) -> str:

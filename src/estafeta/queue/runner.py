@@ -36,6 +36,7 @@ from estafeta.store.engine import (
 )
 from estafeta.store.ids import Ids, queue_id
 from estafeta.store.rows import Acceptance
+from estafeta.store.tokens import Tokens
 from estafeta.world.seams import World
 
 LEASE_SECONDS = 900.0
@@ -77,6 +78,7 @@ class Queue:
         attempt: Attempt,
         acceptor: Acceptor,
         notices: Notices,
+        tokens: Tokens,
         settings: QueueSettings,
         life: holders.Life | None = None,
     ) -> None:
@@ -93,6 +95,7 @@ class Queue:
             attempt=attempt,
             acceptor=acceptor,
             notices=notices,
+            tokens=tokens,
             plan=settings.plan,
         )
         self._settings = settings

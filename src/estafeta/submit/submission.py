@@ -8,7 +8,6 @@ likes.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from typing import Literal
 
@@ -22,6 +21,7 @@ from estafeta.mail.outcome import Reply
 from estafeta.store import accounts, ledger
 from estafeta.store.engine import Store, Tx
 from estafeta.store.rows import Account
+from estafeta.store.tokens import Tokens
 from estafeta.wire import replies
 from estafeta.wire.smtp_server.events import Mail
 from estafeta.world.seams import Clock
@@ -43,18 +43,19 @@ class SubmissionRole:
         directory: Directory,
         *,
         clock: Clock,
-        dice: random.Random,
+        tokens: Tokens,
         host_name: str,
         remembers: bool = True,
     ) -> None:
         self._store = store
         self._directory = directory
         self._clock = clock
-        self._dice = dice
+        self._tokens = tokens
         self._host_name = host_name
         self.remembers = remembers
 
     async def sender(self, client: Client, mail: Mail) -> Reply:
+        await self._tokens.ready()  # for a Message-ID
         account, address = client.account, mail.reverse_path
         if account is None:
             return replies.SENDER_OK if client.trusted else replies.AUTH_REQUIRED
@@ -101,7 +102,7 @@ class SubmissionRole:
         message_id = fields.message_id(header)
         transaction.recognisable = bool(message_id)
         if not message_id:
-            message_id = fields.new_message_id(self._dice.randbytes(16), self._host_name)
+            message_id = self._tokens.message_id(transaction.id, self._host_name)
             added.append(f"Message-ID: {message_id}\r\n".encode())
         transaction.message_id = message_id
         if not fields.count(header, "Date"):

@@ -39,7 +39,7 @@ SETTLED_SECONDS = 0.3
 
 _ID = re.compile(rb"\b(id|queue id) [0-9A-Z]{8,}")
 _DATE = re.compile(rb"[A-Z][a-z]{2}, \d+ [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d \+0000")
-_MADE = re.compile(rb"<[0-9a-f]{32}@mx\.example>")
+_MADE = re.compile(rb"<E1\.[0-9A-Z]{13}\.[0-9A-Z]{26}@mx\.example>")
 _FAULTS = {
     "full": (StoreFull("no space"), None),
     "unavailable": (StoreError("busy"), None),

@@ -16,6 +16,7 @@ from estafeta.office.commands.audit import all_findings
 from estafeta.office.commands.common import (
     ConfigOption,
     JsonOption,
+    in_store,
     load_config,
     now_ms,
     print_json,
@@ -30,12 +31,14 @@ from estafeta.office.objects import objects_of
 from estafeta.office.privileges import Identity, find_identity, hand_over, prepare_folder
 from estafeta.office.tenure import Tenure
 from estafeta.queue import rows as queue_rows
+from estafeta.store import tokens
 from estafeta.store.audit import Finding
 from estafeta.store.engine import Store
 from estafeta.store.move import Moved, move_store
 from estafeta.store.move.hold import named, nobody_else
 from estafeta.store.move.tables import Table
 from estafeta.store.open import is_postgres, open_store, shown_url, store_path
+from estafeta.trust.token import FORMER_KEYS_MAX, KEY_OCTETS
 from estafeta.world.real import real_world, run
 from estafeta.world.seams import World
 
@@ -62,6 +65,22 @@ class Summary(msgspec.Struct, frozen=True):
 @app.callback()
 def group() -> None:
     """A group even while it has one command."""
+
+
+@app.command("rotate-key")
+def rotate_key(config: ConfigOption = None) -> None:
+    """Sign the names of our messages, by which reports from outside are known, with a new key.
+
+    A running server takes it up when it is started or reloaded (SIGHUP). What was signed with the
+    two keys before stays known.
+    """
+
+    async def work(store: Store, world: World, _: Config) -> int:
+        fresh = world.dice.randbytes(KEY_OCTETS)
+        return len((await store.run(lambda tx: tokens.rotate(tx, fresh))).former)
+
+    former = in_store(config, work)
+    say_done(f"a new key signs from now on; {former} of at most {FORMER_KEYS_MAX} former ones hold")
 
 
 @app.command()
