@@ -17,7 +17,7 @@ from functools import partial
 
 import msgspec
 
-from estafeta.store import mailboxes, messages, trail
+from estafeta.store import counters, mailboxes, messages, trail
 from estafeta.store.audit import seal_slice
 from estafeta.store.bodies import FOLDER, Bodies, BodiesUnavailable, path_of
 from estafeta.store.bodies.names import parse_object, parts_of
@@ -29,6 +29,9 @@ from estafeta.store.limits import (
     OBJECTS_LISTED,
     TOMBSTONES_MAX,
 )
+
+COLLECTOR = "garbage"
+"""Held by whoever removes bodies, and by whoever refers again to one that may be nobody's."""
 
 _UNUSED = (
     " NOT EXISTS (SELECT 1 FROM message WHERE message.body = body.id)"
@@ -126,6 +129,7 @@ def _unused(tx: Tx, after: int, before: int) -> tuple[list[int], int | None]:
 
 def _remove(tx: Tx, ids: list[int]) -> list[int]:
     """Sizes of those that are unused still."""
+    counters.hold(tx, COLLECTOR)
     sizes = []
     for id in ids:
         size = tx.value(
