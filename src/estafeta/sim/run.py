@@ -105,7 +105,11 @@ class _Rehearsal:
     watchers: list[Watcher] = field(default_factory=list)
 
     def close(self) -> None:
+        """After the loop. The stores of those that lived to the end would keep their files open."""
         for installation in self.installations.values():
+            for worker in installation.workers:
+                if worker.store is not None:
+                    worker.store.abandon()
             installation.machine.close()
 
     def tell(self, what: str) -> None:
