@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from estafeta.store.engine import Tx
 from estafeta.store.ids import first_at, parse_queue_id
-from estafeta.store.limits import FOUND_MAX, TRAIL_DELAY_MS, TRAIL_SLICE
+from estafeta.store.limits import FOUND_MAX, TRAIL_DELAY_MS, TRAIL_RECENT, TRAIL_SLICE
 
 _COUNTER = "trail"
 
@@ -80,6 +80,22 @@ def find(tx: Tx, what: str, limit: int = FOUND_MAX) -> list[int]:
     )
     found = {id for (id,) in (*filed, *senders, *recipients)}
     return sorted(found, reverse=True)[:limit]
+
+
+def newest(tx: Tx, address: str, limit: int) -> list[int]:
+    """The newest acceptances that `address` has to do with, as sender or recipient; of those not
+    filed yet, only as sender, and only among the newest of all. Costs the same whatever the age of
+    the store."""
+    key = _lowered(address)
+    filed = tx.rows(
+        "SELECT acceptance FROM trail WHERE key = ? ORDER BY acceptance DESC LIMIT ?", (key, limit)
+    )
+    recent = tx.rows(
+        "SELECT id FROM (SELECT id, reverse_path FROM acceptance WHERE id > ?"
+        " ORDER BY id DESC LIMIT ?) AS recent WHERE lower(reverse_path) = ?",
+        (_last(tx), TRAIL_RECENT, key),
+    )
+    return sorted({id for (id,) in (*filed, *recent)}, reverse=True)[:limit]
 
 
 def _last(tx: Tx) -> int:

@@ -1,0 +1,44 @@
+"""Correspondents: whom somebody has written to before, and reached.
+
+For naming the address that was probably meant. Only what the account itself sent counts: who writes
+to somebody must not be able to have themselves named to them later. Nor do the targets of an alias
+count, which whoever writes to the alias does not know.
+"""
+
+from __future__ import annotations
+
+from estafeta.store import trail
+from estafeta.store.engine import Tx
+from estafeta.store.limits import (
+    CORRESPONDENCE_MAX,
+    CORRESPONDENTS_MAX,
+    OWN_DOMAINS_NAMED_MAX,
+)
+
+_SLICE = 100
+
+
+def correspondents(tx: Tx, account: int, address: str) -> list[str]:
+    """Addresses that `account`, writing as `address`, reached in its newest messages, the last one
+    first. As the ledger has them: canonical."""
+    found: dict[str, None] = {}
+    ids = trail.newest(tx, address, CORRESPONDENCE_MAX)
+    for start in range(0, len(ids), _SLICE):
+        some = ids[start : start + _SLICE]
+        marks = ", ".join("?" * len(some))
+        rows = tx.rows(
+            "SELECT r.address FROM acceptance a JOIN recipient r ON r.acceptance = a.id"  # noqa: S608
+            f" WHERE a.id IN ({marks}) AND a.account = ? AND a.origin <> 'alias'"
+            " AND r.fate IN ('relayed', 'stored', 'expanded') ORDER BY a.id DESC, r.n",
+            (*some, account),
+        )
+        found.update(dict.fromkeys(address for (address,) in rows))
+        if len(found) >= CORRESPONDENTS_MAX:
+            break
+    return list(found)[:CORRESPONDENTS_MAX]
+
+
+def own_domains(tx: Tx) -> list[str]:
+    """Names of our domains; not all of very many."""
+    rows = tx.rows("SELECT name FROM domain ORDER BY name LIMIT ?", (OWN_DOMAINS_NAMED_MAX,))
+    return [name for (name,) in rows]
