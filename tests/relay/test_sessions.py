@@ -179,3 +179,15 @@ def test_timeouts_are_those_set() -> None:
         assert asyncio.get_running_loop().time() - began == pytest.approx(7)
 
     play(act, timeouts=Timeouts(greeting=3, hello=4))
+
+
+def test_no_wait_is_longer_than_the_longest() -> None:
+    async def act(scene: Scene) -> None:
+        scene.peer(greeting=SILENCE)
+        began = asyncio.get_running_loop().time()
+        await scene.send()
+        assert asyncio.get_running_loop().time() - began == pytest.approx(2)
+
+    play(act, timeouts=Timeouts().at_most(1))
+    assert Timeouts().at_most(0) == Timeouts()
+    assert Timeouts().at_most(200).data == Timeouts().data

@@ -34,7 +34,7 @@ from estafeta.queue.notices import Notices
 from estafeta.queue.plan import RetryPlan
 from estafeta.queue.runner import Queue, QueueSettings
 from estafeta.read import ImapServer, Pop3Server, ReadSettings
-from estafeta.relay import Job, Relay, RelaySettings, Report
+from estafeta.relay import Job, Relay, RelaySettings, Report, Timeouts
 from estafeta.resolve import (
     Credentials,
     EgressGuard,
@@ -242,6 +242,7 @@ class Installation:
             tls=TLS_MODES[relay.tls],
             tls_client=self.outside.tls_client,
             tls_verifying=self.outside.tls_verifying,
+            timeouts=Timeouts().at_most(relay.wait_max),
         )
 
     # -- listeners -----------------------------------------------------------------------------

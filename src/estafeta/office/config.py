@@ -314,6 +314,13 @@ class Relay(_Section, frozen=True):
             example='["parked.example"]',
         ),
     ] = msgspec.field(default_factory=list)
+    wait_max: Annotated[
+        Duration,
+        _about(
+            "Longest wait for one answer of another server. 0: the waits of RFC 5321, 2 to 10 "
+            "minutes. Less is for rehearsals."
+        ),
+    ] = 0
     allow_networks: Annotated[
         list[Network],
         _about("Loopback or private networks that mail may be sent to in spite of the guard."),

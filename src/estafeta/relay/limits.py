@@ -92,3 +92,12 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
     final: float = FINAL_SECONDS
     quit: float = QUIT_SECONDS
     idle: float = IDLE_SECONDS
+
+    def at_most(self, seconds: float) -> Timeouts:
+        """None of those that wait for the other side lasts longer; 0 leaves them as they are."""
+        if not seconds:
+            return self
+        names = ("connect", "greeting", "hello", "mail", "rcpt", "data", "block", "final")
+        return msgspec.structs.replace(
+            self, **{name: min(getattr(self, name), seconds) for name in names}
+        )
