@@ -1,0 +1,68 @@
+"""Forms: `forms.toml` ready for use, compiled once."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable
+from functools import lru_cache
+from importlib.resources import files
+
+import msgspec
+
+ADDRESS = (
+    r'(?:"[^"\s]{1,64}"|[^\s<>()\[\]",:;\\|\x01\x02]{1,128})'
+    r"@(?:\[[^\]\s]{3,60}\]|[\w-]{1,63}(?:\.[\w-]{1,63}){0,20})"
+)
+"""An address as it stands in text; not whether it may be sent to."""
+
+
+class Forms(msgspec.Struct, frozen=True):
+    """The sections of `forms.toml`, as patterns. around: (pattern, whether it is cut)."""
+
+    returned: re.Pattern[str]
+    reason: tuple[re.Pattern[str], ...]
+    addresses: re.Pattern[str]
+    labels: re.Pattern[str]
+    sentences: tuple[re.Pattern[str], ...]
+    empty: re.Pattern[str]
+    around: tuple[tuple[re.Pattern[str], bool], ...]
+    subject: dict[str, re.Pattern[str]]
+    opening: dict[str, re.Pattern[str]]
+    daemon: re.Pattern[str]
+    named: re.Pattern[str]
+
+
+@lru_cache
+def forms() -> Forms:
+    """What the file holds."""
+    data = tomllib.loads((files(__package__) / "forms.toml").read_text("utf-8"))
+    return Forms(
+        returned=re.compile(rf"[ \t>|*]*(?:{'|'.join(data['returned'])})", re.IGNORECASE),
+        reason=tuple(
+            re.compile(rf"[ \t>|*#]*(?:{form})\b[ \t]*(?:[.:-]+|$)[ \t|-]*", re.IGNORECASE)
+            for form in data["reason"]
+        ),
+        addresses=_any(data["addresses"]),
+        labels=re.compile(
+            rf"(?:{'|'.join(data['labels'])})(?:\s*[:=-]+\s*|\s+(?=<))[\"'<]*({ADDRESS})[\"'>]*[.,;]?$",
+            re.IGNORECASE,
+        ),
+        sentences=tuple(
+            re.compile(form.replace("ADDRESS", f"({ADDRESS})"), re.IGNORECASE)
+            for form in data["sentences"]
+        ),
+        empty=re.compile(rf"(?:{'|'.join(data['empty'])})[.!:;]?", re.IGNORECASE),
+        around=tuple(
+            (re.compile(entry["form"], re.IGNORECASE | re.MULTILINE), entry["cut"])
+            for entry in data["around"]
+        ),
+        subject={kind: _any(patterns) for kind, patterns in data["subject"].items()},
+        opening={kind: _any(patterns) for kind, patterns in data["opening"].items()},
+        daemon=re.compile(rf"(?:{'|'.join(data['sender']['daemon'])})\Z", re.IGNORECASE),
+        named=_any(data["sender"]["named"]),
+    )
+
+
+def _any(patterns: Iterable[str]) -> re.Pattern[str]:
+    return re.compile("|".join(f"(?:{pattern})" for pattern in patterns), re.IGNORECASE)

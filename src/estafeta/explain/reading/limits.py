@@ -1,0 +1,42 @@
+"""Limits of reading reports: how much of a stranger's message is looked at for what it tells.
+
+What lies beyond is not an error: it is not read. A reading takes at most some tenths of a second.
+"""
+
+from __future__ import annotations
+
+REPORT_OCTETS_MAX = 4 * 1024 * 1024
+"""Of a message, the octets in which a report is looked for; its own parts come first."""
+
+PARTS_READ_MAX = 200
+"""Parts of one report that are looked at."""
+
+WRAPPED_MAX = 3
+"""Messages within messages in which a report is looked for."""
+
+TEXT_OCTETS_MAX = 128 * 1024
+"""Of one text part."""
+
+TEXT_CHARACTERS_MAX = 128 * 1024
+"""Of all text for people in one report."""
+
+LINES_MAX = 4_000
+"""Lines of that text."""
+
+LINE_CHARACTERS_MAX = 4_000
+"""Of one line; what follows is not looked at."""
+
+STATUS_OCTETS_MAX = 512 * 1024
+"""Of one part with fields for programs (delivery-status, feedback-report)."""
+
+FIELDS_MAX = 10_000
+"""Fields of that part."""
+
+RECIPIENTS_MAX = 1_000
+"""Recipients of one report."""
+
+WORDS_CHARACTERS_MAX = 4_000
+"""A server's words about one recipient."""
+
+RETURNED_OCTETS_MAX = 64 * 1024
+"""Of the header of the returned message."""

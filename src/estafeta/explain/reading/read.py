@@ -1,0 +1,360 @@
+"""Read: from a message to a reading; who asks whom, and which of several words win.
+
+Fields for programs name the recipients where there are any; the text for people gives the words
+where the fields say little, and all where there are none.
+"""
+
+from __future__ import annotations
+
+import re
+
+from estafeta.explain.reading.feedback import read_feedback
+from estafeta.explain.reading.forms import ADDRESS
+from estafeta.explain.reading.kinds import kind_of_text
+from estafeta.explain.reading.letter import Letter, fields_of, lay_out
+from estafeta.explain.reading.limits import (
+    RECIPIENTS_MAX,
+    RETURNED_OCTETS_MAX,
+    WORDS_CHARACTERS_MAX,
+    WRAPPED_MAX,
+)
+from estafeta.explain.reading.mailers import mailer_of
+from estafeta.explain.reading.notification import Notification, read_notification
+from estafeta.explain.reading.nouns import Kind, Reading, ReportedRecipient, Returned
+from estafeta.explain.reading.prose import Prose, best, read_prose, vague
+from estafeta.explain.reading.reply import Said, plain, precise, said
+from estafeta.explain.reading.status import Block, Status, fields_in_text, read_status
+from estafeta.mail.address import mailboxes, parse_address_list
+from estafeta.mail.message.fields import header_end
+from estafeta.mail.words import decode_charset, decode_text, unfold
+
+_ADDRESS = re.compile(ADDRESS)
+_ACTIONS: dict[str, Kind] = {
+    "failed": "bounce",
+    "failure": "bounce",
+    "delayed": "delay",
+    "delivered": "delivered",
+    "deliverable": "delivered",
+    "relayed": "delivered",
+    "expanded": "delivered",
+    "success": "delivered",
+}
+_ACTION_OF: dict[Kind, str] = {"bounce": "failed", "delay": "delayed", "delivered": "delivered"}
+_OWN_ADDRESSES = (
+    "from",
+    "to",
+    "sender",
+    "reply-to",
+    "return-path",
+    "delivered-to",
+    "x-original-to",
+)
+_KINDS: tuple[Kind, ...] = ("bounce", "delay", "delivered")
+
+
+def read_report(data: bytes) -> Reading:
+    """What a message says of the delivery of another; kind "other" where it says nothing."""
+    return _read(bytes(data), 0)
+
+
+def _read(data: bytes, depth: int) -> Reading:
+    letter = lay_out(data)
+    text = "\n".join(letter.texts)
+    reading = _by_feedback(letter)
+    if reading is None:
+        reading = _by_status(letter, text)
+    if reading is None:
+        reading = _by_text(letter, text)
+    if reading.kind in ("other", "auto-reply") or not _tells(reading):
+        inner = _enclosed(letter, depth)
+        if inner is not None:
+            return inner
+    return reading
+
+
+def _enclosed(letter: Letter, depth: int) -> Reading | None:
+    """The report within a message that only carries it."""
+    if depth >= WRAPPED_MAX:
+        return None
+    for content in letter.enclosed[:WRAPPED_MAX]:
+        inner = _read(content, depth + 1)
+        if inner.kind not in ("other", "auto-reply") and inner.recipients:
+            return _replace(inner, wrapped=True)
+    return None
+
+
+def _replace(reading: Reading, **changes: object) -> Reading:
+    values = {name: getattr(reading, name) for name in Reading.__struct_fields__}
+    return Reading(**{**values, **changes})
+
+
+def _tells(reading: Reading) -> bool:
+    return any(r.text or r.status or r.code for r in reading.recipients)
+
+
+def _by_status(letter: Letter, text: str) -> Reading | None:
+    """A report with fields for programs, or None."""
+    parts = letter.status
+    notified = None
+    if not parts:
+        notified = read_notification(text)
+        found = b"" if notified is not None else fields_in_text(text)
+        parts = [found] if found else []
+    status = read_status(parts)
+    if notified is not None:
+        status.blocks = notified.blocks
+        status.reporting_mta = notified.reporting_mta
+        status.message_id = notified.message_id
+    if not status.blocks and (notified is None):
+        return None
+    prose = read_prose(text, _unlikely(letter))
+    recipients = _recipients(letter, status, prose)
+    kind = notified.kind if notified is not None else _kind_of(recipients, letter, text)
+    if kind is None:
+        return None
+    return _reading(letter, text, kind, recipients, status, prose, notified)
+
+
+def _kind_of(recipients: list[ReportedRecipient], letter: Letter, text: str) -> Kind | None:
+    """The worst that is said of any recipient; None where it is said of none."""
+    said_kinds = {_ACTIONS.get(r.action) for r in recipients}
+    for kind in _KINDS:
+        if kind in said_kinds:
+            return kind
+    for digit, kind in zip("542", _KINDS, strict=True):
+        if any(r.status.startswith(digit) or str(r.code).startswith(digit) for r in recipients):
+            return kind
+    if letter.report == "delivery-status" and recipients:
+        return "bounce"
+    guessed = kind_of_text(letter, text)
+    return guessed if guessed in _KINDS else None
+
+
+def _recipients(letter: Letter, status: Status, prose: Prose) -> list[ReportedRecipient]:
+    found: list[ReportedRecipient] = []
+    named = list(prose.named)
+    for number, block in enumerate(status.blocks):
+        own = prose.of(block.original) or prose.of(block.final)
+        if own is None and len(status.blocks) == len(named) == 1:
+            own = named[0]
+        candidates = list(own.words) if own is not None else []
+        if own is None and number < len(named) and not block.original and not block.final:
+            candidates = list(named[number].words)
+        address = _written_to(block, own.address if own is not None else "", letter)
+        reply = _reply_of(block, candidates, prose, address, alone=len(status.blocks) == 1)
+        found.append(_recipient(block, reply, address))
+    return found
+
+
+def _written_to(block: Block, named: str, letter: Letter) -> str:
+    for address in (block.original, block.final, named):
+        if _ADDRESS.fullmatch(address):
+            return address
+    failed = _failed_fields(letter)
+    return failed[0] if failed else block.final or block.original
+
+
+def _reply_of(
+    block: Block, candidates: list[str], prose: Prose, address: str, *, alone: bool
+) -> Said:
+    """The words that win: the field's, unless it says little and the text says more."""
+    own = said(block.words) if block.words else Said()
+    if not vague(own):
+        return own
+    wanted = {address.lower(), block.final.lower(), block.original.lower()}
+    candidates += [reply for to, _, reply in prose.asked if to.lower() in wanted]
+    if alone or not candidates:
+        candidates += prose.reasons
+        candidates += [reply for to, _, reply in prose.asked if not to]
+    other, _ = best([own.text, *candidates] if own.text else candidates)
+    if vague(other) and alone:
+        other, _ = best([*candidates, *_loose(prose)])
+    return Said(
+        code=own.code or other.code,
+        status=own.status if precise(own.status) else other.status or own.status,
+        text=other.text or own.text,
+        host=own.host or other.host,
+        command=own.command or other.command,
+    )
+
+
+def _loose(prose: Prose) -> list[str]:
+    """The text as a whole, where no part of it says why."""
+    whole = "\n".join(line.strip() for line in prose.lines if line.strip())
+    return [whole[:WORDS_CHARACTERS_MAX]] if whole else []
+
+
+def _recipient(block: Block, reply: Said, address: str) -> ReportedRecipient:
+    status = block.status
+    if (reply.status and not precise(status)) or not status:
+        status = reply.status or status
+    return ReportedRecipient(
+        code=reply.code,
+        status=status,
+        text=reply.text[:WORDS_CHARACTERS_MAX],
+        host=block.host or reply.host,
+        command=reply.command,
+        action=block.action,
+        address=address,
+        original_recipient=block.original,
+        final_recipient=block.final,
+        last_attempt=block.last_attempt,
+        will_retry_until=block.will_retry_until,
+    )
+
+
+def _by_text(letter: Letter, text: str) -> Reading:
+    """A report that only people were meant to read, an automatic reply, or something else."""
+    kind = kind_of_text(letter, text)
+    if kind not in _KINDS:
+        if kind == "auto-reply":
+            return _reading(letter, text, kind, _replier(letter, text), Status(), Prose(), None)
+        return Reading(returned=_returned(letter, Status(), Prose()))
+    prose = read_prose(text, _unlikely(letter))
+    action = _ACTION_OF[kind]
+    found: list[ReportedRecipient] = []
+    alone = len(prose.named) <= 1
+    for named in prose.named:
+        candidates = list(named.words)
+        wanted = named.address.lower()
+        candidates += [reply for to, _, reply in prose.asked if to.lower() == wanted]
+        reply, _ = best(candidates)
+        if vague(reply):
+            candidates += prose.reasons
+            candidates += [reply for to, _, reply in prose.asked if not to or alone]
+            reply, _ = best(candidates)
+        if vague(reply):
+            reply, _ = best([*candidates, *_loose(prose)])
+        block = Block(final=named.address, original=named.expanded, action=action)
+        found.append(_recipient(block, reply, named.expanded or named.address))
+    if not found:
+        found = _unnamed(letter, prose, action)
+    return _reading(letter, text, kind, found, Status(), prose, None)
+
+
+def _unnamed(letter: Letter, prose: Prose, action: str) -> list[ReportedRecipient]:
+    """Recipients of a report whose text names none: its header or the returned message does."""
+    reply, _ = best([*prose.reasons, *(reply for _, _, reply in prose.asked)])
+    if vague(reply):
+        reply, _ = best([*prose.reasons, *_loose(prose)])
+    addresses = _failed_fields(letter) or list(_returned(letter, Status(), prose).to)
+    return [
+        _recipient(Block(final=address, action=action), reply, address)
+        for address in addresses[:RECIPIENTS_MAX]
+    ] or [_recipient(Block(action=action), reply, "")]
+
+
+def _failed_fields(letter: Letter) -> list[str]:
+    """X-Failed-Recipients, as Exim and Gmail write it."""
+    value = letter.header("x-failed-recipients")
+    return [found.rstrip(".") for found in _ADDRESS.findall(value)][:RECIPIENTS_MAX]
+
+
+def _replier(letter: Letter, text: str) -> list[ReportedRecipient]:
+    """Who replied by a program, and the words."""
+    sender = next(iter(_ADDRESS.findall(letter.header("from"))), "")
+    return [ReportedRecipient(address=sender, text=plain(text)[:WORDS_CHARACTERS_MAX])]
+
+
+def _by_feedback(letter: Letter) -> Reading | None:
+    """A complaint (RFC 5965), or None."""
+    found = read_feedback(letter)
+    if found is None:
+        return None
+    returned = _returned(letter, Status(), Prose())
+    addresses = found.recipients or list(returned.to) or [""]
+    return Reading(
+        kind="feedback",
+        mailer="arf",
+        recipients=tuple(
+            ReportedRecipient(
+                address=address,
+                original_recipient=address,
+                text=plain("\n".join(letter.texts))[:WORDS_CHARACTERS_MAX],
+                host=found.host,
+            )
+            for address in addresses[:RECIPIENTS_MAX]
+        ),
+        reporting_mta=found.reporter,
+        envid=found.envid,
+        arrival=found.arrival,
+        feedback=found.kind,
+        returned=returned,
+    )
+
+
+def _reading(
+    letter: Letter,
+    text: str,
+    kind: Kind,
+    recipients: list[ReportedRecipient],
+    status: Status,
+    prose: Prose,
+    notified: Notification | None,
+) -> Reading:
+    words = recipients[0].text if recipients else ""
+    mailer = mailer_of(letter, text, status.reporting_mta, status.names, words)
+    return Reading(
+        kind=kind,
+        mailer=mailer,
+        recipients=tuple(_with_mailer(r, mailer) for r in recipients),
+        reporting_mta=status.reporting_mta,
+        envid=status.envid,
+        arrival=status.arrival,
+        feedback=notified.feedback if notified is not None else "",
+        returned=_returned(letter, status, prose),
+    )
+
+
+def _with_mailer(recipient: ReportedRecipient, mailer: str) -> ReportedRecipient:
+    values = {name: getattr(recipient, name) for name in ReportedRecipient.__struct_fields__}
+    return ReportedRecipient(**{**values, "mailer": mailer})
+
+
+def _returned(letter: Letter, status: Status, prose: Prose) -> Returned:
+    header = letter.returned
+    if not header and prose.header:
+        octets = prose.header.encode("utf-8", "replace")
+        begun = re.search(rb"^[!-9;-~]{2,60}:", octets, re.MULTILINE)
+        if begun is not None:
+            octets = octets[begun.start() :]
+            header = octets[: min(header_end(octets), RETURNED_OCTETS_MAX)]
+    fields = fields_of(header)
+
+    def field(name: bytes) -> str:
+        value = fields.get(name)
+        return "" if value is None else decode_text(value)[:998]
+
+    identifier = decode_charset(unfold(fields.get(b"message-id", b"")))
+    return Returned(
+        message_id=(identifier if len(identifier.split()) == 1 else "")[:998] or status.message_id,
+        subject=field(b"subject"),
+        sender=next(iter(_ADDRESS.findall(field(b"from"))), ""),
+        to=tuple(_addresses(fields.get(b"to", b"")) + _addresses(fields.get(b"cc", b""))),
+        header=header,
+    )
+
+
+def _addresses(value: bytes) -> list[str]:
+    try:
+        found = mailboxes(parse_address_list(decode_charset(unfold(value))))
+    except RecursionError:
+        return []
+    return [each.address for each in found if each.domain][:RECIPIENTS_MAX]
+
+
+def _unlikely(letter: Letter) -> frozenset[str]:
+    """Addresses of the report itself: who wrote it and who gets it."""
+    found: set[str] = set()
+    for name in (
+        "from",
+        "to",
+        "sender",
+        "reply-to",
+        "return-path",
+        "delivered-to",
+        "x-original-to",
+    ):
+        for address in _ADDRESS.findall(letter.header(name)):
+            found.add(address.lower())
+    return frozenset(found)
