@@ -12,6 +12,15 @@ import estafeta
 from estafeta.explain.causes import cause, causes
 from estafeta.explain.words import LANGUAGES, pick_language, say, say_note, texts
 
+SISIMAI = set(
+    "authfailure badreputation blocked contenterror delivered exceedlimit expired failedstarttls "
+    "feedback filtered hasmoved hostunknown mailboxfull mailererror mesgtoobig networkerror "
+    "norelaying notaccept notcompliantrfc onhold policyviolation rejected requireptr "
+    "securityerror spamdetected speeding suppressed suspend syntaxerror systemerror systemfull "
+    "toomanyconn undefined userunknown vacation virusdetected".split()
+)
+"""https://libsisimai.org/en/reason"""
+
 
 def fields(text: str) -> set[str]:
     return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
@@ -76,6 +85,19 @@ def test_every_cause_is_complete_in_every_language() -> None:
             assert words.remedy.endswith(".")
             assert known.permanent or words.returned, known.code
         say(f"owner.{known.owner}", "en")
+
+
+def test_every_cause_says_which_reasons_of_sisimai_it_is_and_where_it_is_defined() -> None:
+    for known in causes().values():
+        assert 1 <= len(known.sisimai) <= 2, known.code
+        assert known.source.strip(), known.code
+    never = {reason for known in causes().values() if known.hard for reason in known.sisimai}
+    assert never == {"userunknown", "hostunknown", "hasmoved", "notaccept", "syntaxerror"}
+
+
+def test_every_reason_of_sisimai_is_some_cause() -> None:
+    mapped = {reason for known in causes().values() for reason in known.sisimai}
+    assert mapped == SISIMAI
 
 
 def test_nobody_is_told_that_we_try_again_what_was_returned() -> None:

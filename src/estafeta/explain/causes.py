@@ -28,8 +28,11 @@ class Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     returned: str = ""
 
 
-class Cause(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Cause(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """code: stable, programs rely on it. permanent: we do not try again. owner: who can repair it.
+
+    hard: this address or domain will never take mail. sisimai: the bounce reasons of
+    libsisimai.org that it is or refines. source: where the notion is defined.
 
     What really happens to a message follows from the reply; `permanent` is what is usual.
     """
@@ -37,7 +40,10 @@ class Cause(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     code: str
     permanent: bool
     owner: Owner
+    sisimai: tuple[str, ...]
+    source: str
     words: dict[str, Words]
+    hard: bool = False
 
     def in_words(self, language: str, *, address: str, host: str = "") -> Words:
         """Its words with the values put in."""

@@ -93,7 +93,12 @@ def causes_page() -> str:
     for cause in causes().values():
         kind = "permanent" if cause.permanent else "temporary"
         owner = say(f"owner.{cause.owner}", "en")
-        parts.append(f"## `{cause.code}`\n\nUsually {kind}. Whose it is to repair: {owner}.\n")
+        never = ", and the address or domain will never take mail" if cause.hard else ""
+        reasons = ", ".join(f"`{reason}`" for reason in cause.sisimai)
+        parts.append(
+            f"## `{cause.code}`\n\nUsually {kind}{never}. Whose it is to repair: {owner}. "
+            f"Reasons of sisimai: {reasons}. Source: {cause.source}.\n"
+        )
         rows = [
             (language, words.title, words.explanation, words.remedy, words.returned)
             for language, words in cause.words.items()
