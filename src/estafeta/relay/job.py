@@ -20,6 +20,7 @@ from estafeta.relay.limits import (
     TOLD_CHARACTERS_MAX,
     Timeouts,
 )
+from estafeta.relay.standing import Seen
 from estafeta.resolve import TlsMode
 from estafeta.world.seams import TlsConfig
 
@@ -51,10 +52,17 @@ class Note(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """outcomes: one for each recipient, in the envelope's order."""
+    """outcomes: one for each recipient, in the envelope's order.
+
+    seen: hosts that failed as a whole, or were found to answer again. blocked: all hosts of the
+    route, where none has time for us. untried: and so none was asked at all.
+    """
 
     outcomes: tuple[Outcome, ...]
     notes: tuple[Note, ...]
+    seen: tuple[Seen, ...] = ()
+    blocked: tuple[str, ...] = ()
+    untried: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,9 +115,16 @@ class Journey:
         """Seconds since the attempt began."""
         return self._clock() - self._began
 
-    def report(self, outcomes: tuple[Outcome, ...]) -> Report:
+    def report(
+        self,
+        outcomes: tuple[Outcome, ...],
+        seen: tuple[Seen, ...] = (),
+        blocked: tuple[str, ...] = (),
+        *,
+        untried: bool = False,
+    ) -> Report:
         if self._left_out:
             data: Data = {"what": "left-out", "count": self._left_out}
             text = say_note(data, DEFAULT_LANGUAGE, "")
             self._notes.append(Note(self.elapsed(), "reply", text, data))
-        return Report(outcomes, tuple(self._notes))
+        return Report(outcomes, tuple(self._notes), seen, blocked, untried)

@@ -8,9 +8,12 @@ lost (the message may be there twice). Sessions are kept for the next message.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import msgspec
 
 from estafeta.explain.cause import cause_of
+from estafeta.explain.when import seconds_to_wait
 from estafeta.mail.envelope import Envelope
 from estafeta.mail.outcome import Deferred, Delivered, Outcome, Refused, Reply
 from estafeta.mail.protocols import Meter, NoMeter
@@ -20,11 +23,22 @@ from estafeta.relay.limits import REPLY_CHARACTERS_MAX, SESSIONS_PER_ATTEMPT_MAX
 from estafeta.relay.message import Fitted, Message
 from estafeta.relay.pool import Pool
 from estafeta.relay.session import Result, Session, SessionFailure, lost
+from estafeta.relay.standing import (
+    Gate,
+    Leave,
+    OpenGate,
+    Seen,
+    hosts_own,
+    standing_name,
+    turned_down,
+)
 from estafeta.resolve import Host, Route, RouteFailure, Router, TlsMode
 from estafeta.wire.smtp_client import Closing
 from estafeta.world.seams import Endpoint, World
 
 NONCE_BITS = 144
+
+AnyOutcome = TypeVar("AnyOutcome", bound=Outcome)
 
 Terms = tuple[Endpoint, str, bool, TlsMode, str]
 """What two messages must share to share a session: address, name, LMTP, TLS, login."""
@@ -34,12 +48,19 @@ class Relay:
     """One for a process; `attempt` may run many times at once."""
 
     def __init__(
-        self, world: World, router: Router, settings: RelaySettings, meter: Meter | None = None
+        self,
+        world: World,
+        router: Router,
+        settings: RelaySettings,
+        meter: Meter | None = None,
+        gate: Gate | None = None,
     ) -> None:
+        """gate: who knows which hosts have no time for us."""
         self._world = world
         self._router = router
         self._settings = settings
         self._meter = meter or NoMeter()
+        self._gate = gate or OpenGate()
         self._pool = Pool(settings.timeouts.idle)
 
     async def attempt(self, job: Job) -> Report:
@@ -51,13 +72,21 @@ class Relay:
         count = len(job.envelope.recipients)
         if isinstance(route, RouteFailure):
             outcomes: tuple[Outcome, ...] = (route.outcome,) * count
+            report = journey.report(outcomes)
         else:
-            attempt = _Attempt(self._world, self._settings, self._pool, route, job, journey)
+            attempt = _Attempt(
+                self._world, self._settings, self._pool, self._gate, route, job, journey
+            )
             outcomes = await attempt.run()
+            report = journey.report(
+                outcomes, tuple(attempt.seen), attempt.blocked, untried=attempt.untried
+            )
+            if report.untried:
+                return report
         for outcome in outcomes:
             self._meter.count("relay_outcomes", outcome=type(outcome).__name__.lower())
         self._meter.observe("relay_seconds", journey.elapsed())
-        return journey.report(outcomes)
+        return report
 
     def use(self, router: Router, settings: RelaySettings) -> None:
         """For attempts from now on; those under way end as they began."""
@@ -71,6 +100,16 @@ class Relay:
         await self._pool.close()
 
 
+class _Visit(msgspec.Struct):
+    """What an attempt has to do with one host. asked: the gate, if a connection was to be opened.
+    opened: a session was. failure: what is said of it if nothing comes of the visit."""
+
+    name: str
+    asked: Leave | None = None
+    opened: bool = False
+    failure: Deferred | Refused | None = None
+
+
 class _Attempt:
     """The way of one job over the hosts of its route."""
 
@@ -79,6 +118,7 @@ class _Attempt:
         world: World,
         settings: RelaySettings,
         pool: Pool,
+        gate: Gate,
         route: Route,
         job: Job,
         journey: Journey,
@@ -86,6 +126,7 @@ class _Attempt:
         self._world = world
         self._settings = settings
         self._pool = pool
+        self._gate = gate
         self._route = route
         self._journey = journey
         self._envelope = job.envelope
@@ -94,6 +135,16 @@ class _Attempt:
         self._tls: TlsMode = route.tls or settings.tls
         self._sessions = 0
         self._failure: Deferred | Refused | None = None
+        self._failures = 0
+        self._out_of_reach: set[str] = set()  # hosts that failed, or have no time for us
+        self.seen: list[Seen] = []
+        self.untried = False
+
+    @property
+    def blocked(self) -> tuple[str, ...]:
+        """Every host of the route, where none is within reach."""
+        names = tuple(standing_name(host) for host in self._route.hosts)
+        return names if self._out_of_reach.issuperset(names) else ()
 
     async def run(self) -> tuple[Outcome, ...]:
         for host in self._route.hosts:
@@ -102,11 +153,49 @@ class _Attempt:
                 return outcomes
             if self._sessions >= SESSIONS_PER_ATTEMPT_MAX:
                 break
+        self.untried = not self._failures
         assert self._failure is not None
         return (self._failure,) * len(self._envelope.recipients)
 
     async def _try_host(self, host: Host) -> tuple[Outcome, ...] | None:
         """None: no address of this host took part in a transaction."""
+        visit = _Visit(standing_name(host))
+        try:
+            outcomes = await self._visit(host, visit)
+            self._judge(visit, outcomes)
+        finally:
+            if visit.asked is not None and not visit.opened:
+                self._gate.dropped(visit.name)
+        return outcomes
+
+    def _judge(self, visit: _Visit, outcomes: tuple[Outcome, ...] | None) -> None:
+        """What this visit says about the host as a whole."""
+        failure = visit.failure if outcomes is None else None
+        for outcome in outcomes or ():
+            failure = failure or hosts_own(outcome)
+        if isinstance(failure, Deferred):
+            self._out_of_reach.add(visit.name)
+            self._gate.failed(visit.name, failure)
+            self.seen.append(Seen(visit.name, failure))
+        elif visit.asked is not None and visit.asked.probe and (outcomes or failure):
+            self.seen.append(Seen(visit.name, None))
+
+    async def _may(self, host: Host, visit: _Visit) -> bool:
+        """Whether a connection with the host may be opened."""
+        if visit.asked is not None:
+            return True
+        leave = await self._gate.ask(visit.name)
+        if leave.go:
+            visit.asked = leave
+            return True
+        self._out_of_reach.add(visit.name)
+        self._journey.tell("connect", "host-waits", {"host": visit.name})
+        if self._failure is None:
+            text = f"{visit.name} is busy; it is asked again later"
+            self._failure = leave.why or Deferred(Reply(451, "4.3.2", text), "server-busy")
+        return False
+
+    async def _visit(self, host: Host, visit: _Visit) -> tuple[Outcome, ...] | None:
         addresses = list(host.addresses)
         in_the_clear: set[Endpoint] = set()
         while addresses:
@@ -115,13 +204,23 @@ class _Attempt:
             if session is None:
                 if self._sessions >= SESSIONS_PER_ATTEMPT_MAX:
                     return None
-                session = await self._open(host, addresses, in_the_clear)
+                if not await self._may(host, visit):
+                    return None
+                session = await self._open(host, addresses, in_the_clear, visit)
                 if session is None:
                     continue
+                if not visit.opened:
+                    visit.opened = True
+                    self._gate.opened(visit.name)
             result, fitted = await self._transact(session)
             if result is None:
                 return self._outcomes(fitted, None, session)
             end = result.end
+            if (declined := self._declined(result, session)) is not None:
+                self._journey.note("reply", f"{session.label}: {declined.reply}")
+                self._fail(declined, visit)
+                addresses.remove(session.endpoint)
+                continue
             if end is None or result.content_begun or any(result.replies):
                 return self._outcomes(fitted, result, session)
             # Nobody has been answered: the session failed, not the message.
@@ -135,9 +234,17 @@ class _Attempt:
                 else lost(end, session.label)
             )
             self._journey.note("reply", f"{session.label}: {failure.reply}")
-            self._fail(failure)
+            self._fail(failure, visit)
             addresses.remove(session.endpoint)
         return None
+
+    @staticmethod
+    def _declined(result: Result, session: Session) -> Deferred | None:
+        """A MAIL that the host turned down because of itself: another may have time."""
+        if not result.mail_failed or result.replies[0] is None:
+            return None
+        failure = _negative(result.replies[0], session.label)
+        return failure if isinstance(failure, Deferred) and turned_down(failure) else None
 
     def _terms(self, name: str, address: Endpoint) -> Terms:
         credentials = self._route.credentials
@@ -145,7 +252,7 @@ class _Attempt:
         return address, name, self._route.lmtp, self._tls, user
 
     async def _open(
-        self, host: Host, addresses: list[Endpoint], in_the_clear: set[Endpoint]
+        self, host: Host, addresses: list[Endpoint], in_the_clear: set[Endpoint], visit: _Visit
     ) -> Session | None:
         """A fresh session with the first address that answers; addresses that did not are taken
         out of the list, and so is the one whose session failed. None: nothing came of it."""
@@ -157,7 +264,7 @@ class _Attempt:
                 "connect", "unreachable", {"host": host.name, "why": str(unreachable)}
             )
             reply = Reply(451, "4.4.1", f"{host.name} cannot be reached: {unreachable}")
-            self._fail(Deferred(reply, "host-unreachable", host.name))
+            self._fail(Deferred(reply, "host-unreachable", host.name), visit)
             return None
         for address, text in failures.items():
             addresses.remove(address)
@@ -185,13 +292,13 @@ class _Attempt:
                 addresses.remove(endpoint)
                 addresses.insert(0, endpoint)
                 self._journey.tell("tls", "again-in-the-clear", {"host": session.label})
-                self._fail(failure.outcome)
+                self._fail(failure.outcome, visit)
                 return None
             addresses.remove(endpoint)
             self._journey.tell(
                 "reply", "no-session", {"host": session.label, "reply": str(failure)}
             )
-            self._fail(failure.outcome)
+            self._fail(failure.outcome, visit)
             return None
         return session
 
@@ -233,10 +340,21 @@ class _Attempt:
     def _keep(self, session: Session) -> None:
         self._pool.give(self._terms(session.name, session.endpoint), session)
 
-    def _fail(self, failure: Deferred | Refused) -> None:
-        """What is reported if no host helps: a refusal only where every one refused."""
+    def _fail(self, failure: Deferred | Refused, visit: _Visit) -> None:
+        """What is reported if no host helps: a refusal only where all were asked and refused."""
+        failure = self._timed(failure)
+        self._failures += 1
         if self._failure is None or isinstance(failure, Deferred):
             self._failure = failure
+        if visit.failure is None or isinstance(failure, Deferred):
+            visit.failure = failure
+
+    def _timed(self, outcome: AnyOutcome) -> AnyOutcome:
+        """With the wait that the other side's words ask for."""
+        if not isinstance(outcome, Deferred) or outcome.retry_after is not None:
+            return outcome
+        wait = seconds_to_wait(outcome.reply.text, self._world.clock.now())
+        return outcome if wait is None else msgspec.structs.replace(outcome, retry_after=wait)
 
     def _outcomes(
         self, fitted: Fitted, result: Result | None, session: Session
@@ -252,7 +370,7 @@ class _Attempt:
                         reply, session.label, some_taken=some_taken, reports=session.offer.dsn
                     )
             self._note_replies(result, session)
-        return tuple(settled[place] for place in range(len(self._envelope.recipients)))
+        return tuple(self._timed(settled[place]) for place in range(len(self._envelope.recipients)))
 
     def _note_replies(self, result: Result, session: Session) -> None:
         """One note for each different reply."""

@@ -54,13 +54,15 @@ class Result(msgspec.Struct, frozen=True):
     """What came of one transaction. replies: a recipient's final reply, or None.
 
     end: what ended the session within it, None where it was answered in full.
-    dot_sent: the message went out whole; content_begun: the server asked for it.
+    dot_sent: the message went out whole; content_begun: the server asked for it. mail_failed: every
+    reply is that to MAIL.
     """
 
     replies: tuple[Reply | None, ...]
     end: Closing | Broken | None
     dot_sent: bool
     content_begun: bool
+    mail_failed: bool = False
 
 
 class Session:
@@ -158,7 +160,8 @@ class Session:
             self._cut()
             raise
         if isinstance(event, Finished):
-            return Result(event.replies, None, client.dot_sent, content_begun)
+            failed = client.mail_failed
+            return Result(event.replies, None, client.dot_sent, content_begun, failed)
         assert isinstance(event, Closing | Broken)
         return Result(tuple(client.replies), event, client.dot_sent, content_begun)
 

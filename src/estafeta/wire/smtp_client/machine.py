@@ -113,6 +113,11 @@ class SmtpClient:
         self.dot_sent = False
         """Whether the end of the content went out in that transaction."""
 
+    @property
+    def mail_failed(self) -> bool:
+        """Whether MAIL of that transaction was refused, for now or for good."""
+        return self._mail_failure is not None
+
     # What the pump calls.
 
     def receive(self, data: bytes) -> None:
