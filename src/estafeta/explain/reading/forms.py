@@ -24,12 +24,14 @@ class Forms(msgspec.Struct, frozen=True):
     reason: tuple[re.Pattern[str], ...]
     addresses: re.Pattern[str]
     labels: re.Pattern[str]
+    forwarded: re.Pattern[str]
     sentences: tuple[re.Pattern[str], ...]
     empty: re.Pattern[str]
     around: tuple[tuple[re.Pattern[str], bool], ...]
     subject: dict[str, re.Pattern[str]]
     opening: dict[str, re.Pattern[str]]
     daemon: re.Pattern[str]
+    lists: re.Pattern[str]
     named: re.Pattern[str]
 
 
@@ -48,6 +50,7 @@ def forms() -> Forms:
             rf"(?:{'|'.join(data['labels'])})(?:\s*[:=-]+\s*|\s+(?=<))[\"'<]*({ADDRESS})[\"'>]*[.,;]?$",
             re.IGNORECASE,
         ),
+        forwarded=re.compile(rf"^[ \t>]*(?:{'|'.join(data['forwarded'])})", re.I | re.M),
         sentences=tuple(
             re.compile(form.replace("ADDRESS", f"({ADDRESS})"), re.IGNORECASE)
             for form in data["sentences"]
@@ -60,6 +63,7 @@ def forms() -> Forms:
         subject={kind: _any(patterns) for kind, patterns in data["subject"].items()},
         opening={kind: _any(patterns) for kind, patterns in data["opening"].items()},
         daemon=re.compile(rf"(?:{'|'.join(data['sender']['daemon'])})\Z", re.IGNORECASE),
+        lists=re.compile(rf"(?:{'|'.join(data['sender']['lists'])})\Z", re.IGNORECASE),
         named=_any(data["sender"]["named"]),
     )
 

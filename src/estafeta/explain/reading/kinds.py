@@ -38,6 +38,8 @@ def by_daemon(letter: Letter) -> bool:
     """Whether a mail system sent this: the null path, or a name that only such have."""
     if letter.header("return-path").strip() == "<>" or "x-failed-recipients" in _names(letter):
         return True
+    if b"from" not in letter.fields:
+        return False
     sender = letter.header("from").strip()
     if sender in ("", "<>"):
         return True
@@ -45,6 +47,12 @@ def by_daemon(letter: Letter) -> bool:
     local = address[0].rpartition("@")[0] if address is not None else sender.strip("<> \"'")
     known = forms()
     return known.daemon.match(local) is not None or known.named.search(sender) is not None
+
+
+def by_list(letter: Letter) -> bool:
+    """Whether a program of mailing lists sent this."""
+    address = _ADDRESS.search(letter.header("from"))
+    return address is not None and forms().lists.match(address[0].rpartition("@")[0]) is not None
 
 
 def kind_of_text(letter: Letter, text: str) -> Kind:
@@ -64,7 +72,9 @@ def kind_of_text(letter: Letter, text: str) -> Kind:
     told = known.opening["bounce"].search(beginning) is not None
     late = known.opening["delay"].search(beginning) is not None
     done = known.opening["delivered"].search(beginning) is not None
-    evidence = 2 * daemon + sent_by_itself(letter) + (letter.report == "delivery-status")
+    evidence = (
+        by_list(letter) + 2 * daemon + sent_by_itself(letter) + (letter.report == "delivery-status")
+    )
     evidence += "x-mailer" in _names(letter) and "smtp" in letter.header("x-mailer").lower()
     if late and (daemon or evidence) and (known.subject["delay"].search(subject) or not named):
         return "delay"

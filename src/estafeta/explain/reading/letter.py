@@ -16,6 +16,7 @@ import msgspec
 
 from estafeta.explain.reading.limits import (
     LINE_CHARACTERS_MAX,
+    MESSAGES_MAX,
     PARTS_READ_MAX,
     REPORT_OCTETS_MAX,
     RETURNED_OCTETS_MAX,
@@ -49,6 +50,8 @@ _TRACE_FIELD = re.compile(
 )
 _ESCAPED_JAPANESE = re.compile(rb"\x1b\$[@B]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+
+_MBOX = re.compile(rb"(?<=\n)\r?\n(From [^\n]{1,200}\d\d:\d\d[^\n]{0,40}\r?\n)(?=[!-9;-~]{1,100}:)")
 
 _HIDDEN = re.compile(
     r"<(style|script|head|title)\b[^<>]*+>.*?(?:</\1\s*>|\Z)|<!--.*?(?:-->|\Z)",
@@ -109,6 +112,17 @@ def lay_out(data: bytes) -> Letter:
     if not any(text.strip() for text in letter.texts):
         letter.texts = [text[:TEXT_CHARACTERS_MAX] for text in markup]
     return letter
+
+
+def messages_of(data: bytes) -> list[bytes]:
+    """The messages in a file: several where it is an mbox (RFC 4155), else one."""
+    data = data[:REPORT_OCTETS_MAX]
+    if not data.startswith(b"From "):
+        return [data]
+    starts = [0, *(match.end() - len(match[0].lstrip()) for match in _MBOX.finditer(data))][
+        :MESSAGES_MAX
+    ]
+    return [data[a:b] for a, b in zip(starts, [*starts[1:], len(data)], strict=True)]
 
 
 def without_mbox_line(data: bytes) -> bytes:

@@ -40,3 +40,6 @@ WORDS_CHARACTERS_MAX = 4_000
 
 RETURNED_OCTETS_MAX = 64 * 1024
 """Of the header of the returned message."""
+
+MESSAGES_MAX = 100
+"""Messages of one mbox that are read."""

@@ -26,8 +26,9 @@ _HEAD = re.compile(
     rf"[\"'<]*({ADDRESS})[\"'>]*(?:[ \t]*<(?:mailto:)?[^>\s]*>)?[ \t]*"
     r"(\.\.\.|:|;|,|-+|=|\(|\Z)?[ \t]*(.*)\Z"
 )
-_NAMED_HEAD = re.compile(rf"[^<>@\n]{{1,100}}<(?:mailto:)?({ADDRESS})>[ \t]*(:)?[ \t]*(.*)\Z")
+_NAMED_HEAD = re.compile(rf"[^<>@\n]{{1,100}}<(mailto:)?({ADDRESS})>[ \t]*(:)?[ \t]*(.*)\Z")
 _TAIL = re.compile(rf"([^<>@]{{4,200}}?):\s+[\"'<]*({ADDRESS})[\"'>]*[.]?\Z")
+_OFFICE = re.compile(r"(?:postmaster|mailer-daemon|abuse|support|helpdesk)@", re.IGNORECASE)
 _ON_DATE = re.compile(r"on (?:\w{3},? |\d)")
 _ASKED = re.compile(
     r"[ \t]*(?:sent[ \t]*)?(?:>>>|<<<(?=[ ]*(?:RCPT|MAIL|DATA|EHLO|HELO)\b))"
@@ -58,6 +59,10 @@ class Named(msgspec.Struct):
     words: list[str] = msgspec.field(default_factory=list)
     expanded: str = ""
 
+    def names(self) -> tuple[str, str]:
+        """Its addresses in lower case."""
+        return self.address.lower(), self.expanded.lower()
+
 
 class Prose(msgspec.Struct):
     """What a text says: recipients with their own words, reasons for all, the rest.
@@ -74,9 +79,9 @@ class Prose(msgspec.Struct):
     def of(self, address: str) -> Named | None:
         """What is said of an address."""
         wanted = address.lower()
-        return next(
-            (n for n in self.named if wanted in (n.address.lower(), n.expanded.lower())), None
-        )
+        if not wanted:
+            return None
+        return next((n for n in self.named if wanted in n.names()), None)
 
 
 def read_prose(text: str, unlikely: frozenset[str] = frozenset()) -> Prose:
@@ -87,11 +92,13 @@ def read_prose(text: str, unlikely: frozenset[str] = frozenset()) -> Prose:
     _transcript(prose)
     _reasons(prose, known)
     _heads(prose, known)
-    likely = [named for named in prose.named if named.address.lower() not in unlikely]
-    if likely:
-        prose.named = likely
-    elif sentence := _by_sentence(prose, known, unlikely):
-        prose.named = sentence
+    likely = [named for named in prose.named if _likely(named.address, unlikely)]
+    prose.named = (
+        likely
+        or _by_sentence(prose, known, unlikely)
+        or prose.named
+        or _by_sentence(prose, known, frozenset())
+    )
     del prose.named[RECIPIENTS_MAX:]
     return prose
 
@@ -226,8 +233,8 @@ def _head(body: str) -> tuple[str, str] | None:
             words = ""
         return address, words
     match = _NAMED_HEAD.match(body) if _REPLY_LINE.match(body) is None else None
-    if match is not None and (match[2] or not match[3]):
-        return match[1], match[3]
+    if match is not None and (match[3] or (match[1] and not match[4])):
+        return match[2], match[4]
     return None
 
 
@@ -266,6 +273,10 @@ def _add(named: list[Named], address: str, words: str) -> None:
         found.words.append(words)
 
 
+def _likely(address: str, unlikely: frozenset[str]) -> bool:
+    return address.lower() not in unlikely and _OFFICE.match(address) is None
+
+
 def _by_sentence(prose: Prose, known: Forms, unlikely: frozenset[str]) -> list[Named]:
     """Recipients that are named within sentences."""
     text = "\n".join(prose.lines)
@@ -273,7 +284,7 @@ def _by_sentence(prose: Prose, known: Forms, unlikely: frozenset[str]) -> list[N
         found: list[Named] = []
         for match in pattern.finditer(text):
             address = next(group for group in match.groups() if group).rstrip(".")
-            if address.lower() not in unlikely:
+            if _likely(address, unlikely):
                 _add(found, address, "")
         if found:
             return found

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 
 from estafeta.explain.reading.feedback import read_feedback
-from estafeta.explain.reading.forms import ADDRESS
+from estafeta.explain.reading.forms import ADDRESS, forms
 from estafeta.explain.reading.kinds import kind_of_text
-from estafeta.explain.reading.letter import Letter, fields_of, lay_out
+from estafeta.explain.reading.letter import Letter, fields_of, lay_out, messages_of
 from estafeta.explain.reading.limits import (
     RECIPIENTS_MAX,
     RETURNED_OCTETS_MAX,
@@ -23,7 +23,13 @@ from estafeta.explain.reading.notification import Notification, read_notificatio
 from estafeta.explain.reading.nouns import Kind, Reading, ReportedRecipient, Returned
 from estafeta.explain.reading.prose import Prose, best, read_prose, vague
 from estafeta.explain.reading.reply import Said, plain, precise, said
-from estafeta.explain.reading.status import Block, Status, fields_in_text, read_status
+from estafeta.explain.reading.status import (
+    Block,
+    Status,
+    fields_in_text,
+    read_status,
+    without_fields,
+)
 from estafeta.mail.address import mailboxes, parse_address_list
 from estafeta.mail.message.fields import header_end
 from estafeta.mail.words import decode_charset, decode_text, unfold
@@ -40,6 +46,7 @@ _ACTIONS: dict[str, Kind] = {
     "success": "delivered",
 }
 _ACTION_OF: dict[Kind, str] = {"bounce": "failed", "delay": "delayed", "delivered": "delivered"}
+_QUOTE = re.compile(r"(?:>[ \t]?)+")
 _OWN_ADDRESSES = (
     "from",
     "to",
@@ -53,8 +60,15 @@ _KINDS: tuple[Kind, ...] = ("bounce", "delay", "delivered")
 
 
 def read_report(data: bytes) -> Reading:
-    """What a message says of the delivery of another; kind "other" where it says nothing."""
-    return _read(bytes(data), 0)
+    """What a message says of the delivery of another; kind "other" where it says nothing.
+
+    Several messages in a row, as mbox keeps them, are one reading if they are of one kind.
+    """
+    first, *others = (_read(message, 0) for message in messages_of(bytes(data)))
+    more = [r for reading in others if reading.kind == first.kind for r in reading.recipients]
+    if not more:
+        return first
+    return _replace(first, recipients=(*first.recipients, *more)[:RECIPIENTS_MAX])
 
 
 def _read(data: bytes, depth: int) -> Reading:
@@ -65,11 +79,23 @@ def _read(data: bytes, depth: int) -> Reading:
         reading = _by_status(letter, text)
     if reading is None:
         reading = _by_text(letter, text)
-    if reading.kind in ("other", "auto-reply") or not _tells(reading):
-        inner = _enclosed(letter, depth)
+    if not _tells(reading):
+        inner = _enclosed(letter, depth) or _quoted(text, depth)
         if inner is not None:
             return inner
     return reading
+
+
+def _quoted(text: str, depth: int) -> Reading | None:
+    """The report that somebody forwarded as text of their own message."""
+    begun = forms().forwarded.search(text)
+    if begun is None or depth >= WRAPPED_MAX:
+        return None
+    lines = (_QUOTE.sub("", line) for line in text[begun.end() :].split("\n")[1:])
+    inner = _read("\n".join(lines).strip().encode("utf-8", "replace"), depth + 1)
+    if inner.kind in ("other", "auto-reply") or not inner.recipients:
+        return None
+    return _replace(inner, wrapped=True)
 
 
 def _enclosed(letter: Letter, depth: int) -> Reading | None:
@@ -89,7 +115,10 @@ def _replace(reading: Reading, **changes: object) -> Reading:
 
 
 def _tells(reading: Reading) -> bool:
-    return any(r.text or r.status or r.code for r in reading.recipients)
+    """Whether a message is a report itself, and not only the envelope of one."""
+    if reading.kind in ("other", "auto-reply"):
+        return False
+    return any(r.status or r.code or r.final_recipient for r in reading.recipients)
 
 
 def _by_status(letter: Letter, text: str) -> Reading | None:
@@ -107,7 +136,7 @@ def _by_status(letter: Letter, text: str) -> Reading | None:
         status.message_id = notified.message_id
     if not status.blocks and (notified is None):
         return None
-    prose = read_prose(text, _unlikely(letter))
+    prose = read_prose(without_fields(text), _unlikely(letter))
     recipients = _recipients(letter, status, prose)
     kind = notified.kind if notified is not None else _kind_of(recipients, letter, text)
     if kind is None:
@@ -166,9 +195,11 @@ def _reply_of(
     if alone or not candidates:
         candidates += prose.reasons
         candidates += [reply for to, _, reply in prose.asked if not to]
-    other, _ = best([own.text, *candidates] if own.text else candidates)
+    other, _ = best(candidates)
     if vague(other) and alone:
         other, _ = best([*candidates, *_loose(prose)])
+    if vague(other):
+        other = own
     return Said(
         code=own.code or other.code,
         status=own.status if precise(own.status) else other.status or own.status,
@@ -186,8 +217,8 @@ def _loose(prose: Prose) -> list[str]:
 
 def _recipient(block: Block, reply: Said, address: str) -> ReportedRecipient:
     status = block.status
-    if (reply.status and not precise(status)) or not status:
-        status = reply.status or status
+    if reply.status and (not precise(status) or _surer(reply)):
+        status = reply.status
     return ReportedRecipient(
         code=reply.code,
         status=status,
@@ -201,6 +232,11 @@ def _recipient(block: Block, reply: Said, address: str) -> ReportedRecipient:
         last_attempt=block.last_attempt,
         will_retry_until=block.will_retry_until,
     )
+
+
+def _surer(reply: Said) -> bool:
+    """Whether a reply is one whole: code and status of one class, as the server itself gave it."""
+    return bool(reply.code) and precise(reply.status) and reply.status[0] == str(reply.code)[0]
 
 
 def _by_text(letter: Letter, text: str) -> Reading:
@@ -239,8 +275,7 @@ def _unnamed(letter: Letter, prose: Prose, action: str) -> list[ReportedRecipien
         reply, _ = best([*prose.reasons, *_loose(prose)])
     addresses = _failed_fields(letter) or list(_returned(letter, Status(), prose).to)
     return [
-        _recipient(Block(final=address, action=action), reply, address)
-        for address in addresses[:RECIPIENTS_MAX]
+        _recipient(Block(action=action), reply, address) for address in addresses[:RECIPIENTS_MAX]
     ] or [_recipient(Block(action=action), reply, "")]
 
 

@@ -21,11 +21,10 @@ _STATUS_AND_CODE = re.compile(
     rf"(?<![\w.])#?({_STATUS})[ ):-]{{0,3}}\(?([45]\d\d)(?![\w.])(?=[ -])"
 )
 _CODE = re.compile(
-    r"(?:\A|[\n:;'\"(\[<,]\s*|(?:said|returned|response|reply|error)[ :]+"
-    r"|(?<=[a-z.] )(?=5[0-7]\d[ -][A-Z#<(]))"
-    r"[<\[('\"#]*([245][0-7]\d)(?=[ -]|:\s|$|\n)"
-    r"(?!\s*(?:bytes|octets|characters|kb|mb|hours?|days?|minutes?|times?)\b)",
-    re.IGNORECASE,
+    r"(?:\A|[\n:;'\"(\[<,]\s*|(?i:said|returned|response|reply|error)[ :]+"
+    r"|(?<=[a-z.)\]] )(?=[45][0-7]\d(?:[ -]['\"]?[A-Z#<(]|-)))"
+    r"[<\[('\"#]*(2[25][0-4]|[45][0-7]\d)(?=[ -]|:\s|$|\n)"
+    r"(?!\s*(?i:bytes|octets|characters|kb|mb|hours?|days?|minutes?|times?)\b)"
 )
 _CODE_NAMED = re.compile(
     r"(?:(?:error|response|smtp|reply|status)[_ ]?)?code\s*[:=]?\s*#?([245][0-7]\d)(?!\d)",
@@ -91,7 +90,7 @@ def said(words: str) -> Said:
         command = command or verb(named.get("command") or "")
         if cut:
             kept = named.get("reply") or ""
-            words = f"{words[: match.start()]} {kept}{words[match.end() :]}".strip()
+            words = f"{words[: match.start()]}\n{kept}{words[match.end() :]}".strip()
     code, status = _codes(words)
     return Said(
         code=code, status=status, text=_text(words, code, status), host=host, command=command

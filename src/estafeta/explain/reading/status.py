@@ -32,6 +32,7 @@ _KNOWN = re.compile(
     rb"^[ \t>]*(?:final-recipient|original-recipient|diagnostic-code|reporting-mta|action)[ \t]*:",
     re.IGNORECASE | re.MULTILINE,
 )
+_KNOWN_IN_TEXT = re.compile(_KNOWN.pattern.decode("ascii"), re.IGNORECASE | re.MULTILINE)
 _OF_RECIPIENT = frozenset(
     (
         b"final-recipient",
@@ -98,6 +99,12 @@ def fields_in_text(text: str) -> bytes:
     octets = text.encode("utf-8", "replace")
     match = _KNOWN.search(octets)
     return octets[match.start() :] if match is not None else b""
+
+
+def without_fields(text: str) -> str:
+    """The text before such fields."""
+    match = _KNOWN_IN_TEXT.search(text)
+    return text if match is None else text[: match.start()]
 
 
 def _read_part(status: Status, octets: bytes) -> None:
