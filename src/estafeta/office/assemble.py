@@ -7,7 +7,7 @@ takes part in the demo, and lives in the simulated world.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import structlog
@@ -33,6 +33,7 @@ from estafeta.queue.holders import Life
 from estafeta.queue.notices import Notices
 from estafeta.queue.plan import RetryPlan
 from estafeta.queue.runner import Queue, QueueSettings
+from estafeta.queue.suspended import ALL, Drain
 from estafeta.read import ImapServer, Pop3Server, ReadSettings
 from estafeta.relay import Job, Relay, RelaySettings, Report, Timeouts
 from estafeta.resolve import (
@@ -138,6 +139,7 @@ class Installation:
         self.resolver = Resolver(
             world, outside.dns_servers, try_seconds=config.dns.timeout, meter=meter
         )
+        self._drains: Mapping[str, Drain] = {}
         self.relay = Relay(world, self._router(), self._relay_settings(), meter)
         self.queue = Queue(
             store=store,
@@ -152,6 +154,7 @@ class Installation:
             life=life,
         )
         self.acceptor.use(self.queue)
+        self.queue.on_drains = self._reroute
         self._places: dict[str, Places] = {}  # by all that a listener's settings say
         self.sender = Sender(self.queue, self.relay, self.resolver)
         self.doors = Doors(world.net, self._all_doors())
@@ -226,12 +229,17 @@ class Installation:
             self.resolver,
             own_names=[config.server.hostname],
             own_endpoints=own,
-            static=StaticRoutes({r.domain: _static_route(r) for r in config.relay.routes}),
+            static=_static_routes(config, self._drains),
             port=config.relay.port,
             no_mx=config.relay.no_mx,
             no_mx_exceptions=config.relay.no_mx_exceptions,
             guard=EgressGuard(config.relay.allow_networks),
         )
+
+    def _reroute(self) -> None:
+        """For attempts from now on: other destinations are drained."""
+        self._drains = self.queue.standing.drains
+        self.relay.use(self._router(), self._relay_settings())
 
     def _relay_settings(self) -> RelaySettings:
         relay = self.config.relay
@@ -368,6 +376,15 @@ def http_endpoints(config: Config) -> list[Endpoint]:
         if listener.role == "http"
         for host in hosts_of(listener)
     ]
+
+
+def _static_routes(config: Config, drains: Mapping[str, Drain]) -> StaticRoutes:
+    """drains: what operators said goes before what the configuration says."""
+    configured = {} if ALL in drains else {r.domain: _static_route(r) for r in config.relay.routes}
+    return StaticRoutes(
+        configured
+        | {name: StaticRoute(hosts=((each.host, each.port),)) for name, each in drains.items()}
+    )
 
 
 def _static_route(route: RouteSetting) -> StaticRoute:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 
@@ -20,7 +20,7 @@ import structlog
 
 from estafeta.mail.envelope import Recipient
 from estafeta.mail.protocols import Content
-from estafeta.queue import holders, rows, wish
+from estafeta.queue import holders, rows, suspended, wish
 from estafeta.queue.contract import Acceptor, Attempt
 from estafeta.queue.errand import STORE_RETRY_SECONDS, Errands, Job, insistently
 from estafeta.queue.notices import Notices
@@ -107,6 +107,10 @@ class Queue:
         self._doubtful: set[int] = set()  # tokens of leases that may be in the store
         self._stopping = False
         self._grace_until = 0.0  # of the loop's time, once stopping
+        self.standing = suspended.Standing()
+        self._standing_until = 0.0  # of the loop's time; then it is read again
+        self.on_drains: Callable[[], None] = lambda: None
+        """Called when `standing.drains` has changed."""
 
     def use(self, settings: QueueSettings) -> None:
         """From now on."""
@@ -117,6 +121,8 @@ class Queue:
 
     def claim(self, destination: str) -> int | None:
         if self._tokens is None or self._stopping or not self._room(destination):
+            return None
+        if self.standing.suspends(destination):
             return None
         self._active[destination] += 1
         return next(self._tokens)
@@ -150,6 +156,7 @@ class Queue:
         """Until `stop`. Leases that a former run left are given back first."""
         while self._tokens is None and not self._stopping:
             try:
+                await self._look_at_standing()
                 await self._begin_to_hold()
             except StoreError as error:
                 log.warning("queue cannot begin", error=str(error))
@@ -265,6 +272,7 @@ class Queue:
     async def _hear(self, listening: Listening) -> None:
         while True:
             await listening.wait()
+            self._standing_until = 0.0
             self._wake.set()
 
     async def _renew(self) -> None:
@@ -287,8 +295,12 @@ class Queue:
         room = self._settings.total - sum(self._active.values())
         if room <= 0:
             return POLL_SECONDS
+        await self._look_at_standing()
+        if self.standing.all:
+            return POLL_SECONDS
         now = self._now()
         full = {d for d, count in self._active.items() if count >= self._settings.per_destination}
+        full.update(self.standing.suspensions)
         due = await self._store.read(lambda tx: rows.next_due(tx, full))
         if due is None:
             return POLL_SECONDS
@@ -328,6 +340,21 @@ class Queue:
             self._active[job.leased.destination] += 1
             self._begin(job)
         return 0 if found else LOOK_AGAIN_SECONDS
+
+    async def _look_at_standing(self) -> None:
+        """What operators have said about destinations, as far as it may have changed."""
+        now = asyncio.get_running_loop().time()
+        if now < self._standing_until:
+            return
+        self._standing_until = now + POLL_SECONDS
+        before = self.standing
+        try:
+            self.standing = await self._store.read(suspended.standing)
+        except StoreError:
+            self._standing_until = 0.0
+            raise
+        if before.drains != self.standing.drains:
+            self.on_drains()
 
     def _load(self, tx: Tx, leased: rows.Leased) -> Job | Unloadable:
         """One message whose body or record is lost does not keep the others."""
