@@ -17,6 +17,10 @@ ADDRESS = (
 """An address as it stands in text; not whether it may be sent to."""
 
 
+_CLASS = re.compile(r"(\[\^?\]?(?:\\.|[^\]\\])*\]|\\.)")
+"""Brackets of a regular expression, and what is escaped."""
+
+
 class Forms(msgspec.Struct, frozen=True):
     """The sections of `forms.toml`, as patterns. around: (pattern, whether it is cut)."""
 
@@ -57,7 +61,7 @@ def forms() -> Forms:
         ),
         empty=re.compile(rf"(?:{'|'.join(data['empty'])})[.!:;]?", re.IGNORECASE),
         around=tuple(
-            (re.compile(entry["form"], re.IGNORECASE | re.MULTILINE), entry["cut"])
+            (re.compile(_loose(entry["form"]), re.IGNORECASE | re.MULTILINE), entry["cut"])
             for entry in data["around"]
         ),
         subject={kind: _any(patterns) for kind, patterns in data["subject"].items()},
@@ -70,3 +74,12 @@ def forms() -> Forms:
 
 def _any(patterns: Iterable[str]) -> re.Pattern[str]:
     return re.compile("|".join(f"(?:{pattern})" for pattern in patterns), re.IGNORECASE)
+
+
+def _loose(form: str) -> str:
+    """The form with any white space for each of its spaces, but for those within brackets."""
+    pieces = _CLASS.split(form)
+    return "".join(
+        piece if number % 2 else piece.replace(" ", r"(?:\s+)")
+        for number, piece in enumerate(pieces)
+    )

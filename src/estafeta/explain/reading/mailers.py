@@ -49,7 +49,7 @@ def mailer_of(letter: Letter, text: str, mta: str, names: set[str], words: str) 
     """The mailer's name, or "". names: fields in its delivery status. words: a reason's."""
     text = text[:_SEARCHED_CHARACTERS]
     values = {
-        name: value.decode("utf-8", "replace")[:LINE_CHARACTERS_MAX]
+        name: value.decode("utf-8", "replace").strip()[:LINE_CHARACTERS_MAX]
         for name, value in letter.fields.items()
     }
     for each in marks():

@@ -9,6 +9,7 @@ speaking are data (`forms.toml`).
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 import msgspec
 
@@ -19,7 +20,7 @@ from estafeta.explain.reading.limits import (
     RECIPIENTS_MAX,
     WORDS_CHARACTERS_MAX,
 )
-from estafeta.explain.reading.reply import Said, plain, precise, said
+from estafeta.explain.reading.reply import Said, plain, precise, said, verb
 
 _BULLET = re.compile(r"[ \t]*(?:(?:[-*•>|·]+|\d+[.)])[ \t]+|[*•](?=\S))*")
 _HEAD = re.compile(
@@ -31,7 +32,7 @@ _TAIL = re.compile(rf"([^<>@]{{4,200}}?):\s+[\"'<]*({ADDRESS})[\"'>]*[.]?\Z")
 _OFFICE = re.compile(r"(?:postmaster|mailer-daemon|abuse|support|helpdesk)@", re.IGNORECASE)
 _ON_DATE = re.compile(r"on (?:\w{3},? |\d)")
 _ASKED = re.compile(
-    r"[ \t]*(?:sent[ \t]*)?(?:>>>|<<<(?=[ ]*(?:RCPT|MAIL|DATA|EHLO|HELO)\b))"
+    r"[ \t]*(?i:sent[ \t]*)?(?:>>>|<<<(?=[ ]*(?:RCPT|MAIL|DATA|EHLO|HELO)\b))"
     r"[ \t]*([A-Za-z]{4}\b.*)\Z"
 )
 _ANSWERED = re.compile(r"[ \t]*(?:received[ \t]*)?(?:<<<|>>>(?=[ ]*\d))[ \t]*(.*)\Z", re.IGNORECASE)
@@ -67,14 +68,19 @@ class Named(msgspec.Struct):
 class Prose(msgspec.Struct):
     """What a text says: recipients with their own words, reasons for all, the rest.
 
-    asked: (address or "", command, reply) of a transcript. header: lines of the returned message.
+    asked: (address or "", reply) of a transcript. header: lines of the returned message.
     """
 
     named: list[Named] = msgspec.field(default_factory=list)
     reasons: list[str] = msgspec.field(default_factory=list)
-    asked: list[tuple[str, str, str]] = msgspec.field(default_factory=list)
+    asked: list[tuple[str, Said]] = msgspec.field(default_factory=list)
     lines: list[str] = msgspec.field(default_factory=list)
     header: str = ""
+
+    def answers(self, *addresses: str) -> list[Said]:
+        """The replies of a transcript to commands about these addresses; "" is no address."""
+        wanted = {address.lower() for address in addresses}
+        return [reply for to, reply in self.asked if to.lower() in wanted]
 
     def of(self, address: str) -> Named | None:
         """What is said of an address."""
@@ -95,6 +101,7 @@ def read_prose(text: str, unlikely: frozenset[str] = frozenset()) -> Prose:
     likely = [named for named in prose.named if _likely(named.address, unlikely)]
     prose.named = (
         likely
+        or [Named(address) for address, reply in prose.asked if reply.command == "RCPT" and address]
         or _by_sentence(prose, known, unlikely)
         or prose.named
         or _by_sentence(prose, known, frozenset())
@@ -144,14 +151,15 @@ def _transcript(prose: Prose) -> None:
     del prose.asked[RECIPIENTS_MAX:]
 
 
-def _answer(prose: Prose, command: str, reply: str) -> None:
-    if reply[:1] not in "45" or _SEQUENCE.match(reply):
+def _answer(prose: Prose, command: str, words: str) -> None:
+    if words[:1] not in "45" or _SEQUENCE.match(words):
         return
-    found = _ADDRESS.search(command if command[:4].upper() == "RCPT" else reply)
+    asked = verb(command[:4])
+    found = _ADDRESS.search(command if asked == "RCPT" else words)
     address = found[0] if found is not None else ""
-    if prose.asked and prose.asked[-1][:2] == (address, command[:4].upper()):
-        prose.asked.pop()
-    prose.asked.append((address, command[:4].upper(), reply))
+    if prose.asked and prose.asked[-1][0] == address and prose.asked[-1][1].command == asked:
+        prose.asked.pop()  # the lines of one reply
+    prose.asked.append((address, msgspec.structs.replace(said(words), command=asked)))
 
 
 def _reasons(prose: Prose, known: Forms) -> None:
@@ -291,23 +299,19 @@ def _by_sentence(prose: Prose, known: Forms, unlikely: frozenset[str]) -> list[N
     return []
 
 
-def best(candidates: list[str]) -> tuple[Said, str]:
-    """The reply of the words that say most, and these words; the first of equals."""
-    known = forms()
-    chosen, chosen_words, weight = Said(), "", -1
-    for words in candidates:
-        reply = said(words)
-        heavy = reply.weight
-        if not reply.text or known.empty.fullmatch(reply.text):
-            heavy -= 3
+def best(candidates: Iterable[Said]) -> Said:
+    """The reply that says most; the first of equals."""
+    chosen, weight = Said(), -1
+    for reply in candidates:
+        heavy = reply.weight - (3 if vague(reply) else 0)
         if heavy > weight:
-            chosen, chosen_words, weight = reply, words, heavy
-    return chosen, chosen_words
+            chosen, weight = reply, heavy
+    return chosen
 
 
 def vague(reply: Said) -> bool:
     """Whether a reply tells nothing of the reason."""
     text = _ADDRESS.sub("", reply.text).strip(" <>:.;,-()")
-    return len(text) < 3 or (
-        forms().empty.fullmatch(text) is not None and not precise(reply.status)
-    )
+    if len(text) < 3 or not any(character.isalpha() for character in text):
+        return True
+    return not precise(reply.status) and forms().empty.fullmatch(text) is not None

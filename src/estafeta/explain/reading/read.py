@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+import msgspec
+
 from estafeta.explain.reading.feedback import read_feedback
 from estafeta.explain.reading.forms import ADDRESS, forms
 from estafeta.explain.reading.kinds import kind_of_text
@@ -68,7 +70,7 @@ def read_report(data: bytes) -> Reading:
     more = [r for reading in others if reading.kind == first.kind for r in reading.recipients]
     if not more:
         return first
-    return _replace(first, recipients=(*first.recipients, *more)[:RECIPIENTS_MAX])
+    return msgspec.structs.replace(first, recipients=(*first.recipients, *more)[:RECIPIENTS_MAX])
 
 
 def _read(data: bytes, depth: int) -> Reading:
@@ -95,7 +97,7 @@ def _quoted(text: str, depth: int) -> Reading | None:
     inner = _read("\n".join(lines).strip().encode("utf-8", "replace"), depth + 1)
     if inner.kind in ("other", "auto-reply") or not inner.recipients:
         return None
-    return _replace(inner, wrapped=True)
+    return msgspec.structs.replace(inner, wrapped=True)
 
 
 def _enclosed(letter: Letter, depth: int) -> Reading | None:
@@ -105,13 +107,8 @@ def _enclosed(letter: Letter, depth: int) -> Reading | None:
     for content in letter.enclosed[:WRAPPED_MAX]:
         inner = _read(content, depth + 1)
         if inner.kind not in ("other", "auto-reply") and inner.recipients:
-            return _replace(inner, wrapped=True)
+            return msgspec.structs.replace(inner, wrapped=True)
     return None
-
-
-def _replace(reading: Reading, **changes: object) -> Reading:
-    values = {name: getattr(reading, name) for name in Reading.__struct_fields__}
-    return Reading(**{**values, **changes})
 
 
 def _tells(reading: Reading) -> bool:
@@ -162,15 +159,16 @@ def _kind_of(recipients: list[ReportedRecipient], letter: Letter, text: str) -> 
 def _recipients(letter: Letter, status: Status, prose: Prose) -> list[ReportedRecipient]:
     found: list[ReportedRecipient] = []
     named = list(prose.named)
+    alone = len(status.blocks) == 1
     for number, block in enumerate(status.blocks):
         own = prose.of(block.original) or prose.of(block.final)
-        if own is None and len(status.blocks) == len(named) == 1:
+        if own is None and alone and len(named) == 1:
             own = named[0]
-        candidates = list(own.words) if own is not None else []
         if own is None and number < len(named) and not block.original and not block.final:
-            candidates = list(named[number].words)
+            own = named[number]
         address = _written_to(block, own.address if own is not None else "", letter)
-        reply = _reply_of(block, candidates, prose, address, alone=len(status.blocks) == 1)
+        words = [said(each) for each in own.words] if own is not None else []
+        reply = _reply_of(block, words, prose, address, alone=alone)
         found.append(_recipient(block, reply, address))
     return found
 
@@ -184,20 +182,14 @@ def _written_to(block: Block, named: str, letter: Letter) -> str:
 
 
 def _reply_of(
-    block: Block, candidates: list[str], prose: Prose, address: str, *, alone: bool
+    block: Block, candidates: list[Said], prose: Prose, address: str, *, alone: bool
 ) -> Said:
     """The words that win: the field's, unless it says little and the text says more."""
     own = said(block.words) if block.words else Said()
     if not vague(own):
         return own
-    wanted = {address.lower(), block.final.lower(), block.original.lower()}
-    candidates += [reply for to, _, reply in prose.asked if to.lower() in wanted]
-    if alone or not candidates:
-        candidates += prose.reasons
-        candidates += [reply for to, _, reply in prose.asked if not to]
-    other, _ = best(candidates)
-    if vague(other) and alone:
-        other, _ = best([*candidates, *_loose(prose)])
+    candidates += prose.answers(*filter(None, (address, block.final, block.original)))
+    other = _said_of_one(prose, candidates, alone=alone)
     if vague(other):
         other = own
     return Said(
@@ -209,10 +201,32 @@ def _reply_of(
     )
 
 
-def _loose(prose: Prose) -> list[str]:
+def _said_of_one(prose: Prose, candidates: list[Said], *, alone: bool) -> Said:
+    """The best of what is said of one recipient; of all, where nothing better is.
+
+    alone: whatever the text says, it says of this one.
+    """
+    reply = best(candidates)
+    if vague(reply):
+        candidates = [*candidates, *_said_of_all(prose)]
+        reply = best(candidates)
+    if alone and vague(reply):
+        reply = best([*candidates, *(each for _, each in prose.asked)])
+    if vague(reply):
+        reply = best([*candidates, _loose(prose)])
+    if alone and not reply.code:
+        reply = msgspec.structs.replace(reply, code=best(_said_of_all(prose)).code)
+    return reply
+
+
+def _said_of_all(prose: Prose) -> list[Said]:
+    return [*(said(words) for words in prose.reasons), *prose.answers("")]
+
+
+def _loose(prose: Prose) -> Said:
     """The text as a whole, where no part of it says why."""
     whole = "\n".join(line.strip() for line in prose.lines if line.strip())
-    return [whole[:WORDS_CHARACTERS_MAX]] if whole else []
+    return said(whole[:WORDS_CHARACTERS_MAX])
 
 
 def _recipient(block: Block, reply: Said, address: str) -> ReportedRecipient:
@@ -249,18 +263,9 @@ def _by_text(letter: Letter, text: str) -> Reading:
     prose = read_prose(text, _unlikely(letter))
     action = _ACTION_OF[kind]
     found: list[ReportedRecipient] = []
-    alone = len(prose.named) <= 1
     for named in prose.named:
-        candidates = list(named.words)
-        wanted = named.address.lower()
-        candidates += [reply for to, _, reply in prose.asked if to.lower() == wanted]
-        reply, _ = best(candidates)
-        if vague(reply):
-            candidates += prose.reasons
-            candidates += [reply for to, _, reply in prose.asked if not to or alone]
-            reply, _ = best(candidates)
-        if vague(reply):
-            reply, _ = best([*candidates, *_loose(prose)])
+        candidates = [*map(said, named.words), *prose.answers(named.address)]
+        reply = _said_of_one(prose, candidates, alone=len(prose.named) == 1)
         block = Block(final=named.address, original=named.expanded, action=action)
         found.append(_recipient(block, reply, named.expanded or named.address))
     if not found:
@@ -270,13 +275,12 @@ def _by_text(letter: Letter, text: str) -> Reading:
 
 def _unnamed(letter: Letter, prose: Prose, action: str) -> list[ReportedRecipient]:
     """Recipients of a report whose text names none: its header or the returned message does."""
-    reply, _ = best([*prose.reasons, *(reply for _, _, reply in prose.asked)])
-    if vague(reply):
-        reply, _ = best([*prose.reasons, *_loose(prose)])
+    reply = _said_of_one(prose, [], alone=True)
     addresses = _failed_fields(letter) or list(_returned(letter, Status(), prose).to)
     return [
-        _recipient(Block(action=action), reply, address) for address in addresses[:RECIPIENTS_MAX]
-    ] or [_recipient(Block(action=action), reply, "")]
+        _recipient(Block(action=action), reply, address)
+        for address in addresses[:RECIPIENTS_MAX] or [""]
+    ]
 
 
 def _failed_fields(letter: Letter) -> list[str]:
@@ -342,8 +346,7 @@ def _reading(
 
 
 def _with_mailer(recipient: ReportedRecipient, mailer: str) -> ReportedRecipient:
-    values = {name: getattr(recipient, name) for name in ReportedRecipient.__struct_fields__}
-    return ReportedRecipient(**{**values, "mailer": mailer})
+    return msgspec.structs.replace(recipient, mailer=mailer)
 
 
 def _returned(letter: Letter, status: Status, prose: Prose) -> Returned:
