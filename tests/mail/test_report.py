@@ -5,14 +5,16 @@ from __future__ import annotations
 import email
 import email.message
 import email.policy
+import json
 
+import msgspec
 import pytest
 
 from estafeta.mail.limits import REPORT_FULL_OCTETS_MAX
 from estafeta.mail.message import index
 from estafeta.mail.outcome import Reply
 from estafeta.mail.protocols import Bytes, Content
-from estafeta.mail.report import Kind, ReportRecipient, build_report
+from estafeta.mail.report import Explanation, Kind, ReportRecipient, build_report
 
 ORIGINAL = (
     b"Received: x\r\nMessage-ID: <1@b.c>\r\nSubject: caf\xc3\xa9\r\n\r\n"
@@ -27,6 +29,7 @@ FAILED = ReportRecipient(
     last_attempt=1_000_000_060.0,
     cause="unknown-user",
 )
+SUBJECT = "No se entregó: café"
 TEXT = "No se entregó su mensaje.\n\nnadie@example.net no existe.\n" + "palabra " * 40
 
 
@@ -36,7 +39,7 @@ def build(
     original: Content | bytes = ORIGINAL,
     ret: str = "FULL",
     utf8: bool = False,
-    explanation: str = TEXT,
+    explanation: Explanation | None = None,
 ) -> bytes:
     return build_report(
         kind=kind,
@@ -44,9 +47,7 @@ def build(
         arrival=1_000_000_000.0,
         envid="QQ314159",
         recipients=recipients,
-        explanation=explanation,
-        explanation_language="es",
-        subject="No se entregó: café",
+        explanation=explanation or Explanation("es", SUBJECT, TEXT),
         from_="Correo <mailer-daemon@mx.example>",
         to="ana@example",
         date=1_000_000_100.0,
@@ -170,7 +171,7 @@ def test_a_server_cannot_write_fields_of_ours() -> None:
         "a@b.c", "failed", "", "rfc822;x\r\nAction: delivered",
         Reply(554, "5.7.1", "n\0\x1bo\r\nAction: delivered\n\nStatus: 2.0.0" + "x" * 5000),
     )  # fmt: skip
-    report = build([nasty], explanation="x\r\n--=_\r\n" + "long" * 1000)
+    report = build([nasty], explanation=Explanation("es", SUBJECT, "x\r\n--=_\r\n" + "long" * 1000))
     status = list(read(report).iter_parts())[1]
     assert len(status.get_payload()) == 2
     assert status.get_payload()[1].get_all("Action") == ["failed"]
@@ -181,3 +182,62 @@ def test_broken_message_id_of_the_original() -> None:
     for value in (b"\xff", b"x" * 900, b"a\0b", b""):
         message = read(build([FAILED], original=b"Message-ID: " + value + b"\r\n\r\n", ret="HDRS"))
         assert message["In-Reply-To"] is None
+
+
+PAGE = "<!DOCTYPE html>\n<p>niño &amp; más</p>\n" + "<p>" + "ancho " * 60 + "</p>\n"
+DATA = json.dumps({"title": "niño", "long": "ñ" * 2000}, ensure_ascii=False)
+WHOLE = Explanation("es", SUBJECT, TEXT, PAGE, DATA.encode())
+
+
+@pytest.mark.parametrize("utf8", [False, True])
+@pytest.mark.parametrize("ret", ["FULL", "HDRS"])
+@pytest.mark.parametrize("kind", ["failed", "delayed"])
+def test_three_parts_and_all_that_is_said_in_the_first(kind: Kind, ret: str, utf8: bool) -> None:
+    """RFC 6522 §3: no more than three; the first is mixed of what people and programs get."""
+    report = build([FAILED], kind, explanation=WHOLE, ret=ret, utf8=utf8)
+    message = read(report)
+    said, status, returned = message.iter_parts()
+    assert said.get_content_type() == "multipart/mixed"
+    forms, data = said.iter_parts()
+    assert forms.get_content_type() == "multipart/alternative"
+    text, page = forms.iter_parts()
+    assert (text.get_content_type(), page.get_content_type()) == ("text/plain", "text/html")
+    assert text.get_content().replace("\r\n", "\n").rstrip() == TEXT.rstrip()
+    assert page.get_content().replace("\r\n", "\n").rstrip() == PAGE.rstrip()
+    assert data.get_content_type() == "application/json"
+    assert data.get_content_disposition() == "attachment"
+    assert data.get_filename() == "delivery-report.json"
+    assert json.loads(data.get_content()) == json.loads(DATA)
+    for part in (forms, text, page):
+        assert part["Content-Language"] == "es"
+    large = "" if utf8 else "message/delivery-status"
+    assert status.get_content_type() == (large or "message/global-delivery-status")
+    whole = ret == "FULL" and kind == "failed"
+    assert returned.get_content_maintype() == ("message" if whole or utf8 else "text")
+    # What a client takes for the text of the message, by the standard library.
+    for wanted, found in (("plain", TEXT), ("html", PAGE)):
+        body = message.get_body((wanted,))
+        assert body is not None
+        assert body.get_content().replace("\r\n", "\n").rstrip() == found.rstrip()
+
+
+def test_only_what_needs_eight_bits_says_so() -> None:
+    """RFC 2045 §6.4: the encoding of a multipart covers all that is in it."""
+    plain = Explanation("en", "x", "text\n", "<p>x</p>\n", b'{"a": 1}')
+    for part in read(build([], explanation=plain, original=b"A: b\r\n\r\n")).walk():
+        assert part["Content-Transfer-Encoding"] in (None, "7bit")
+    message = read(build([], explanation=WHOLE, original=b"A: b\r\n\r\n", utf8=True))
+    said, *_ = message.iter_parts()
+    assert message["Content-Transfer-Encoding"] == said["Content-Transfer-Encoding"] == "8bit"
+
+
+def test_each_multipart_has_a_boundary_of_its_own() -> None:
+    found = [p.get_boundary() for p in read(build([FAILED], explanation=WHOLE)).walk()]
+    boundaries = [boundary for boundary in found if boundary]
+    assert len(boundaries) == len(set(boundaries)) == 3
+
+
+def test_how_often_it_was_tried_is_told_to_programs() -> None:
+    tried = msgspec.structs.replace(FAILED, attempts=12)
+    _, status, _ = read(build([tried])).iter_parts()
+    assert status.get_payload()[1]["X-Estafeta-Attempts"] == "12"

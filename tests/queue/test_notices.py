@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import email
 import email.policy
+import json
 import random
 from collections.abc import Awaitable, Callable
 from email.message import EmailMessage, Message
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("each_engine")
 
 BOB, CARL, DORA = "bob@remote.example", "carl@remote.example", "dora@remote.example"
 REMOTE = "mx.remote.example"
-BUSY = Deferred(Reply(450, "4.2.0", "busy"), "busy", REMOTE)
+BUSY = Deferred(Reply(450, "4.2.0", "busy"), "mailbox-full", REMOTE)
 NO = Refused(Reply(550, "5.1.1", "no such user"), "unknown-user", REMOTE)
 NEVER = frozenset({"NEVER"})
 
@@ -53,9 +54,22 @@ class Bounce:
         self.whole = cast(EmailMessage, parsed)
         assert self.whole.get_content_type() == "multipart/report"
         assert self.whole.get_param("report-type") == "delivery-status"
-        text, status, self.returned = self.whole.iter_parts()
-        self.text = text.get_content()
+        self.said, status, self.returned = cast(list[EmailMessage], [*self.whole.iter_parts()])
+        self.text = self._body("plain")
+        self.html = self._body("html")
         self.message, *self.recipients = cast(list[Message], status.get_payload())
+
+    @property
+    def data(self) -> Any:
+        """The part for programs."""
+        (found,) = self.said.iter_attachments()
+        assert found.get_content_type() == "application/json"
+        return json.loads(found.get_content())
+
+    def _body(self, form: str) -> str:
+        body = self.whole.get_body((form,))
+        assert body is not None
+        return str(body.get_content())
 
 
 async def bounced(house: Whole, *recipients: str | Recipient, **given: Any) -> Bounce:
@@ -125,7 +139,7 @@ def test_given_up() -> None:
         (r,) = b.recipients
         assert (r["Action"], r["Status"]) == ("failed", "5.2.0")
         assert r["Diagnostic-Code"] == "smtp; 450 4.2.0 busy"
-        assert r["X-Estafeta-Cause"] == "expired"
+        assert r["X-Estafeta-Cause"] == "mailbox-full"
         assert "3" in b.text  # how often it was tried
 
     with_house(work, bob=[BUSY])
@@ -235,8 +249,8 @@ def test_in_the_language_of_the_sender() -> None:
         ana = house.accounts["ana"].id
         await house.store.run(lambda tx: accounts.set_account(tx, ana, language="es"))
         b = await bounced(house, BOB)
-        text = next(iter(b.whole.iter_parts()))
-        assert text["Content-Language"] == "es"
+        assert b.said["Content-Language"] == "es"
+        assert b.data["envelope"]["language"] == "es"
         assert "mensaje" in b.text
 
     with_house(work, bob=[NO])

@@ -1,119 +1,205 @@
-"""Bounce: the human part of a report on delivery, in plain words (RFC 3464 §2 leaves it free).
+"""Bounce: a report on delivery in plain words, and the same for programs (RFC 3464 §2 leaves its
+first part free).
 
-The text says for each recipient what happened, whose it is to repair and what to do, and gives the
-other server's own words at the end. Pure: times, recipients and language are arguments.
+It says for each recipient what happened, whose it is to repair and what to do, when it was tried,
+and gives the other server's own words at the end. Pure: times, recipients, language are arguments.
 """
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 
-from estafeta.explain.causes import cause
+from estafeta.explain.causes import Cause, Words, cause
+from estafeta.explain.page import Card, Line, Page, as_html, as_text
+from estafeta.explain.told import About, Told
 from estafeta.explain.words import say
+from estafeta.mail.report import Explanation
 
-_WIDTH = 76
 RECIPIENTS_IN_WORDS_MAX = 50
-"""Recipients that get a paragraph; the others stand in the machine-readable part."""
+"""Recipients that get a paragraph; the others stand in the machine-readable parts."""
+
+_REPLY_CHARACTERS_MAX = 500
+_SUBJECT_CHARACTERS_MAX = 100
 
 
-class FailedRecipient(msgspec.Struct, frozen=True, kw_only=True):
-    """One recipient of a report. first_try, last_try: seconds since 1970, or 0 where not tried.
-
-    reply: the deciding reply as one line. host: who gave it, "" for us. expired: it was tried until
-    the message became too old.
-    """
-
-    address: str
-    cause: str
-    reply: str = ""
-    host: str = ""
-    first_try: float = 0
-    last_try: float = 0
-    attempts: int = 0
-    expired: bool = False
-
-
-def bounce_text(
-    recipients: Sequence[FailedRecipient],
-    language: str,
-    postmaster: str,
-    *,
-    subject: str = "",
-    partly: bool = False,
-) -> tuple[str, str]:
-    """(subject, text) of a bounce. subject: the message's own, decoded, "" if unknown.
-
-    partly: other recipients of the message did or may get it.
-
-    The text has "\\n" line ends and lines of at most 76 characters but for long words.
-    """
+def bounce(recipients: Sequence[Told], about: About) -> Explanation:
+    """The report that these got nothing, for good."""
+    language = about.language
     if len(recipients) == 1:
         title = say("bounce.subject-one", language, address=recipients[0].address)
     else:
-        key = "bounce.subject-partly" if partly else "bounce.subject-many"
+        key = "bounce.subject-partly" if about.partly else "bounce.subject-many"
         title = say(key, language, count=len(recipients))
-    if subject:
-        key = "bounce.greeting-partly-subject" if partly else "bounce.greeting-subject"
-        greeting = say(key, language, subject=_cut(subject, 100))
+    if about.subject:
+        key = "bounce.greeting-partly-subject" if about.partly else "bounce.greeting-subject"
+        greeting = say(key, language, subject=_cut(about.subject, _SUBJECT_CHARACTERS_MAX))
     else:
-        greeting = say("bounce.greeting-partly" if partly else "bounce.greeting", language)
-    blocks = [_wrap(greeting, hanging="")]
-    blocks += [failure_text(r, language) for r in recipients[:RECIPIENTS_IN_WORDS_MAX]]
-    rest = [f"  {r.address}" for r in recipients[RECIPIENTS_IN_WORDS_MAX:]]
-    if rest:
-        blocks.append("\n".join(rest))
-    blocks.append(_wrap(say("bounce.closing", language, postmaster=postmaster), hanging=""))
-    return title, "\n\n".join(blocks) + "\n"
+        greeting = say("bounce.greeting-partly" if about.partly else "bounce.greeting", language)
+    page = Page(
+        language=language,
+        tone="failed",
+        title=title,
+        greeting=greeting,
+        **_about_recipients(recipients, language),
+        **_closing("notice.closing", about),
+    )
+    return _explanation(page, _data("bounce", recipients, about))
 
 
-def success_text(
-    addresses: Sequence[str], language: str, *, relayed: bool = False
-) -> tuple[str, str]:
-    """(subject, text) of a report that these addresses were reached, in the form of `bounce_text`.
+def delay(recipients: Sequence[Told], about: About) -> Explanation:
+    """The report that these have not got it yet, and that we go on."""
+    language = about.language
+    if len(recipients) == 1:
+        title = say("delay.subject-one", language, address=recipients[0].address)
+    else:
+        title = say("delay.subject-many", language, count=len(recipients))
+    if about.subject:
+        subject = _cut(about.subject, _SUBJECT_CHARACTERS_MAX)
+        greeting = say("delay.greeting-subject", language, subject=subject)
+    else:
+        greeting = say("delay.greeting", language)
+    page = Page(
+        language=language,
+        tone="delayed",
+        title=title,
+        greeting=greeting,
+        **_about_recipients(recipients, language),
+        **_closing("notice.closing", about),
+    )
+    return _explanation(page, _data("delay", recipients, about))
+
+
+def success(addresses: Sequence[str], about: About, *, relayed: bool = False) -> Explanation:
+    """The report that these addresses were reached.
 
     relayed: they went on to a server that does not report (RFC 3461 §5.2.2).
     """
-    title = say("success.subject", language, address=addresses[0])
-    greeting = say("success.greeting-relayed" if relayed else "success.greeting", language)
-    reached = "\n".join(f"  {address}" for address in addresses)
-    return title, f"{_wrap(greeting, hanging='')}\n\n{reached}\n"
-
-
-def failure_text(failed: FailedRecipient, language: str) -> str:
-    """One recipient's paragraph."""
-    reason = cause(failed.cause)
-    words = reason.in_words(language, address=failed.address, host=failed.host)
-    happened = f"{words.title}. {words.explanation}"
-    if failed.expired:
-        happened += f" {cause('expired').in_words(language, address=failed.address).explanation}"
-    lines = [
-        say("bounce.recipient", language, address=failed.address),
-        _wrap(say("bounce.what", language, text=happened)),
-        _wrap(say("bounce.whose", language, owner=say(f"owner.{reason.owner}", language))),
-        _wrap(say("bounce.remedy", language, text=words.returned or words.remedy)),
-    ]
-    if failed.reply:
-        key = "bounce.words" if failed.host else "bounce.words-ours"
-        reply = _cut(" ".join(failed.reply.split()), 500)
-        lines.append(_wrap(say(key, language, host=failed.host, reply=reply)))
-    if failed.first_try and failed.attempts > 1:
-        first, last = (_when(t) for t in (failed.first_try, failed.last_try))
-        lines.append(
-            _wrap(say("bounce.tried", language, first=first, last=last, count=failed.attempts))
-        )
-    elif failed.first_try:
-        lines.append(_wrap(say("bounce.tried-once", language, first=_when(failed.first_try))))
-    return "\n".join(lines)
-
-
-def _wrap(text: str, hanging: str = "  ") -> str:
-    return textwrap.fill(
-        text, _WIDTH, break_long_words=False, break_on_hyphens=False, subsequent_indent=hanging
+    language = about.language
+    page = Page(
+        language=language,
+        tone="delivered",
+        title=say("success.subject", language, address=addresses[0]),
+        greeting=say("success.greeting-relayed" if relayed else "success.greeting", language),
+        more=tuple(addresses),
+        more_label=say("notice.to", language),
+        **_closing("notice.closing", about),
     )
+    return _explanation(page, b"")
+
+
+def _explanation(page: Page, data: bytes) -> Explanation:
+    return Explanation(page.language, page.title, as_text(page), as_html(page), data)
+
+
+def _closing(key: str, about: About) -> dict[str, Any]:
+    return {
+        "closing": say(key, about.language, support=about.support),
+        "support": about.support,
+    }
+
+
+# One recipient ----------------------------------------------------------------------------------
+
+
+def _about_recipients(recipients: Sequence[Told], language: str) -> dict[str, Any]:
+    return {
+        "cards": tuple(_card(told, language) for told in recipients[:RECIPIENTS_IN_WORDS_MAX]),
+        "more": tuple(told.address for told in recipients[RECIPIENTS_IN_WORDS_MAX:]),
+        "more_label": say("notice.more", language),
+    }
+
+
+def _card(told: Told, language: str) -> Card:
+    reason, words = _reason(told, language)
+    happened = f"{words.title}. {words.explanation}"
+    if told.expired:
+        happened += f" {cause('expired').in_words(language, address=told.address).explanation}"
+    owner = say(f"owner.{reason.owner}", language)
+    lines = [Line(say("notice.what", language), happened)]
+    lines.append(Line(say("notice.whose", language), owner))
+    lines.append(Line(say("notice.remedy", language), _remedy(told, words, language)))
+    if told.first_try:
+        lines.append(Line(say("notice.tried", language), _tried(told, language)))
+    if told.next_try:
+        lines.append(Line(say("notice.next", language), _next(told, language)))
+    if told.reply is not None:
+        key = "notice.words" if told.host else "notice.words-ours"
+        reply = _cut(" ".join(str(told.reply).split()), _REPLY_CHARACTERS_MAX)
+        lines.append(Line(say(key, language, host=told.host), reply, quoted=True))
+    return Card(say("notice.to", language), told.address, tuple(lines))
+
+
+def _reason(told: Told, language: str) -> tuple[Cause, Words]:
+    reason = cause(told.cause)
+    return reason, reason.in_words(language, address=told.address, host=told.host)
+
+
+def _remedy(told: Told, words: Words, language: str) -> str:
+    """Nobody who has it back is told to wait."""
+    remedy = words.returned or words.remedy if told.permanent else words.remedy
+    if told.meant:
+        return f"{say('likely.did-you-mean', language, address=told.meant)} {remedy}"
+    return remedy
+
+
+def _tried(told: Told, language: str) -> str:
+    first, last = (_when(at) for at in (told.first_try, told.last_try))
+    if told.attempts > 1:
+        return say("notice.tried-often", language, first=first, last=last, count=told.attempts)
+    return say("notice.tried-once", language, first=first)
+
+
+def _next(told: Told, language: str) -> str:
+    if not told.until:
+        return f"{_when(told.next_try)}."
+    return say("notice.next-until", language, next=_when(told.next_try), until=_when(told.until))
+
+
+# For programs -----------------------------------------------------------------------------------
+
+
+def _data(kind: str, recipients: Sequence[Told], about: About) -> bytes:
+    """JSON: `recipients` as `estafeta explain --json` shows those of any bounce; `envelope` says
+    what the report is about."""
+    found = {
+        "kind": kind,
+        "recipients": [_as_data(told, about.language) for told in recipients],
+        "envelope": {
+            "queue_id": about.queue_id,
+            "message_id": about.message_id,
+            "language": about.language,
+            "accepted": _instant(about.accepted),
+            "reported": _instant(about.reported),
+        },
+    }
+    return msgspec.json.format(msgspec.json.encode(found), indent=2)
+
+
+def _as_data(told: Told, language: str) -> dict[str, Any]:
+    reason, words = _reason(told, language)
+    reply = told.reply
+    return {
+        "address": told.address,
+        "cause": reason.code,
+        "permanent": told.permanent,
+        "hard": told.hard,
+        "status": told.status,
+        "reply_code": reply.code if reply else 0,
+        "host": told.host,
+        "remote_text": _clean(reply.text) if reply else "",
+        "repair_by": reason.owner,
+        "title": words.title,
+        "remedy": _remedy(told, words, language),
+    }
+
+
+def _clean(text: str) -> str:
+    """What a server said may hold octets that are no character."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _cut(text: str, characters: int) -> str:
@@ -122,3 +208,8 @@ def _cut(text: str, characters: int) -> str:
 
 def _when(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _instant(seconds: float) -> str:
+    """RFC 3339."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

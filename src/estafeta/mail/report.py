@@ -1,8 +1,9 @@
 """Report: the message that says what became of another (a delivery status notification).
 
-Promises: RFC 3464 in a multipart/report (RFC 6522); the returned part is the original octet by
-octet, or its header; nothing in it is encoded. Fields from RFC 3461; internationalised forms
-RFC 6533. The caller sends it with the null reverse-path.
+Promises: RFC 3464 in a multipart/report (RFC 6522) of exactly three parts; the first is all that
+is told to people; the returned part is the original octet by octet, or its header; nothing in it is
+encoded. Fields from RFC 3461; internationalised forms RFC 6533. The caller sends it with the null
+reverse-path.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import msgspec
 from estafeta.mail.address import is_ascii, mailboxes, parse_address_list
 from estafeta.mail.dates import format_date
 from estafeta.mail.header import find, fold, fold_addresses, fold_structured
-from estafeta.mail.limits import HEADER_OCTETS_MAX, REPORT_FULL_OCTETS_MAX
+from estafeta.mail.limits import HEADER_OCTETS_MAX, LINE_OCTETS_MAX, REPORT_FULL_OCTETS_MAX
 from estafeta.mail.message.fields import header_end
 from estafeta.mail.outcome import Reply
 from estafeta.mail.protocols import Content
@@ -27,8 +28,21 @@ Kind = Literal["failed", "delayed", "delivered", "relayed", "expanded"]
 _STATUS = {"failed": "5.0.0", "delayed": "4.0.0"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 _LINE_ENDS = re.compile(r"\r\n|\r|\n")
-_TEXT_LINE_OCTETS_MAX = 76
+_PLAIN_LINE_OCTETS_MAX = 300
+"""Of what stays as it is; RFC 5322 §2.1.1 allows 998."""
 _UNSAFE = re.compile(r"[^!-*,-<>-~]")
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """What is said to people: `subject`, `text` and `html` in `language` (RFC 5646), lines ended by
+    "\\n"; and `data`, the same for programs as JSON. What is empty of the last two is left out.
+    """
+
+    language: str
+    subject: str
+    text: str
+    html: str = ""
+    data: bytes = b""
 
 
 class ReportRecipient(msgspec.Struct, frozen=True):
@@ -36,7 +50,8 @@ class ReportRecipient(msgspec.Struct, frozen=True):
 
     original_recipient: ORCPT as "type;address", or "". status: "x.y.z", "" takes the reply's.
     diagnostic: the last reply. remote_mta: host that gave it, or "". Times in seconds since 1970
-    UTC. cause: code of the catalogue in `explain`, or "".
+    UTC. cause: code of the catalogue in `explain`, or "". attempts: how often it was tried, 0 where
+    that says nothing.
     """
 
     final_recipient: str
@@ -48,6 +63,7 @@ class ReportRecipient(msgspec.Struct, frozen=True):
     last_attempt: float | None = None
     will_retry_until: float | None = None
     cause: str = ""
+    attempts: int = 0
 
 
 def build_report(
@@ -56,9 +72,7 @@ def build_report(
     reporting_mta: str,
     arrival: float,
     recipients: list[ReportRecipient],
-    explanation: str,
-    explanation_language: str,
-    subject: str,
+    explanation: Explanation,
     from_: str,
     to: str,
     date: float,
@@ -71,30 +85,25 @@ def build_report(
     """The whole report, CRLF lines.
 
     kind: what the report is about; one that failed returns the original as `ret` says.
-    explanation: plain text in the person's language, its RFC 5646 tag beside it. from_, to:
-    mailboxes as in a header. arrival, date: seconds since 1970 UTC. envid: xtext-decoded. ret:
-    "FULL", "HDRS" or "" (FULL); unless kind is "failed" the header is returned (RFC 3461 §4.3), and
-    of a message above REPORT_FULL_OCTETS_MAX too. utf8: whether the report is sent with SMTPUTF8.
+    from_, to: mailboxes as in a header. arrival, date: seconds since 1970 UTC. envid:
+    xtext-decoded. ret: "FULL", "HDRS" or "" (FULL); unless kind is "failed" the header is returned
+    (RFC 3461 §4.3), and of a message above REPORT_FULL_OCTETS_MAX too. utf8: whether the report is
+    sent with SMTPUTF8.
     Raises ValueError where an address needs utf8 and it is not given.
     """
     full = ret != "HDRS" and kind == "failed" and _size(original) <= REPORT_FULL_OCTETS_MAX
     returned = _read(original) if full else _header(original)
-    eight_bit = not returned.isascii()
-    head = _report_header(subject, from_, to, date, message_id, returned, utf8)
+    head = _report_header(explanation.subject, from_, to, date, message_id, returned, utf8)
     parts = [
-        _explanation_part(explanation, explanation_language, utf8),
+        _explanation_part(explanation, message_id, utf8),
         _status_part(reporting_mta, arrival, envid, recipients, utf8),
         _returned_part(returned, full=full, utf8=utf8),
     ]
-    encoding = b"8bit" if eight_bit or not all(part.isascii() for part in parts) else b"7bit"
-    boundary = _boundary(message_id, parts)
     return b"".join(
         (
             head,
-            b"MIME-Version: 1.0\r\nContent-Type: multipart/report; report-type=delivery-status;\r\n"
-            b'\tboundary="%b"\r\nContent-Transfer-Encoding: %b\r\n\r\n' % (boundary, encoding),
-            *(b"--%b\r\n%b\r\n" % (boundary, part) for part in parts),
-            b"--%b--\r\n" % boundary,
+            b"MIME-Version: 1.0\r\n",
+            _multipart(b"report; report-type=delivery-status", parts, message_id),
         )
     )
 
@@ -146,21 +155,50 @@ def _report_header(
     return b"".join(fields)
 
 
-def _explanation_part(text: str, language: str, utf8: bool) -> bytes:
-    lines = _LINE_ENDS.split(text.rstrip("\r\n"))
-    body = "\r\n".join(lines).encode("utf-8", "replace") + b"\r\n"
+def _explanation_part(explanation: Explanation, seed: str, utf8: bool) -> bytes:
+    """RFC 6522 §3: the first part may be of any type. Of the alternatives a client shows the last
+    that it can (RFC 2046 §5.1.4); the data is an attachment to it."""
+    language = explanation.language
+    tag = fold("Content-Language", language) if language else b""
+    part = _text_part(b"text/plain; charset=utf-8", tag, explanation.text, utf8)
+    if explanation.html:
+        page = _text_part(b"text/html; charset=utf-8", tag, explanation.html, utf8)
+        part = _multipart(b"alternative", [part, page], f"alternative {seed}", tag)
+    if explanation.data:
+        place = b"Content-Disposition: attachment; filename=delivery-report.json\r\n"
+        data = _text_part(b"application/json", place, explanation.data.decode(), utf8)
+        part = _multipart(b"mixed", [part, data], f"mixed {seed}", tag)
+    return part
+
+
+def _text_part(kind: bytes, fields: bytes, text: str, utf8: bool) -> bytes:
+    lines = [line.encode("utf-8", "replace") for line in _LINE_ENDS.split(text.rstrip("\r\n"))]
+    body = b"\r\n".join(lines) + b"\r\n"
     longest = max(len(line) for line in lines)
-    if body.isascii() and longest <= _TEXT_LINE_OCTETS_MAX:
+    if body.isascii() and longest <= _PLAIN_LINE_OCTETS_MAX:
         encoding = b"7bit"
-    elif utf8 and longest * 4 < 990:
+    elif utf8 and longest <= LINE_OCTETS_MAX:
         encoding = b"8bit"
     else:
         encoding = b"quoted-printable"
         body = b2a_qp(body, istext=True)
-    tag = fold("Content-Language", language) if language else b""
     return (
-        b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: %b\r\n%b"
-        b"Content-Description: Notification\r\n\r\n%b" % (encoding, tag, body)
+        b"Content-Type: %b\r\nContent-Transfer-Encoding: %b\r\n%b"
+        b"Content-Description: Notification\r\n\r\n%b" % (kind, encoding, fields, body)
+    )
+
+
+def _multipart(kind: bytes, parts: list[bytes], seed: str, fields: bytes = b"") -> bytes:
+    """Header fields of a multipart, and its body."""
+    encoding = b"7bit" if all(part.isascii() for part in parts) else b"8bit"
+    boundary = _boundary(seed, parts)
+    return b"".join(
+        (
+            b'Content-Type: multipart/%b;\r\n\tboundary="%b"\r\n' % (kind, boundary),
+            b"Content-Transfer-Encoding: %b\r\n%b\r\n" % (encoding, fields),
+            *(b"--%b\r\n%b\r\n" % (boundary, part) for part in parts),
+            b"--%b--\r\n" % boundary,
+        )
     )
 
 
@@ -216,6 +254,8 @@ def _recipient_fields(recipient: ReportRecipient, utf8: bool) -> bytes:
         fields.append(_field("Will-Retry-Until", format_date(recipient.will_retry_until), utf8))
     if recipient.cause:
         fields.append(_field("X-Estafeta-Cause", recipient.cause, utf8))
+    if recipient.attempts:
+        fields.append(_field("X-Estafeta-Attempts", str(recipient.attempts), utf8))
     return b"".join(fields)
 
 
@@ -248,11 +288,11 @@ def _returned_part(returned: bytes, *, full: bool, utf8: bool) -> bytes:
     )
 
 
-def _boundary(message_id: str, parts: list[bytes]) -> bytes:
+def _boundary(seed: str, parts: list[bytes]) -> bytes:
     """One that stands in none of the parts; the same for the same report."""
     for number in range(1000):
-        seed = f"{number} {message_id}".encode("utf-8", "replace")
-        boundary = b"=_" + hashlib.sha256(seed).hexdigest()[:32].encode()
+        digest = hashlib.sha256(f"{number} {seed}".encode("utf-8", "replace"))
+        boundary = b"=_" + digest.hexdigest()[:32].encode()
         if not any(boundary in part for part in parts):
             return boundary
     raise AssertionError("a thousand boundaries all stand in the message")

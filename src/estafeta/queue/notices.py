@@ -1,44 +1,60 @@
 """Notices: the messages we make ourselves about another message (RFC 3464, RFC 3461 §5.2).
 
-A bounce names the address the sender wrote, never the target of an alias; all recipients that
+A notice names the address the sender wrote, never the target of an alias; all recipients that
 failed together are in one. Its words come from `explain`, its form from `mail.report`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Literal
 
 import msgspec
 
-from estafeta.explain.bounce import FailedRecipient, bounce_text, success_text
+from estafeta.explain.bounce import bounce, delay, success
+from estafeta.explain.causes import cause
+from estafeta.explain.told import About, Told
 from estafeta.mail.address import is_ascii
 from estafeta.mail.envelope import Recipient
 from estafeta.mail.header import find
 from estafeta.mail.outcome import Delivered, Outcome, Reply
 from estafeta.mail.protocols import Content
-from estafeta.mail.report import Kind, ReportRecipient, build_report
+from estafeta.mail.report import Explanation, Kind, ReportRecipient, build_report
 from estafeta.mail.words import decode_text
+from estafeta.queue.conceal import conceal, written_in
 from estafeta.queue.contract import Notice
-from estafeta.store.ids import Ids
+from estafeta.store.ids import Ids, queue_id
 from estafeta.store.rows import Acceptance
 from estafeta.store.tokens import Tokens
 from estafeta.world.seams import World
 
 SUBJECT_OCTETS_READ = 64 * 1024  # of the header, to name the message by its subject
 
+Origin = Literal["bounce", "delay", "success"]
 
-class Failure(msgspec.Struct, frozen=True):
-    """One recipient that ended without arriving. at: milliseconds since 1970."""
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """One recipient that has not got the message. outcome: of the last attempt. at: when that was,
+    in milliseconds since 1970, as next_try and until, which are 0 for one that has ended.
+
+    written: the address as the sender wrote it, where ORCPT does not tell.
+    """
 
     recipient: Recipient
     outcome: Outcome
     at: int
     attempts: int
-    expired: bool
+    expired: bool = False
+    written: str = ""
+    next_try: int = 0
+    until: int = 0
 
 
 class Notices:
-    """Makes notices. language: address of the sender -> "es" or "en", as far as we know it."""
+    """Makes notices. language: address of the sender -> "es" or "en", as far as we know it.
+
+    support: who helps people; may be set anew at any time.
+    """
 
     def __init__(
         self,
@@ -49,6 +65,7 @@ class Notices:
         host_name: str,
         postmaster: str,
         language: Callable[[str], Awaitable[str]],
+        support: str = "",
     ) -> None:
         self._world = world
         self._ids = ids
@@ -56,36 +73,27 @@ class Notices:
         self._host_name = host_name
         self._postmaster = postmaster
         self._language = language
+        self.support = support
 
     async def failure(
         self, acceptance: Acceptance, failures: Sequence[Failure], content: Content, *, partly: bool
     ) -> Notice:
         """The bounce. partly: the message has other recipients."""
-        await self._tokens.ready()
-        language = await self._language(acceptance.reverse_path)
-        title, text = bounce_text(
-            [_in_words(acceptance, failure) for failure in failures],
-            language,
-            self._postmaster,
-            subject=_subject(content),
-            partly=partly,
-        )
-        recipients = [
-            ReportRecipient(
-                final_recipient=_written(failure.recipient),
-                action="failed",
-                status=_status(failure),
-                original_recipient=failure.recipient.orcpt,
-                diagnostic=failure.outcome.reply,
-                remote_mta=failure.outcome.host,
-                last_attempt=failure.at / 1000,
-                cause="expired" if failure.expired else _cause(failure.outcome),
-            )
-            for failure in failures
-        ]
-        return self._notice(
-            "bounce", "failed", acceptance, recipients, content, title, text, language
-        )
+        about = await self._about(acceptance, content, partly=partly)
+        known = [_known(failure, _final_status(failure)) for failure in failures]
+        explanation = bounce([_told(each, acceptance) for each in known], about)
+        recipients = [_reported(each, "failed") for each in known]
+        return self._notice("bounce", "failed", acceptance, recipients, content, explanation)
+
+    async def delayed(
+        self, acceptance: Acceptance, failures: Sequence[Failure], content: Content
+    ) -> Notice:
+        """That these have not got it yet (RFC 3464 §2.3.3)."""
+        about = await self._about(acceptance, content)
+        known = [_known(failure, _passing_status(failure)) for failure in failures]
+        explanation = delay([_told(each, acceptance) for each in known], about)
+        recipients = [_reported(each, "delayed") for each in known]
+        return self._notice("delay", "delayed", acceptance, recipients, content, explanation)
 
     async def success(
         self,
@@ -97,34 +105,48 @@ class Notices:
         host: str = "",
     ) -> Notice:
         """For NOTIFY=SUCCESS. relayed: the reply of a server that does not report itself."""
-        await self._tokens.ready()
-        language = await self._language(acceptance.reverse_path)
-        title, text = success_text(
-            [_written(recipient) for recipient in reached], language, relayed=relayed is not None
-        )
+        about = await self._about(acceptance, content)
         kind: Kind = "relayed" if relayed else "delivered"
-        recipients = [
-            ReportRecipient(
-                final_recipient=_written(recipient),
-                action=kind,
-                original_recipient=recipient.orcpt,
-                diagnostic=relayed,
-                remote_mta=host,
+        recipients = []
+        for recipient in reached:
+            written = written_in(recipient.orcpt) or recipient.address
+            reply, shown = _concealed(recipient, written, relayed, host)
+            recipients.append(
+                ReportRecipient(
+                    final_recipient=written,
+                    action=kind,
+                    original_recipient=recipient.orcpt,
+                    diagnostic=reply,
+                    remote_mta=shown,
+                )
             )
-            for recipient in reached
-        ]
-        return self._notice("success", kind, acceptance, recipients, content, title, text, language)
+        addresses = list(dict.fromkeys(each.final_recipient for each in recipients))
+        explanation = success(addresses, about, relayed=relayed is not None)
+        return self._notice("success", kind, acceptance, recipients, content, explanation)
+
+    async def _about(
+        self, acceptance: Acceptance, content: Content, *, partly: bool = False
+    ) -> About:
+        await self._tokens.ready()
+        return About(
+            language=await self._language(acceptance.reverse_path),
+            support=self.support or self._postmaster,
+            subject=_subject(content),
+            partly=partly,
+            queue_id=queue_id(acceptance.id),
+            message_id=acceptance.message_id,
+            accepted=acceptance.at / 1000,
+            reported=self._world.clock.now(),
+        )
 
     def _notice(
         self,
-        origin: str,
+        origin: Origin,
         kind: Kind,
         acceptance: Acceptance,
         recipients: list[ReportRecipient],
         content: Content,
-        title: str,
-        text: str,
-        language: str,
+        explanation: Explanation,
     ) -> Notice:
         id = self._ids.next()
         message_id = self._tokens.message_id(id, self._host_name)
@@ -135,9 +157,7 @@ class Notices:
             arrival=acceptance.at / 1000,
             envid=acceptance.envid,
             recipients=recipients,
-            explanation=text,
-            explanation_language=language,
-            subject=title,
+            explanation=explanation,
             from_=f"MAILER-DAEMON <{self._postmaster}>",
             to=acceptance.reverse_path,
             date=self._world.clock.now(),
@@ -149,35 +169,90 @@ class Notices:
         return Notice(id, origin, acceptance, acceptance.reverse_path, message, message_id, utf8)
 
 
-def _written(recipient: Recipient) -> str:
-    """The address as the sender wrote it: ORCPT tells, also behind an alias."""
-    kind, _, address = recipient.orcpt.partition(";")
-    return address.strip() if address and kind.lower() in ("rfc822", "utf-8") else recipient.address
+class _Known(msgspec.Struct, frozen=True):
+    """A failure as the sender may know it."""
+
+    failure: Failure
+    address: str
+    reply: Reply
+    host: str
+    cause: str
+    status: str
 
 
-def _in_words(acceptance: Acceptance, failure: Failure) -> FailedRecipient:
-    return FailedRecipient(
-        address=_written(failure.recipient),
-        cause=_cause(failure.outcome),
-        reply=str(failure.outcome.reply),
-        host=failure.outcome.host,
-        first_try=acceptance.at / 1000,
+def _known(failure: Failure, status: str) -> _Known:
+    recipient, outcome = failure.recipient, failure.outcome
+    written = written_in(recipient.orcpt) or failure.written or recipient.address
+    reply, host = _concealed(recipient, written, outcome.reply, outcome.host)
+    assert reply is not None
+    return _Known(failure, written, reply, host, _cause(failure), status)
+
+
+def _concealed(
+    recipient: Recipient, written: str, reply: Reply | None, host: str
+) -> tuple[Reply | None, str]:
+    """(reply, host) as they may be shown to who wrote `written`."""
+    target = recipient.address
+    if written.lower() == target.lower():
+        return reply, host
+    shown = reply and conceal(reply, target, written)
+    same_domain = written.rpartition("@")[2].lower() == target.rpartition("@")[2].lower()
+    return shown, host if same_domain else ""
+
+
+def _told(known: _Known, acceptance: Acceptance) -> Told:
+    failure = known.failure
+    return Told(
+        address=known.address,
+        cause=known.cause,
+        reply=known.reply,
+        host=known.host,
+        status=known.status,
+        hard=cause(known.cause).hard and known.reply.permanent,
+        first_try=acceptance.at / 1000 if failure.attempts else 0,
         last_try=failure.at / 1000,
         attempts=failure.attempts,
         expired=failure.expired,
+        next_try=failure.next_try / 1000,
+        until=failure.until / 1000,
     )
 
 
-def _cause(outcome: Outcome) -> str:
-    return "other" if isinstance(outcome, Delivered) else outcome.cause
+def _reported(known: _Known, action: Kind) -> ReportRecipient:
+    failure = known.failure
+    return ReportRecipient(
+        final_recipient=known.address,
+        action=action,
+        status=known.status,
+        original_recipient=failure.recipient.orcpt,
+        diagnostic=known.reply,
+        remote_mta=known.host,
+        last_attempt=failure.at / 1000 if failure.attempts else None,
+        will_retry_until=failure.until / 1000 if failure.until else None,
+        cause=known.cause,
+        attempts=failure.attempts,
+    )
 
 
-def _status(failure: Failure) -> str:
+def _cause(failure: Failure) -> str:
+    """What the last attempt came to; of one that was tried for long and says nothing, just that."""
+    outcome = failure.outcome
+    found = "other" if isinstance(outcome, Delivered) else outcome.cause
+    return "expired" if failure.expired and cause(found).code == "other" else found
+
+
+def _final_status(failure: Failure) -> str:
     """Permanent, whatever the reply was: RFC 3464 §2.3.4; 4.4.7 becomes 5.4.7 (RFC 3463 §3.5)."""
     status = failure.outcome.reply.status
     if not failure.expired:
-        return status
+        return status or "5.0.0"
     return "5.4.7" if not status or status.endswith(".0.0") else f"5{status[1:]}"
+
+
+def _passing_status(failure: Failure) -> str:
+    """Of one that is tried again, whatever the reply was."""
+    status = failure.outcome.reply.status
+    return f"4{status[1:]}" if status else "4.0.0"
 
 
 def _subject(content: Content) -> str:

@@ -46,8 +46,8 @@ class Attempted(msgspec.Struct):
             return []
         return [
             Failure(
-                recipient,
-                self.outcomes[n],
+                recipient=recipient,
+                outcome=self.outcomes[n],
                 at=self.ended,
                 attempts=self.leased.attempts[n] + 1,
                 expired=isinstance(self.outcomes[n], Deferred),
