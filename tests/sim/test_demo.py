@@ -17,11 +17,13 @@ from tests.support.peers import postgres
 
 from estafeta.sim.demo import clients, places, run
 from estafeta.sim.demo.evidence import Evidence, forged_sender
+from estafeta.sim.demo.failures import Failures
 from estafeta.sim.demo.internet import settings
 from estafeta.sim.demo.letters import LETTERS, Letter, body_of, compose, parse
 from estafeta.sim.demo.places import CORREO, PLACES, SUDOMINIO, NoPlace, Ports, free_ports
 from estafeta.sim.demo.scene import Row, Scene
 from estafeta.sim.demo.tour import Tour
+from estafeta.sim.demo.troubles import TROUBLES
 from estafeta.sim.dns import Asked
 from estafeta.world.clock import SystemClock
 from estafeta.world.seams import Endpoint
@@ -57,13 +59,16 @@ def test_every_step_is_seen_and_the_people_stay_in_their_folder(tmp_path: Path) 
     rows = json.loads(output)
     assert [row for row in rows if not row["ok"]] == []
     assert first.returncode == 0, errors
-    assert all(set(row) == {"step", "expected", "seen", "ok"} for row in rows)
+    assert all(set(row) - {"explanation"} == {"step", "expected", "seen", "ok"} for row in rows)
     assert all(row["expected"] and row["seen"] for row in rows)
+    assert all(row["step"].startswith("failure ") == bool(row.get("explanation")) for row in rows)
     assert [row["step"] for row in rows] == [
         *(f"{letter}.{n} {step}" for letter in "ABCD" for n, step in enumerate(STEPS, 1)),
+        *(f"failure {trouble.name}" for trouble in TROUBLES),
         *(f"{letter}.ledger" for letter in "ABCD"),
         "audit sudominio.example",
         "audit correo.example",
+        "audit puerto.example",
     ]
     for place in PLACES:
         log = (folder / place.domain / "log").read_text()
@@ -317,7 +322,13 @@ def test_one_failed_row_is_exit_1(
         async def ledger(self) -> list[Row]:
             return [Row("A.ledger", "e", "s", ok)]
 
+    class NoTroubles(Failures):
+        async def rows(self) -> Any:
+            for none in ():
+                yield none
+
     monkeypatch.setattr(run, "Internet", Nothing)
+    monkeypatch.setattr(run, "Failures", NoTroubles)
     monkeypatch.setattr(run, "Tour", Told)
     assert run.main(once=True, json=True, language="en", folder=tmp_path) == code
     assert [row["ok"] for row in json.loads(capsys.readouterr().out)] == [True, ok]

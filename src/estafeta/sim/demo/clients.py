@@ -7,6 +7,7 @@ import re
 import smtplib
 import ssl
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -108,6 +109,31 @@ def submit(
     return client.transcript
 
 
+def submit_all(
+    host: str,
+    port: int,
+    authority: Path,
+    clock: Clock,
+    *,
+    login: Login,
+    messages: Sequence[tuple[str, bytes]],
+) -> list[str]:
+    """Hands messages to a submission server, each for one recipient. Returns what each was answered
+    with, "" for those that it did not come to."""
+    client = Smtp(host, port, name="laptop.example", clock=clock)
+    replies: list[str] = []
+    try:
+        client.starttls(context=ssl.create_default_context(cafile=str(authority)))
+        client.login(*login)
+        for recipient, message in messages:
+            client.sendmail(login[0], [recipient], message)
+            replies.append(client.transcript.lines[-1][2])
+        client.quit()
+    except (smtplib.SMTPException, OSError):
+        client.close()
+    return replies + [""] * (len(messages) - len(replies))
+
+
 def ask_recipients(
     host: str, port: int, clock: Clock, recipients: tuple[str, ...]
 ) -> tuple[str, ...]:
@@ -178,6 +204,27 @@ class Mailbox:
                 return Fetched(*found, at, waited)
             self.idle()
         return None
+
+    def gather(self, enough: Callable[[Sequence[bytes]], bool], seconds: float) -> None:
+        """Hands every message of the INBOX to `enough` each time there are further ones, until that
+        says so, or until it takes too long."""
+        end = time.monotonic() + seconds
+        known: dict[int, bytes] = {}
+        while True:
+            self._client.noop()
+            for uid in self._uids():
+                if uid not in known:
+                    _, parts = self._client.uid("FETCH", str(uid), "(BODY.PEEK[])")
+                    known[uid] = next(part[1] for part in parts if isinstance(part, tuple))
+            if enough(list(known.values())) or time.monotonic() > end:
+                return
+            self.idle()
+            if not self._wait():
+                return
+
+    def _uids(self) -> list[int]:
+        _, answer = self._client.uid("SEARCH", "ALL")
+        return [int(uid) for uid in (answer[0] or b"").split()]
 
     def _find(self, header: str, value: str) -> tuple[int, bytes] | None:
         """(UID, octets) of the message whose header field holds `value`, if it is there."""

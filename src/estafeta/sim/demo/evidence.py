@@ -18,6 +18,7 @@ from estafeta.explain.words import say
 from estafeta.sim.demo.clients import Fetched, Transcript
 from estafeta.sim.demo.letters import Letter, body_of, parse
 from estafeta.sim.demo.places import DNS_ADDRESS, PLACES, Place, Ports
+from estafeta.sim.demo.reports import returned_message, status_fields, text_of
 from estafeta.sim.demo.scene import Scene, make_scene
 from estafeta.sim.dns import Asked
 
@@ -259,9 +260,9 @@ class Evidence:
         start = raw.find(self.raw)
         original = raw[start : start + len(self.raw)] if start >= 0 else b""
         report = parse(raw)
-        yield self._queued(original, _returned_message(report))
+        yield self._queued(original, returned_message(report))
         yield self._looked_up()
-        status = _status_fields(report)
+        status = status_fields(report)
         diagnostic = status.get("Diagnostic-Code", "").removeprefix("smtp; ")
         known, _ = strangers
         yield self._scene(
@@ -289,7 +290,7 @@ class Evidence:
             at=_when(str(report["Date"] or "")),
             exact=False,
         )
-        self.report = _text_of(report) if got else ""
+        self.report = text_of(report) if got else ""
         words = say("bounce.greeting-subject", letter.origin.language, subject=letter.subject)
         yield self._scene(
             7,
@@ -331,30 +332,3 @@ def _when(text: str) -> float:
         return parsedate_to_datetime(text.rpartition(";")[2].strip()).timestamp()
     except ValueError:
         return 0.0
-
-
-def _status_fields(report: EmailMessage) -> dict[str, str]:
-    """The fields about the recipient in the machine-readable part (RFC 3464 §2.3)."""
-    for part in report.walk():
-        if part.get_content_type() == "message/delivery-status":
-            groups = part.get_payload()
-            if isinstance(groups, list) and isinstance(groups[-1], EmailMessage):
-                return {k: " ".join(str(v).split()) for k, v in groups[-1].items()}
-    return {}
-
-
-def _returned_message(report: EmailMessage) -> EmailMessage | None:
-    """The message within a report."""
-    for part in report.walk():
-        if part.get_content_type() == "message/rfc822":
-            inner = part.get_payload(0)
-            return inner if isinstance(inner, EmailMessage) else None
-    return None
-
-
-def _text_of(report: EmailMessage) -> str:
-    """The part for people, "\\n" line ends."""
-    for part in report.walk():
-        if part.get_content_type() == "text/plain":
-            return "\n".join(str(part.get_content()).splitlines())
-    return ""

@@ -17,13 +17,21 @@ from types import TracebackType
 from typing import Self
 
 from estafeta.sim.demo.places import DNS_ADDRESS, PASSWORD, PLACES, Person, Place, Ports
+from estafeta.sim.demo.scripted import Scripted
 from estafeta.sim.demo.stores import Wish, opened
+from estafeta.sim.demo.troubles import (
+    RETRY_SECONDS,
+    SCRIPTED,
+    WAIT_SECONDS_MAX,
+    address_of,
+)
 from estafeta.sim.dns import DnsServer, serve
 from estafeta.store import accounts, credentials
 from estafeta.store.engine import Tx
 from estafeta.store.open import open_store
 from estafeta.world.certificates import Authority, write_private
 from estafeta.world.seams import Endpoint, World
+from estafeta.world.tls import server_config
 
 READY_SECONDS = 60.0
 STOP_SECONDS = 15.0
@@ -66,6 +74,7 @@ class Internet:
             for place in PLACES
         }
         self.dns = DnsServer(_zones())
+        self.scripted: dict[str, Scripted] = {}
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -113,6 +122,7 @@ class Internet:
         self._stack.push_async_callback(server.close)
         authority = Authority("estafeta demo", self.world.clock.now())
         authority.write(self.authority)
+        await self._serve_scripted(authority)
         stores = await self._stack.enter_async_context(opened(self._wish, self.folder))
         urls: dict[Place, str] = {}
         for place in PLACES:
@@ -122,6 +132,16 @@ class Internet:
         async with asyncio.TaskGroup() as together:
             for place, url in urls.items():
                 together.create_task(self._bring_up(place, url))
+
+    async def _serve_scripted(self, authority: Authority) -> None:
+        for trouble in SCRIPTED:
+            assert trouble.manner is not None
+            host = f"mx.{trouble.domain}"
+            tls = server_config([authority.issue([host], self.folder / "others" / trouble.domain)])
+            server = self.scripted[trouble.domain] = Scripted(host, trouble.manner, tls)
+            at = Endpoint(address_of(trouble), self.ports.smtp)
+            listener = await server.listen(self.world.net, at)
+            self._stack.push_async_callback(listener.close)
 
     def _write_files(self, place: Place, authority: Authority, store: str) -> None:
         installed = self.installed[place.domain]
@@ -162,7 +182,14 @@ class Internet:
         def unit(tx: Tx) -> None:
             accounts.add_domain(tx, place.domain, now, language=place.language)
             for person, password in zip(place.people, passwords, strict=True):
-                accounts.add_account(tx, person.address, now, name=person.name, password=password)
+                accounts.add_account(
+                    tx,
+                    person.address,
+                    now,
+                    name=person.name,
+                    password=password,
+                    quota=person.quota,
+                )
             # RFC 5321 §4.5.1: somebody reads what is written to it; reports name it.
             accounts.add_alias(tx, f"postmaster@{place.domain}", place.people[0].address)
 
@@ -252,7 +279,8 @@ def settings(
         f'tls = "{tls}"\n'
         for role, port, tls in doors
     )
-    return f"""# One of the two installations of the demo: {place.domain}
+    retry = ", ".join(f'"{seconds}s"' for seconds in RETRY_SECONDS)
+    return f"""# One of the three installations of the demo: {place.domain}
 [server]
 hostname = "{place.host}"
 data_dir = {_quoted(folder / "data")}
@@ -273,6 +301,12 @@ source_ipv4 = "{place.address}"
 tls = "verified"
 # Mail to loopback is refused everywhere else.
 allow_networks = ["127.0.0.0/8"]
+wait_max = "{WAIT_SECONDS_MAX}s"
+
+[queue]
+# Elsewhere a message is tried for days.
+retry = [{retry}]
+retries_max = {len(RETRY_SECONDS)}
 
 [[tls.certificates]]
 certificate = {_quoted(certificate)}
@@ -305,5 +339,9 @@ def _quoted(text: Path | str) -> str:
 
 
 def _zones() -> dict[str, str]:
-    """What the DNS holds: for each place an MX that names its host, and the host's address."""
-    return {place.domain: f"@ MX 10 {place.host}.\nmx A {place.address}" for place in PLACES}
+    """What the DNS holds: for each domain an MX that names its host, and the host's address; but
+    one domain has neither."""
+    hosts = {place.domain: place.address for place in PLACES}
+    hosts |= {trouble.domain: address_of(trouble) for trouble in SCRIPTED}
+    zones = {domain: f"@ MX 10 mx.{domain}.\nmx A {at}" for domain, at in hosts.items()}
+    return zones | {"sinservidor.example": '@ TXT "no mail here"'}

@@ -17,8 +17,8 @@ Kind = Literal["remote", "local", "returned"]
 @dataclass(frozen=True, slots=True)
 class Letter:
     """name: "A" …. to: an address, which may be nobody's. stranger: an address of the same domain
-    that is nobody's, to ask the server about. attachment: (file name, content, subtype of text or
-    image), or None."""
+    that is nobody's, to ask the server about. attachment: (file name, content, MIME type), or
+    None."""
 
     name: str
     sender: Person
@@ -58,7 +58,7 @@ LETTERS = (
         "Hola, Emma:\n\nla habitación da al mar y el café lo pongo yo.\n"
         "Te adjunto un dibujo de la playa.\n\nUn abrazo,\nAna\n",
         "nobody@correo.example",
-        ("La Caleta, Cádiz.svg", MAP.encode(), "svg+xml"),
+        ("La Caleta, Cádiz.svg", MAP.encode(), "image/svg+xml"),
     ),
     Letter(
         "B",
@@ -105,8 +105,9 @@ def compose(letter: Letter, message_id: str) -> bytes:
     message["Message-ID"] = message_id
     message.set_content(letter.text, cte="quoted-printable")
     if letter.attachment is not None:
-        name, content, subtype = letter.attachment
-        message.add_attachment(content, maintype="image", subtype=subtype, filename=name)
+        name, content, kind = letter.attachment
+        maintype, _, subtype = kind.partition("/")
+        message.add_attachment(content, maintype=maintype, subtype=subtype, filename=name)
     return message.as_bytes()
 
 

@@ -25,8 +25,11 @@ class NoPlace(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Person:
+    """quota: of the mailbox, in octets; 0 for none."""
+
     address: str
     name: str
+    quota: int = 0
 
     @property
     def given_name(self) -> str:
@@ -59,9 +62,20 @@ CORREO = Place(
     "en",
     (Person("emma@correo.example", "Emma Wood"), Person("oliver@correo.example", "Oliver Reed")),
 )
-PLACES = (SUDOMINIO, CORREO)
+PUERTO = Place(
+    "puerto.example",
+    "127.0.0.4",
+    "es",
+    (
+        Person("ines@puerto.example", "Inés Vela"),
+        # Not even a greeting finds room there.
+        Person("hugo@puerto.example", "Hugo Sal", quota=1),
+    ),
+)
+PLACES = (SUDOMINIO, CORREO, PUERTO)
 ANA, LUIS = SUDOMINIO.people
 EMMA, OLIVER = CORREO.people
+INES, HUGO = PUERTO.people
 
 
 def place_of(address: str) -> Place:

@@ -15,6 +15,7 @@ import msgspec
 from estafeta.explain.words import pick_language
 from estafeta.office.errors import EXIT_FAILURE, CommandError
 from estafeta.office.signals import Stop, handled
+from estafeta.sim.demo.failures import Failures
 from estafeta.sim.demo.internet import DemoError, Internet
 from estafeta.sim.demo.places import NoPlace, free_ports
 from estafeta.sim.demo.scene import Row
@@ -106,7 +107,7 @@ class Demo:
                 show.opening(internet)
             began = asyncio.get_running_loop().time()
             tour = Tour(internet, self._language)
-            steps = await self._tour(tour)
+            steps = await self._tour(tour) + await self._failures(internet)
             ledger = await tour.ledger()
             rows = steps + ledger
             failed = sum(not row.ok for row in rows)
@@ -119,6 +120,18 @@ class Demo:
             if not self._once:
                 show.closing(internet, tour.letters[-1].queue_id)
                 await asyncio.Event().wait()
+
+    async def _failures(self, internet: Internet) -> list[Row]:
+        show = self._show
+        failures = Failures(internet, self._language)
+        if show is not None:
+            show.troubles()
+        with show.waiting() if show is not None else nullcontext():
+            found = [each async for each in failures.rows()]
+        for trouble, row in found if show is not None else ():
+            if show is not None:
+                show.trouble(trouble, row)
+        return [row for _, row in found]
 
     async def _tour(self, tour: Tour) -> list[Row]:
         show = self._show

@@ -13,13 +13,15 @@ from estafeta.sim.demo.letters import Letter
 STEPS = ("write", "submission", "queue", "dns", "smtp", "account", "mailbox")
 
 
-class Row(msgspec.Struct, frozen=True):
-    """One step. step: such as "A.4 dns". expected: in words. seen: the words of the other side."""
+class Row(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One step. step: such as "A.4 dns". expected: in words. seen: the words of the other side.
+    explanation: what a person is told of a failure, in their language."""
 
     step: str
     expected: str
     seen: str
     ok: bool
+    explanation: str = ""
 
 
 class Scene(msgspec.Struct, frozen=True):

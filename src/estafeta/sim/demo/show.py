@@ -25,6 +25,7 @@ from estafeta.sim.demo.internet import Internet
 from estafeta.sim.demo.letters import Letter
 from estafeta.sim.demo.places import ANA, DNS_ADDRESS, PASSWORD, PLACES, SUDOMINIO, Ports
 from estafeta.sim.demo.scene import Row, Scene
+from estafeta.sim.demo.troubles import Trouble
 
 WIDTH_MAX = 120
 """Lines longer than that are hard to read."""
@@ -135,6 +136,31 @@ class Show:
             width=min(self.console.width, 84),
         )
         self.console.print(panel)
+
+    # -- what does not arrive ------------------------------------------------------------------
+
+    def troubles(self) -> None:
+        self._heading(say("trouble.heading", self._language))
+        self._print(Text(say("trouble.heading-text", self._language)))
+        self.console.print()
+
+    def waiting(self) -> AbstractContextManager[object]:
+        """Says so while it lasts; on a pipe nothing."""
+        return self.console.status(Text(say("trouble.waiting", self._language)))
+
+    def trouble(self, trouble: Trouble, row: Row) -> None:
+        text = Text(say(f"trouble.{trouble.name}-title", self._language), "bold")
+        text.append(f"  {trouble.recipient}", "dim")
+        for line in row.seen.split("; "):
+            text.append(f"\n{clean(line)}", WORDS)
+        for line in row.explanation.strip().splitlines():
+            text.append(f"\n{clean(line)}")
+        self._failed(text, row)
+        grid = Table.grid(padding=(0, 1))
+        grid.add_column(width=1)
+        grid.add_column(overflow="fold")
+        grid.add_row(_mark(row.ok, True), text)
+        self.console.print(grid)
 
     def ledger(self, rows: list[Row]) -> None:
         self._heading(self.say("ledger-heading"))
