@@ -20,10 +20,14 @@ import msgspec
 from estafeta.explain.slips import CHEAPEST, OMITTED, OTHER, SEPARATOR, distance, folded
 from estafeta.mail.address import domain_to_unicode
 
-DOMAIN_CAUSES = frozenset({"domain-not-found", "no-mail-host", "null-mx"})
+DOMAIN_CAUSES = frozenset(
+    {"domain-not-found", "domain-unresolved", "no-mail-host", "null-mx", "host-takes-no-mail"}
+)
 """Causes that say of the domain itself that nobody is reached there."""
 
-PERSON_CAUSES = frozenset({"unknown-user"})
+PERSON_CAUSES = frozenset(
+    {"unknown-user", "unknown-or-filtered", "unroutable-address", "bad-address"}
+)
 """Causes that say it of the address."""
 
 MARGIN = 0.15

@@ -49,3 +49,12 @@ ROUTES_CACHED_MAX = 10_000
 
 ROUTE_TTL_MAX_SECONDS = 60
 """A finished route is kept as long as its shortest TTL, but no longer than this."""
+
+NAMES_OF_ADDRESS_MAX = 10
+"""PTR records of one address that are looked at."""
+
+SPF_LOOKUPS_MAX = 10
+"""Terms of one SPF record that ask the DNS (RFC 7208 §4.6.4)."""
+
+SPF_MX_MAX = 10
+"""MX records that one `mx` of it may mean (RFC 7208 §4.6.4)."""
