@@ -265,7 +265,7 @@ def test_a_refusal_of_the_schema_is_not_tried_for_ever() -> None:
         await asyncio.sleep(1)
         house.store.failing = None
         assert not house.queue._jobs
-        assert not house.queue._active
+        assert not house.queue._flow.active
 
     with_house(work, errors=True)
 

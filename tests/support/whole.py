@@ -70,6 +70,9 @@ class Report:
 
     outcomes: Sequence[Outcome]
     notes: Sequence[Any] = ()
+    seen: Sequence[Any] = ()
+    blocked: Sequence[str] = ()
+    untried: bool = False
 
 
 @dataclass

@@ -23,7 +23,8 @@ from estafeta.intake.server import Network, Places, SmtpService
 from estafeta.intake.session import Desk
 from estafeta.mail.envelope import Envelope
 from estafeta.mail.protocols import Content, Meter
-from estafeta.office.config import Config, Listener
+from estafeta.office.config import Config, Listener, QueueDomain
+from estafeta.office.config import Queue as QueueSetting
 from estafeta.office.config import Route as RouteSetting
 from estafeta.office.doors import ANY, Door, Doors, hosts_of
 from estafeta.office.http import Check
@@ -31,7 +32,9 @@ from estafeta.office.sender import Sender
 from estafeta.queue import rows as queue_rows
 from estafeta.queue.holders import Life
 from estafeta.queue.notices import Notices
-from estafeta.queue.plan import RetryPlan
+from estafeta.queue.hosts import Hosts
+from estafeta.queue.plan import DomainRules, RetryPlan, Rules
+from estafeta.queue.retries import BackoffSettings
 from estafeta.queue.runner import Queue, QueueSettings
 from estafeta.queue.suspended import ALL, Drain
 from estafeta.read import ImapServer, Pop3Server, ReadSettings
@@ -140,7 +143,8 @@ class Installation:
             world, outside.dns_servers, try_seconds=config.dns.timeout, meter=meter
         )
         self._drains: Mapping[str, Drain] = {}
-        self.relay = Relay(world, self._router(), self._relay_settings(), meter)
+        hosts = Hosts(store, world.clock, meter)
+        self.relay = Relay(world, self._router(), self._relay_settings(), meter, hosts)
         self.queue = Queue(
             store=store,
             bodies=self.bodies,
@@ -152,7 +156,9 @@ class Installation:
             tokens=self.tokens,
             settings=_queue_settings(config),
             life=life,
+            hosts=hosts,
         )
+            meter=meter,
         self.acceptor.use(self.queue)
         self.queue.on_drains = self._reroute
         self._places: dict[str, Places] = {}  # by all that a listener's settings say
@@ -400,16 +406,35 @@ def _static_route(route: RouteSetting) -> StaticRoute:
 
 
 def _queue_settings(config: Config) -> QueueSettings:
-    queue = config.queue
+    queue, workers = config.queue, config.server.workers
+    usual = _domain_rules(
+        queue, queue.per_destination_concurrency, queue.per_destination_rate, workers
+    )
     return QueueSettings(
         plan=RetryPlan(
-            intervals=tuple(queue.retry),
-            repeat=queue.repeat,
-            give_up_after=queue.give_up_after,
-            retries_max=queue.retries_max,
+            intervals=tuple(plan.retry),
+            repeat=plan.repeat,
+            give_up_after=plan.give_up_after,
+            retries_max=plan.retries_max,
         ),
-        per_destination=_share(queue.per_destination_concurrency, config.server.workers),
-        total=_share(queue.concurrency, config.server.workers),
+        concurrency=_share(concurrency, workers),
+        rate=rate / workers,
+        rules=Rules(
+            usual,
+            {
+                each.domain: _domain_rules(each, each.concurrency, each.rate, workers)
+                for each in queue.domains
+            },
+        ),
+        backoff=BackoffSettings(first=queue.host_backoff, most=queue.host_backoff_max),
+        total=_share(queue.concurrency, workers),
+    )
+
+
+def _domain_rules(
+    plan: QueueSetting | QueueDomain, concurrency: int, rate: int, workers: int
+) -> DomainRules:
+    return DomainRules(
     )
 
 

@@ -20,6 +20,8 @@ from estafeta.office.config_types import (
     ListenAddress,
     Network,
     OptionalAddress,
+    OwnCount,
+    OwnDuration,
     Port,
     Size,
     StoreUrl,
@@ -330,30 +332,108 @@ class Relay(_Section, frozen=True):
     ] = msgspec.field(default_factory=list)
 
 
+class QueueDomain(_Section, frozen=True):
+    """A domain that is tried otherwise than all others. What is not said is as in `[queue]`."""
+
+    domain: Annotated[
+        str,
+        _about(
+            "The recipients' domain; `.example.org` is all below it, `*` all others. The one "
+            "nearest to the name counts.",
+            example='"example.org"',
+        ),
+    ]
+    retry: Annotated[
+        list[Duration],
+        _about(
+            "Waits before the second attempt, the third, and so on. Empty: as in `[queue]`.",
+            example='["1m", "10m", "1h"]',
+        ),
+    ] = msgspec.field(default_factory=list)
+    repeat: Annotated[
+        OwnDuration,
+        _about("Wait between attempts after the list is used up. 0s: it ends.", example='"2h"'),
+    ] = -1.0
+    give_up_after: Annotated[
+        OwnDuration,
+        _about(
+            "A message older than this is returned to its sender. 0s: age does not count.",
+            example='"2d"',
+        ),
+    ] = -1.0
+    retries_max: Annotated[
+        OwnCount,
+        _about("Returned after so many retries even when younger. 0: no number.", example="10"),
+    ] = -1
+    concurrency: Annotated[
+        OwnCount, _about("Deliveries at once, as long as it takes so many.", example="5")
+    ] = -1
+    rate: Annotated[
+        OwnCount, _about("Messages a minute at most. 0: as many as go.", example="60")
+    ] = -1
+
+
 class Queue(_Section, frozen=True):
-    """Trying again."""
+    """Trying again: a list of waits with `repeat` and `give_up_after`, or a list and a number.
+
+    A server that has no time for anybody is asked by one message at a time, whatever waits for it.
+    """
 
     retry: Annotated[
-        list[Duration], _about("Waits before the second attempt, the third, and so on.")
+        list[Duration],
+        _about(
+            "Waits before the second attempt, the third, and so on; each is taken 10 % shorter or "
+            "longer, by chance."
+        ),
     ] = msgspec.field(
         default_factory=lambda: [
             *(5 * _MINUTE, 10 * _MINUTE, 20 * _MINUTE, 40 * _MINUTE),
             *(_HOUR, 2 * _HOUR, 4 * _HOUR),
         ]
     )
-    repeat: Annotated[Duration, _about("Wait between attempts after the list is used up.")] = (
-        6 * _HOUR
-    )
+    repeat: Annotated[
+        Duration,
+        _about(
+            "Wait between attempts after the list is used up. 0s: the message is returned then."
+        ),
+    ] = 6 * _HOUR
     give_up_after: Annotated[
-        Duration, _about("A message older than this is returned to its sender.")
+        Duration,
+        _about(
+            "A message older than this is returned to its sender, after a last try just then. 0s: "
+            "only the list, or `retries_max`, ends it."
+        ),
     ] = 5 * _DAY
     retries_max: Annotated[
-        int, _about("Returned after so many retries even when younger. 0: only age counts.")
+        int,
+        _about(
+            "Returned after so many retries even when younger. 0: only age, or the list, counts."
+        ),
     ] = 0
     concurrency: Annotated[
         Count, _about("Deliveries at once, all destinations and workers together.")
     ] = 200
-    per_destination_concurrency: Annotated[Count, _about("The same to one domain.")] = 20
+    per_destination_concurrency: Annotated[
+        Count,
+        _about(
+            "The same to one domain, as long as it takes so many: it begins with 5, one more with "
+            "each that is answered, half as many when a server has no time."
+        ),
+    ] = 20
+    per_destination_rate: Annotated[
+        int, _about("Messages a minute to one domain. 0: as many as go.")
+    ] = 0
+    host_backoff: Annotated[
+        Duration,
+        _about(
+            "A server that fails as a whole (no connection, 421, too many connections) is left "
+            "alone for so long by all messages; twice as long with each further failure."
+        ),
+    ] = _MINUTE
+    host_backoff_max: Annotated[Duration, _about("The longest of these pauses.")] = _HOUR
+    domains: Annotated[
+        list[QueueDomain], _about("Domains tried otherwise, `[[queue.domains]]`.")
+    ] = msgspec.field(default_factory=list)
 
 
 class Bodies(_Section, frozen=True):

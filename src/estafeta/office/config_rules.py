@@ -9,7 +9,7 @@ from pathlib import Path as FilePath
 
 import msgspec
 
-from estafeta.office.config import Certificate, Config, Listener, Route
+from estafeta.office.config import Certificate, Config, Listener, Queue, QueueDomain, Route
 from estafeta.office.config_lines import Path
 from estafeta.office.limits import PASSWORD_CHARACTERS_MAX
 
@@ -87,12 +87,34 @@ def complete(config: Config, base: FilePath | None) -> Config:
                 for route in config.relay.routes
             ],
         ),
+        queue=msgspec.structs.replace(
+            config.queue,
+            domains=[_complete_domain(each, config.queue) for each in config.queue.domains],
+        ),
         s3=msgspec.structs.replace(
             config.s3,
             prefix=f"{config.s3.prefix.strip('/')}/" if config.s3.prefix.strip("/") else "",
             authorities=absolute(config.s3.authorities),
             secret_access_key_file=absolute(config.s3.secret_access_key_file),
         ),
+    )
+
+
+def _complete_domain(domain: QueueDomain, queue: Queue) -> QueueDomain:
+    """What is not said of a domain is as for all."""
+    usual = {
+        "repeat": queue.repeat,
+        "give_up_after": queue.give_up_after,
+        "retries_max": queue.retries_max,
+        "concurrency": queue.per_destination_concurrency,
+        "rate": queue.per_destination_rate,
+    }
+    said = {name: value for name in usual if (value := getattr(domain, name)) >= 0}
+    return msgspec.structs.replace(
+        domain,
+        domain=domain.domain.lower(),
+        retry=domain.retry or queue.retry,
+        **(usual | said),
     )
 
 
@@ -153,13 +175,7 @@ def broken_rules(config: Config) -> Iterator[tuple[Path, str]]:
             yield (*here, "hosts"), "at least one host was expected"
         if route.username and not (route.password or route.password_file):
             yield (*here, "username"), "password or password_file was expected beside it"
-    for n, wait in enumerate(config.queue.retry):
-        if wait < 1:
-            yield ("queue", "retry", n), "a wait of at least 1s was expected"
-    if config.queue.repeat < 1:
-        yield ("queue", "repeat"), "a wait of at least 1s was expected"
-    if config.queue.retries_max < 0:
-        yield ("queue", "retries_max"), "0 or more was expected"
+    yield from _broken_queue(config.queue)
     for setting, address, version in (
         ("source_ipv4", config.relay.source_ipv4, 4),
         ("source_ipv6", config.relay.source_ipv6, 6),
@@ -169,6 +185,51 @@ def broken_rules(config: Config) -> Iterator[tuple[Path, str]]:
     yield from _broken_s3(config)
     if "@" not in config.server.postmaster:
         yield ("server", "postmaster"), "a mail address was expected"
+
+
+def _broken_queue(queue: Queue) -> Iterator[tuple[Path, str]]:
+    yield from _broken_plan(queue, ("queue",))
+    if queue.per_destination_rate < 0:
+        yield ("queue", "per_destination_rate"), "0 or more was expected"
+    if queue.host_backoff < 1:
+        yield ("queue", "host_backoff"), "a pause of at least 1s was expected"
+    if queue.host_backoff_max < queue.host_backoff:
+        yield ("queue", "host_backoff_max"), "no less than host_backoff was expected"
+    seen: dict[str, int] = {}
+    for n, domain in enumerate(queue.domains):
+        here: Path = ("queue", "domains", n)
+        if not domain.domain.strip("."):
+            yield (*here, "domain"), 'a domain, ".example.org" or "*" was expected'
+        elif domain.domain in seen:
+            other = f"queue.domains[{seen[domain.domain]}]"
+            yield (*here, "domain"), f"another domain was expected: {other} has it"
+        seen.setdefault(domain.domain, n)
+        if domain.concurrency < 1:
+            yield (*here, "concurrency"), "1 or more was expected"
+        yield from _broken_plan(domain, here)
+
+
+def _broken_plan(plan: Queue | QueueDomain, here: Path) -> Iterator[tuple[Path, str]]:
+    """A plan that never ends, or ends in a way that cannot come about."""
+    for n, wait in enumerate(plan.retry):
+        if wait < 1:
+            yield (*here, "retry", n), "a wait of at least 1s was expected"
+    if 0 < plan.repeat < 1:
+        yield (*here, "repeat"), "a wait of at least 1s was expected, or 0s for none"
+    if plan.retries_max < 0:
+        yield (*here, "retries_max"), "0 or more was expected"
+    if not plan.repeat and not plan.retry:
+        yield (*here, "retry"), 'a wait was expected, as repeat = "0s" gives none'
+    if not plan.repeat and plan.retries_max > len(plan.retry):
+        yield (
+            (*here, "retries_max"),
+            f'{len(plan.retry)} at most was expected: with repeat = "0s" the list ends then',
+        )
+    if plan.repeat and not plan.give_up_after and not plan.retries_max:
+        yield (
+            (*here, "give_up_after"),
+            'a time was expected, or retries_max, or repeat = "0s": nothing would end it',
+        )
 
 
 def _broken_s3(config: Config) -> Iterator[tuple[Path, str]]:

@@ -157,5 +157,8 @@ HostName = Annotated[str, Meta(extra={"form": "host name"})]
 StoreUrl = Annotated[str, Meta(extra={"form": "store"})]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Count = Annotated[int, Meta(ge=1)]
+OwnDuration = Annotated[float, Meta(ge=-1, extra={"form": "duration"})]
+"""Or -1 where nothing was said, and what holds for all counts."""
+OwnCount = Annotated[int, Meta(ge=-1)]
 Workers = Annotated[int, Meta(ge=1, le=WORKERS_MAX)]
 Language = Literal["en", "es"]

@@ -77,6 +77,43 @@ CATALOGUE: tuple[Metric, ...] = (
         of_store=True,
     ),
     Metric(
+        "estafeta_queue_hosts_backing_off",
+        "gauge",
+        "Servers that have no time for us, and domains that asked us to slow down.",
+        of_store=True,
+    ),
+    Metric(
+        "estafeta_queue_destinations_waiting",
+        "gauge",
+        "Domains that wait for one of them.",
+        of_store=True,
+    ),
+    Metric(
+        "estafeta_queue_probes_total",
+        "counter",
+        "Probes: one message that finds out whether such a server has time again.",
+    ),
+    Metric(
+        "estafeta_queue_postponed_total",
+        "counter",
+        "Messages whose turn came while their server had no time: put back, not attempted.",
+    ),
+    Metric(
+        "estafeta_queue_concurrency",
+        "gauge",
+        "Deliveries under way.",
+    ),
+    Metric(
+        "estafeta_queue_concurrency_allowed",
+        "gauge",
+        "Deliveries that the domains with deliveries under way take at once, together.",
+    ),
+    Metric(
+        "estafeta_queue_greylist_passes_total",
+        "counter",
+        "Recipients taken after a greylist had turned them away.",
+    ),
+    Metric(
         "estafeta_relay_outcomes_total",
         "counter",
         "Recipients tried elsewhere. outcome: delivered, deferred, refused, looped.",

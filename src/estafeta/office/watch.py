@@ -47,13 +47,17 @@ def watch(meter: PrometheusMeter, store: Store, clock: Clock) -> None:
 async def measure_queue(meter: Meter, store: Store, clock: Clock) -> None:
     """Sets the gauges of the queue from its rows."""
 
-    def unit(tx: Tx) -> tuple[int, int, int]:
+    def unit(tx: Tx) -> tuple[int, int, int, int, int]:
         rows = tx.value("SELECT COUNT(*) FROM queue")
         leased = tx.value("SELECT COUNT(*) FROM queue WHERE lease IS NOT NULL")
-        return rows, leased, tx.value("SELECT MIN(acceptance) FROM queue") or 0
+        hosts = tx.value("SELECT COUNT(*) FROM backoff")
+        waiting = tx.value("SELECT COUNT(*) FROM destination WHERE waits_for <> ''")
+        return rows, leased, hosts, waiting, tx.value("SELECT MIN(acceptance) FROM queue") or 0
 
-    rows, leased, oldest = await store.read(unit)
+    rows, leased, hosts, waiting, oldest = await store.read(unit)
     meter.gauge("queue_rows", rows)
     meter.gauge("queue_leased", leased)
+    meter.gauge("queue_hosts_backing_off", hosts)
+    meter.gauge("queue_destinations_waiting", waiting)
     age = clock.now() - milliseconds(oldest) / 1000 if oldest else 0.0
     meter.gauge("queue_oldest_seconds", max(0.0, age))

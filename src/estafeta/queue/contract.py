@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import msgspec
 
 from estafeta.mail.envelope import Envelope, Recipient
-from estafeta.mail.outcome import Outcome, Refused
+from estafeta.mail.outcome import Deferred, Outcome, Refused
 from estafeta.mail.protocols import Content
 from estafeta.store.engine import Tx
 from estafeta.store.rows import Acceptance
@@ -33,13 +33,32 @@ class Note(Protocol):
     def data(self) -> dict[str, Any]: ...
 
 
+class HostSeen(Protocol):
+    """A host that failed as a whole. failure: None where a probe found that it answers again."""
+
+    @property
+    def host(self) -> str: ...
+    @property
+    def failure(self) -> Deferred | None: ...
+
+
 class Report(Protocol):
-    """What one attempt came to. outcomes: one for each recipient, in their order."""
+    """What one attempt came to. outcomes: one for each recipient, in their order.
+
+    blocked: every host there is for them, where none has time for us. untried: and so none was
+    asked at all; no attempt was made.
+    """
 
     @property
     def outcomes(self) -> Sequence[Outcome]: ...
     @property
     def notes(self) -> Sequence[Note]: ...
+    @property
+    def seen(self) -> Sequence[HostSeen]: ...
+    @property
+    def blocked(self) -> Sequence[str]: ...
+    @property
+    def untried(self) -> bool: ...
 
 
 Attempt = Callable[[str, Envelope, Content, Callable[[], None]], Awaitable[Report]]

@@ -18,14 +18,14 @@ import structlog
 from estafeta.mail.envelope import Envelope, Recipient
 from estafeta.mail.outcome import Deferred, Delivered, Outcome, Reply
 from estafeta.mail.protocols import Content
-from estafeta.queue import rows
-from estafeta.queue.contract import Acceptor, Attempt, Note, Notice, Prepared
+from estafeta.queue import backoff, rows, wish
+from estafeta.queue.contract import Acceptor, Attempt, HostSeen, Note, Notice, Prepared
 from estafeta.queue.notices import Notices
-from estafeta.queue.plan import RetryPlan
+from estafeta.queue.retries import Retries
 from estafeta.queue.settle import Attempted, record_late, settle
 from estafeta.store import ledger
 from estafeta.store.bodies import BodyMissing, bring
-from estafeta.store.engine import Store, StoreClosed, StoreConflict, StoreError
+from estafeta.store.engine import Store, StoreClosed, StoreConflict, StoreError, Tx
 from estafeta.store.ids import Ids, queue_id
 from estafeta.store.rows import Acceptance
 from estafeta.store.tokens import Tokens
@@ -67,7 +67,7 @@ class Job(msgspec.Struct):
 
 
 class Errands:
-    """Runs jobs. plan: when what was deferred is tried again."""
+    """Runs jobs. retries: when what was deferred is tried again."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class Errands:
         acceptor: Acceptor,
         notices: Notices,
         tokens: Tokens,
-        plan: RetryPlan,
+        retries: Retries,
     ) -> None:
         self._store = store
         self._ids = ids
@@ -89,11 +89,17 @@ class Errands:
         self._notices = notices
         self._tokens = tokens
         self._log = log.bind()  # not bound anew for every line
-        self.plan = plan
+        self._retries = retries
 
-    async def run(self, job: Job) -> None:
-        """Raises nothing that a peer or the store can be the cause of."""
-        await self._settle(await self._attempted(job), job.content)
+    async def run(self, job: Job) -> bool:
+        """Raises nothing that a peer or the store can be the cause of. False: no attempt was made,
+        for no host had time."""
+        done = await self._attempted(job)
+        if done.untried and not self._retries.is_over(done.leased, done.acceptance, done.ended):
+            await self._postpone(done)
+            return False
+        await self._settle(done, job.content)
+        return True
 
     async def _attempted(self, job: Job) -> Attempted:
         began = self._now()
@@ -102,6 +108,9 @@ class Errands:
         in_child: frozenset[int] = frozenset()
         notes: Sequence[Note] = ()
         outcomes: Sequence[Outcome]
+        hosts: Sequence[HostSeen] = ()
+        blocked: Sequence[str] = ()
+        untried = False
         if not await self._brought(job):
             outcomes = [BODY_AWAY] * len(job.recipients)
         elif not job.fresh and await insistently(partial(self._acceptor.is_ours, destination)):
@@ -125,6 +134,7 @@ class Errands:
                 job.harmless = True
                 report = await self._attempt(destination, envelope, job.content, job.sent)
                 outcomes, notes = report.outcomes, report.notes
+                hosts, blocked, untried = report.seen, report.blocked, report.untried
             except Exception:
                 # Our own fault; it counts as an attempt, so that it does not come for ever.
                 log.exception("attempt failed", queue_id=queue_id(acceptance.id))
@@ -132,18 +142,10 @@ class Errands:
             finally:
                 job.harmless = False
         ended = self._now()
-        next_tries = [
-            self.plan.next_try(
-                attempts=attempts + 1,
-                accepted=acceptance.at,
-                now=ended,
-                dice=self._world.dice,
-                wish=outcome.retry_after,
-            )
-            if isinstance(outcome, Deferred)
-            else None
-            for outcome, attempts in zip(outcomes, job.leased.attempts, strict=True)
-        ]
+        seen, waits_for = self._retries.seen(job.leased, outcomes, hosts, blocked, began)
+        next_tries: Sequence[int | None] = [None] * len(outcomes)
+        if not untried:
+            next_tries = self._retries.next_tries(job.leased, acceptance, outcomes, ended)
         return Attempted(
             job.leased,
             acceptance,
@@ -155,6 +157,9 @@ class Errands:
             ended,
             child,
             in_child,
+            seen,
+            waits_for,
+            untried,
         )
 
     async def _envid(self, acceptance: Acceptance) -> str:
@@ -197,6 +202,27 @@ class Errands:
             )
         return found
 
+    async def _postpone(self, done: Attempted) -> None:
+        """No host had time: the rows wait, and this was no attempt."""
+        leased, now = done.leased, done.ended
+        failed = self._retries.just_failed(leased, done.waits_for, done.began)
+
+        def unit(tx: Tx) -> tuple[str, int] | None:
+            for each in failed:
+                backoff.ensure(tx, each, now)
+            wishes = rows.postpone(tx, leased, now)
+            waits = backoff.after(tx, leased.destination, leased.probe, done.waits_for)
+            for n, wished in wishes:
+                wish.grant(tx, leased.acceptance, n, wished, now)
+            return waits
+
+        try:
+            waits = await insistently(lambda: self._store.run(unit))
+        except rows.LateOutcome as late:
+            log.warning("postponed after its lease", error=str(late))
+            return
+        self._retries.waits(leased.destination, waits)
+
     async def _settle(self, done: Attempted, content: Content) -> None:
         """Commits what came of the attempt. While the store cannot, waits and tries again: what
         the other side has taken must not be sent once more."""
@@ -212,7 +238,7 @@ class Errands:
             if done.acceptance.account is not None:
                 touched.add(done.acceptance.account)  # whose copy tells what becomes of it
             accounts = sorted(touched)
-            await insistently(
+            waits = await insistently(
                 lambda: self._store.run(
                     lambda tx: settle(tx, done, event, notices), accounts=accounts
                 )
@@ -237,12 +263,14 @@ class Errands:
             raise
         for each in applied:
             each.committed()
+        self._retries.waits(done.leased.destination, waits)
         self._tell(done)
 
     def _now(self) -> int:
         return int(self._world.clock.now() * 1000)
 
     def _tell(self, done: Attempted) -> None:
+        self._retries.learn(done.leased, done.acceptance, done.outcomes, done.seen, done.ended)
         for recipient, outcome, due in zip(
             done.recipients, done.outcomes, done.next_tries, strict=True
         ):

@@ -2,10 +2,11 @@
 
 Several workers lease at the same time: on PostgreSQL each passes over what others have locked.
 
-Two levels: `destination` by next due, rows within a destination. A lease moves `due` to its own
-end, so one index serves due rows and ended leases alike, and nobody looks at a row being worked on.
-`destination.due` may be early, never late: early costs one look, late would forget the row. So an
-ended row leaves it alone, and whoever looks for nothing puts it right.
+Two levels: `destination` by next due, rows within a destination; those destinations that wait for a
+host to have time again (queue/backoff.py) are not among those that are looked at. A lease moves
+`due` to its own end, so one index serves due rows and ended leases alike, and nobody looks at a row
+being worked on. `destination.due` may be early, never late: early costs one look, late would forget
+the row. So an ended row leaves it alone, and whoever looks for nothing puts it right.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 
+from estafeta.queue import backoff
+from estafeta.queue.greylist import GREYLISTED
 from estafeta.store.engine import Tx
 
-NEVER = 1 << 62
+NEVER = backoff.NEVER
 TOKEN_MAX = (1 << 63) - 1
 ALL_TOKENS = range(TOKEN_MAX + 1)
-HINT = ("queue", 0)
+HINT = backoff.HINT
 
 
 class Waiting(msgspec.Struct, frozen=True):
@@ -33,13 +36,19 @@ class Waiting(msgspec.Struct, frozen=True):
 
 
 class Leased(msgspec.Struct, frozen=True):
-    """Rows of one acceptance for one destination, under one token. numbers, attempts: parallel."""
+    """Rows of one acceptance for one destination, under one token. numbers, attempts: parallel.
+
+    greylisted: those of `numbers` that a greylist turned away the last time. probe: the name in
+    `backoff` that the destination waits for; this job is to find out.
+    """
 
     token: int
     acceptance: int
     destination: str
     numbers: tuple[int, ...]
     attempts: tuple[int, ...]
+    greylisted: frozenset[int] = frozenset()
+    probe: str = ""
 
 
 class LateOutcome(Exception):
@@ -79,13 +88,14 @@ def expect(tx: Tx, destination: str, due: int) -> None:
         "SET due = excluded.due WHERE excluded.due < destination.due",
         (destination, due),
     )
+    backoff.expect(tx, destination, due)
 
 
 def due_destinations(tx: Tx, now: int, limit: int, busy: Collection[str]) -> list[str]:
     """Names of destinations that may have due rows, the longest overdue first, without `busy`."""
     found: list[str] = []
     names = tx.rows(
-        "SELECT name FROM destination WHERE due <= ? ORDER BY due, name LIMIT ?",
+        "SELECT name FROM destination WHERE waits_for = '' AND due <= ? ORDER BY due, name LIMIT ?",
         (now, limit + len(busy)),
     )
     for (name,) in names:
@@ -95,38 +105,57 @@ def due_destinations(tx: Tx, now: int, limit: int, busy: Collection[str]) -> lis
 
 
 def lease(
-    tx: Tx, destination: str, *, now: int, until: int, tokens: Sequence[int], recipients_max: int
+    tx: Tx,
+    destination: str,
+    *,
+    now: int,
+    until: int,
+    tokens: Sequence[int],
+    recipients_max: int,
+    probe: str = "",
 ) -> list[Leased]:
     """Waiting -> leased: at most one job for each of `tokens`, oldest due first.
 
-    Recipients of one acceptance go into one job, `recipients_max` at most.
+    Recipients of one acceptance go into one job, `recipients_max` at most. probe: see `Leased`.
     """
     rows = tx.rows(
-        "SELECT acceptance, n, attempts FROM queue WHERE destination = ? AND due <= ? "
+        "SELECT acceptance, n, attempts, last FROM queue WHERE destination = ? AND due <= ? "
         "AND held = '' AND wish = '' ORDER BY due, acceptance, n LIMIT ? "
         "/*postgresql: FOR UPDATE SKIP LOCKED */",
         (destination, now, len(tokens) * recipients_max),
     )
-    groups: dict[int, list[tuple[int, int]]] = {}
-    for acceptance, n, attempts in rows:
+    groups: dict[int, list[tuple[int, int, str]]] = {}
+    for acceptance, n, attempts, last in rows:
         group = groups.get(acceptance)
         if group is None:
             if len(groups) == len(tokens):
                 continue
             group = groups[acceptance] = []
         if len(group) < recipients_max:
-            group.append((n, attempts))
-    jobs: list[Leased] = []
-    for token, (acceptance, group) in zip(tokens, groups.items(), strict=False):
-        tx.run_many(
-            "UPDATE queue SET lease = ?, due = ? WHERE acceptance = ? AND n = ?",
-            [(token, until, acceptance, n) for n, _ in group],
-        )
-        numbers = tuple(n for n, _ in group)
-        attempts = tuple(a for _, a in group)
-        jobs.append(Leased(token, acceptance, destination, numbers, attempts))
+            group.append((n, attempts, last))
+    jobs = [
+        take(tx, Leased(token, acceptance, destination, (), (), probe=probe), group, until)
+        for token, (acceptance, group) in zip(tokens, groups.items(), strict=False)
+    ]
     settle_destination(tx, destination)
     return jobs
+
+
+def take(tx: Tx, job: Leased, group: Sequence[tuple[int, int, str]], until: int) -> Leased:
+    """Waiting -> leased, for these rows of one acceptance, which the caller has locked.
+
+    group: (n, attempts, last) of each.
+    """
+    tx.run_many(
+        "UPDATE queue SET lease = ?, due = ? WHERE acceptance = ? AND n = ?",
+        [(job.token, until, job.acceptance, n) for n, _, _ in group],
+    )
+    return msgspec.structs.replace(
+        job,
+        numbers=tuple(n for n, _, _ in group),
+        attempts=tuple(attempts for _, attempts, _ in group),
+        greylisted=frozenset(n for n, _, last in group if GREYLISTED in last),
+    )
 
 
 def settle_destination(tx: Tx, destination: str) -> None:
@@ -174,11 +203,33 @@ def defer(tx: Tx, job: Leased, n: int, *, due: int, last: str) -> str:
     return wished
 
 
+def postpone(tx: Tx, job: Leased, now: int) -> list[tuple[int, str]]:
+    """Leased -> waiting, and no attempt was made: its host has no time. Raises LateOutcome.
+
+    Returns (n, wish) where somebody wished something of a row meanwhile, for `wish.grant`.
+    """
+    wishes: list[tuple[int, str]] = []
+    for n in job.numbers:
+        wished: str | None = tx.value(
+            "UPDATE queue SET lease = NULL, due = ? WHERE acceptance = ? AND n = ? AND lease = ? "
+            "RETURNING wish",
+            (now, job.acceptance, n, job.token),
+        )
+        if wished is None:
+            raise LateOutcome(f"recipient {n} of {job.acceptance} is not leased to {job.token}")
+        if wished:
+            wishes.append((n, wished))
+    expect(tx, job.destination, now)
+    tx.hint(HINT)
+    return wishes
+
+
 def give_back(tx: Tx, now: int, tokens: range = ALL_TOKENS) -> int:
     """Leased -> waiting: the leases of workers that have ended. Returns how many rows.
 
     tokens: theirs (queue/holders.py).
     """
+    backoff.give_back(tx, now, tokens)
     lowest, highest = tokens.start, tokens.stop - 1
     names = tx.rows(
         "SELECT DISTINCT destination FROM queue WHERE lease BETWEEN ? AND ? ORDER BY destination",
@@ -210,9 +261,12 @@ def next_due(tx: Tx, busy: Collection[str] = ()) -> int | None:
     busy: destinations that could not be served now anyway.
     """
     soonest = tx.rows(
-        "SELECT due, name FROM destination ORDER BY due, name LIMIT ?", (len(busy) + 1,)
+        "SELECT due, name FROM destination WHERE waits_for = '' ORDER BY due, name LIMIT ?",
+        (len(busy) + 1,),
     )
-    return next((int(due) for due, name in soonest if name not in busy and due != NEVER), None)
+    found = next((int(due) for due, name in soonest if name not in busy and due != NEVER), None)
+    probe = backoff.next_due(tx)
+    return found if probe is None else probe if found is None else min(found, probe)
 
 
 def size(tx: Tx) -> int:

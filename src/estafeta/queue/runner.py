@@ -1,16 +1,16 @@
 """Runner: takes due jobs from the store, attempts them, settles what came of them.
 
-Promises: at most `per_destination` jobs at once for one destination and `total` for all, so that a
-black hole keeps only its own jobs waiting; a job is leased before it is attempted and its lease is
-renewed while it lasts; a stop finishes what has begun and gives the rest back. Several workers may
-run on one store: a lease tells whose it is (queue/holders.py).
+Promises: as many jobs at once for one destination as it takes (queue/flow.py) and `total` for all,
+so that a black hole keeps only its own jobs waiting; a destination whose hosts have no time is left
+alone, but for one probe when it is due (queue/backoff.py); a job is leased before it is attempted
+and its lease is renewed while it lasts; a stop finishes what has begun and gives the rest back.
+Several workers may run on one store: a lease tells whose it is (queue/holders.py).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
@@ -19,12 +19,16 @@ import msgspec
 import structlog
 
 from estafeta.mail.envelope import Recipient
-from estafeta.mail.protocols import Content
-from estafeta.queue import holders, rows, suspended, wish
+from estafeta.mail.protocols import Content, Meter, NoMeter
+from estafeta.queue import backoff, expired, holders, rows, suspended, wish
 from estafeta.queue.contract import Acceptor, Attempt
 from estafeta.queue.errand import STORE_RETRY_SECONDS, Errands, Job, insistently
+from estafeta.queue.flow import Flow
+from estafeta.queue.hosts import Hosts
+from estafeta.queue.limits import EXPIRED_SECONDS
 from estafeta.queue.notices import Notices
-from estafeta.queue.plan import RetryPlan
+from estafeta.queue.plan import DomainRules, Rules
+from estafeta.queue.retries import BackoffSettings, Retries
 from estafeta.store import ledger
 from estafeta.store.bodies import Bodies, BodyMissing
 from estafeta.store.engine import (
@@ -33,6 +37,7 @@ from estafeta.store.engine import (
     StoreError,
     StoreUncertain,
     Tx,
+    Unit,
 )
 from estafeta.store.ids import Ids, queue_id
 from estafeta.store.rows import Acceptance
@@ -50,10 +55,10 @@ log = structlog.get_logger("queue")
 
 
 class QueueSettings(msgspec.Struct, frozen=True):
-    """per_destination, total: jobs at once. recipients: in one job at most."""
+    """rules: of each domain. total: jobs at once. recipients: in one job at most."""
 
-    plan: RetryPlan = RetryPlan()
-    per_destination: int = 20
+    rules: Rules = Rules(DomainRules())
+    backoff: BackoffSettings = BackoffSettings()
     total: int = 200
     recipients: int = 100
 
@@ -80,14 +85,31 @@ class Queue:
         notices: Notices,
         tokens: Tokens,
         settings: QueueSettings,
+        hosts: Hosts | None = None,
         life: holders.Life | None = None,
+        meter: Meter | None = None,
     ) -> None:
-        """life: None where this is the only worker and the only node."""
+        """hosts: what `attempt` asks before it opens a connection. life: None where this is the
+        only worker and the only node."""
         self._life = life or holders.Life(node="", run=ids.next())
         self._store = store
         self._bodies = bodies
         self._ids = ids
         self._clock = world.clock
+        self._meter = meter or NoMeter()
+        self._hosts = hosts or Hosts(store, world.clock, self._meter)
+        self._flow = Flow(
+            lambda domain: self._settings.rules.of(domain),
+            lambda: asyncio.get_running_loop().time(),
+        )
+        self._retries = Retries(
+            world=world,
+            hosts=self._hosts,
+            flow=self._flow,
+            meter=self._meter,
+            rules=settings.rules,
+            settings=settings.backoff,
+        )
         self._errands = Errands(
             store=store,
             ids=ids,
@@ -96,10 +118,11 @@ class Queue:
             acceptor=acceptor,
             notices=notices,
             tokens=tokens,
-            plan=settings.plan,
+            retries=self._retries,
         )
         self._settings = settings
-        self._active: Counter[str] = Counter()
+        self._expired: expired.Place | None = None  # where the look at them goes on
+        self._expired_at = 0.0  # of the loop's time; then it begins anew
         self._jobs: dict[asyncio.Task[None], Job] = {}
         self._wake = asyncio.Event()
         self._tokens: Iterator[int] | None = None  # once begun
@@ -115,22 +138,22 @@ class Queue:
     def use(self, settings: QueueSettings) -> None:
         """From now on."""
         self._settings = settings
-        self._errands.plan = settings.plan
+        self._retries.rules = settings.rules
+        self._retries.settings = settings.backoff
 
     # -- work that begins with its acceptance --------------------------------------------------
 
     def claim(self, destination: str) -> int | None:
         if self._tokens is None or self._stopping or not self._room(destination):
             return None
-        if self.standing.suspends(destination):
+        if self.standing.suspends(destination) or self._hosts.holds(destination):
             return None
-        self._active[destination] += 1
+        self._flow.begin(destination)
         return next(self._tokens)
 
     def release(self, destination: str) -> None:
-        self._active[destination] -= 1
-        if not self._active[destination]:
-            del self._active[destination]
+        self._flow.spare(destination)
+        self._flow.end(destination)
         self._wake.set()
 
     def doubt(self, token: int) -> None:
@@ -190,6 +213,7 @@ class Queue:
         if holder.tag:
             self._ids.use(holder.tag)
         self._held = holder.tokens
+        self._hosts.prober = self._held.start
         self._tokens = iter(self._held)
 
     async def bury(self, lives: Sequence[int]) -> None:
@@ -292,41 +316,93 @@ class Queue:
         """Leases and begins what is due. Returns seconds until the next look, 0 for at once."""
         if self._doubtful:
             await self._give_back_doubtful()
-        room = self._settings.total - sum(self._active.values())
+        self._meter.gauge("queue_concurrency", self._flow.active)
+        self._meter.gauge("queue_concurrency_allowed", self._flow.allowed)
+        room = self._settings.total - self._flow.active
         if room <= 0:
             return POLL_SECONDS
         await self._look_at_standing()
         if self.standing.all:
             return POLL_SECONDS
+        if await self._take_expired(room):
+            return 0
         now = self._now()
-        full = {d for d, count in self._active.items() if count >= self._settings.per_destination}
+        patience = POLL_SECONDS if self._expired is None else LOOK_AGAIN_SECONDS
+        patience = min(patience, self._flow.wait() or patience)
+        full = self._flow.full()
         full.update(self.standing.suspensions)
         due = await self._store.read(lambda tx: rows.next_due(tx, full))
         if due is None:
-            return POLL_SECONDS
+            return patience
         if due > now:
-            return min((due - now) / 1000, POLL_SECONDS)
+            return min((due - now) / 1000, patience)
         assert self._tokens is not None
         spare = list(islice(self._tokens, room))
 
         def unit(tx: Tx) -> list[Job | Unloadable]:
             tokens = iter(spare)
+            until = self.lease_end()
             jobs: list[Job | Unloadable] = []
-            for name in rows.due_destinations(tx, now, LEASE_DESTINATIONS_MAX, full):
-                places = self._settings.per_destination - self._active[name]
-                mine = list(islice(tokens, places))
+            found = [
+                (name, probe, 1)
+                for probe, name in backoff.probes_due(tx, now, until, LEASE_DESTINATIONS_MAX, full)
+            ]
+            found += [
+                (name, "", self._flow.places(name))
+                for name in rows.due_destinations(tx, now, LEASE_DESTINATIONS_MAX, full)
+            ]
+            for name, probe, places in found:
                 wish.grant_due(tx, name, now)
                 leases = rows.lease(
                     tx,
                     name,
                     now=now,
-                    until=self.lease_end(),
-                    tokens=mine,
+                    until=until,
+                    tokens=list(islice(tokens, places)),
                     recipients_max=self._settings.recipients,
+                    probe=probe,
                 )
+                if probe and not leases:
+                    backoff.settle(tx, probe)
                 jobs.extend(self._load(tx, leased) for leased in leases)
             return jobs
 
+        return 0 if await self._take(unit, spare) else LOOK_AGAIN_SECONDS
+
+    async def _take_expired(self, room: int) -> bool:
+        """Leases and begins what became too old behind a host without time, now and then."""
+        loop_time = asyncio.get_running_loop().time()
+        if self._expired is None:
+            if loop_time < self._expired_at:
+                return False
+            self._expired_at = loop_time + EXPIRED_SECONDS
+            if not await self._store.read(expired.anybody):
+                return False
+            self._expired = expired.START
+        assert self._tokens is not None
+        spare = list(islice(self._tokens, room))
+        now, after = self._now(), self._expired
+        ended: list[expired.Place | None] = []
+
+        def unit(tx: Tx) -> list[Job | Unloadable]:
+            found = expired.take(
+                tx,
+                after,
+                self._settings.rules,
+                now=now,
+                until=self.lease_end(),
+                tokens=iter(spare),
+                recipients_max=self._settings.recipients,
+            )
+            ended.append(found.after)
+            return [self._load(tx, leased) for leased in found.jobs]
+
+        begun = await self._take(unit, spare)
+        self._expired = ended[-1]
+        return begun > 0
+
+    async def _take(self, unit: Unit[list[Job | Unloadable]], spare: Sequence[int]) -> int:
+        """Begins what `unit` leases under `spare`. Returns how many."""
         try:
             found = await self._store.run(unit)
         except StoreUncertain:
@@ -337,9 +413,9 @@ class Queue:
                 # A matter for `audit`. It keeps its lease, and is looked at again when that ends.
                 log.error("job cannot be loaded", queue_id=queue_id(job.acceptance), why=job.why)
                 continue
-            self._active[job.leased.destination] += 1
+            self._flow.begin(job.leased.destination)
             self._begin(job)
-        return 0 if found else LOOK_AGAIN_SECONDS
+        return len(found)
 
     async def _look_at_standing(self) -> None:
         """What operators have said about destinations, as far as it may have changed."""
@@ -369,10 +445,7 @@ class Queue:
     # -- one job -------------------------------------------------------------------------------
 
     def _room(self, destination: str) -> bool:
-        return (
-            self._active[destination] < self._settings.per_destination
-            and self._active.total() < self._settings.total
-        )
+        return self._flow.active < self._settings.total and self._flow.places(destination) > 0
 
     def _now(self) -> int:
         return int(self._clock.now() * 1000)
@@ -383,10 +456,14 @@ class Queue:
         task.add_done_callback(self._jobs.pop)
 
     async def _work(self, job: Job) -> None:
+        destination = job.leased.destination
         try:
-            await self._errands.run(job)
+            if not await self._errands.run(job):
+                self._meter.count("queue_postponed")
+                self._flow.spare(destination)
         except Exception:
             # Our own fault. The rows stay leased and are due again when the lease ends.
             log.exception("job failed", queue_id=queue_id(job.acceptance.id))
         finally:
-            self.release(job.leased.destination)
+            self._flow.end(destination)
+            self._wake.set()

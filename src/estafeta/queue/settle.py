@@ -14,7 +14,7 @@ import msgspec
 
 from estafeta.mail.envelope import Recipient
 from estafeta.mail.outcome import Deferred, Delivered, Outcome
-from estafeta.queue import rows, wish
+from estafeta.queue import backoff, rows, wish
 from estafeta.queue.contract import Note, Prepared
 from estafeta.queue.notices import Failure
 from estafeta.store import ledger
@@ -27,6 +27,8 @@ class Attempted(msgspec.Struct):
 
     next_tries: milliseconds since 1970, None to give up; read for `Deferred` alone.
     child: the acceptance that takes over those in `in_child` (indices), who are ours after all.
+    seen: hosts that failed or answer again. waits_for: what the destination waits for from now on.
+    untried: no host had time, and so no attempt was made.
     """
 
     leased: rows.Leased
@@ -39,6 +41,9 @@ class Attempted(msgspec.Struct):
     ended: int
     child: Prepared | None = None
     in_child: frozenset[int] = frozenset()
+    seen: Sequence[backoff.Seen] = ()
+    waits_for: Sequence[str] = ()
+    untried: bool = False
 
     def failures(self) -> list[Failure]:
         """Recipients that end here without having arrived, and whose sender is told of it."""
@@ -81,9 +86,16 @@ def wants_failure(recipient: Recipient) -> bool:
     return not recipient.notify or "FAILURE" in recipient.notify
 
 
-def settle(tx: Tx, done: Attempted, event_id: int, notices: Sequence[Prepared]) -> None:
-    """The unit of outcome. notices: the bounce, if any, first. Raises rows.LateOutcome."""
+def settle(
+    tx: Tx, done: Attempted, event_id: int, notices: Sequence[Prepared]
+) -> tuple[str, int] | None:
+    """The unit of outcome. notices: the bounce, if any, first. Raises rows.LateOutcome.
+
+    Returns what the destination waits for from now on, and until when; None for nothing.
+    """
     leased, acceptance = done.leased, done.acceptance
+    for host in done.seen:
+        backoff.note(tx, host, done.ended)
     bounce = notices[0].id if done.failures() else 0
     for n, (number, outcome) in enumerate(zip(leased.numbers, done.outcomes, strict=True)):
         due = done.next_tries[n]
@@ -108,6 +120,10 @@ def settle(tx: Tx, done: Attempted, event_id: int, notices: Sequence[Prepared]) 
         done.child.apply(tx)
     for notice in notices:
         notice.apply(tx)
+    waits = None
+    if done.waits_for or leased.probe:
+        waits = backoff.after(tx, leased.destination, leased.probe, done.waits_for)
+    return waits
 
 
 def _fate_of_failure(done: Attempted, n: int, bounce: int) -> Fate:

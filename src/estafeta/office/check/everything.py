@@ -11,6 +11,7 @@ from estafeta.office.check.finding import Finding, error, ok
 from estafeta.office.check.objects import check_objects
 from estafeta.office.check.people import check_data_dir, check_private, check_user
 from estafeta.office.check.ports import check_limit, check_ports
+from estafeta.office.check.retry import check_retry
 from estafeta.office.check.store import check_store, store_servers
 from estafeta.office.check.tls import check_tls
 from estafeta.office.config import Config
@@ -48,6 +49,7 @@ def _local(config: Config, file: Path, world: World) -> Iterator[Finding]:
     yield from check_tls(config, identity, world.clock.now())
     yield from check_store(config.server.store)
     yield from check_ports(config, store_servers(config.server.store))
+    yield from check_retry(config)
     yield check_limit(config, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 

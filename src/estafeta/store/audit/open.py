@@ -1,6 +1,7 @@
 """Open: the part of the audit that is cheap, whatever the age of the store.
 
-Open recipients and queue rows are a bijection, each queue row will be looked at, and of the days
+Open recipients and queue rows are a bijection, each queue row will be looked at, be it after what
+its destination waits for, and of the days
 not sealed yet as many were accepted as were answered. Partial indexes serve all of it.
 """
 
@@ -28,7 +29,14 @@ _UNSEEN = (
     " LEFT JOIN destination ON destination.name = queue.destination"
     " WHERE destination.name IS NULL OR destination.due > queue.due"
 )
+_FORGOTTEN = (
+    "SELECT destination.name, destination.waits_for, backoff.due FROM destination"
+    " LEFT JOIN backoff ON backoff.name = destination.waits_for"
+    " WHERE destination.waits_for <> ''"
+    " AND (backoff.name IS NULL OR backoff.due = ? AND destination.due < ?)"
+)
 _ORIGINS = ", ".join(f"'{origin}'" for origin in sorted(ANSWERED_ORIGINS))
+_NEVER = 1 << 62
 _DAY = f"(id >> {LOW_BITS}) / {DAY_MS}"
 _ACCEPTED = (
     f"SELECT {_DAY}, count(*), sum(recipients) FROM acceptance"
@@ -65,6 +73,11 @@ def audit_open(tx: Tx) -> list[Finding]:
                 acceptance=id,
                 n=n,
             )
+        )
+    for destination, name, due in tx.rows(_FORGOTTEN, (_NEVER, _NEVER)):
+        why = "is not there" if due is None else "nobody looks at"
+        found.append(
+            Finding("destination-out-of-sight", f"{destination} waits for {name}, which {why}")
         )
     sealed: int | None = tx.value("SELECT max(day) FROM seal WHERE sealed IS NOT NULL")
     return found + audit_days(tx, -1 if sealed is None else sealed)
