@@ -31,8 +31,8 @@ from estafeta.office.http import Check
 from estafeta.office.sender import Sender
 from estafeta.queue import rows as queue_rows
 from estafeta.queue.holders import Life
-from estafeta.queue.notices import Notices
 from estafeta.queue.hosts import Hosts
+from estafeta.queue.notices import Notices
 from estafeta.queue.plan import DomainRules, RetryPlan, Rules
 from estafeta.queue.retries import BackoffSettings
 from estafeta.queue.runner import Queue, QueueSettings
@@ -155,10 +155,10 @@ class Installation:
             notices=notices,
             tokens=self.tokens,
             settings=_queue_settings(config),
-            life=life,
             hosts=hosts,
-        )
+            life=life,
             meter=meter,
+        )
         self.acceptor.use(self.queue)
         self.queue.on_drains = self._reroute
         self._places: dict[str, Places] = {}  # by all that a listener's settings say
@@ -411,14 +411,6 @@ def _queue_settings(config: Config) -> QueueSettings:
         queue, queue.per_destination_concurrency, queue.per_destination_rate, workers
     )
     return QueueSettings(
-        plan=RetryPlan(
-            intervals=tuple(plan.retry),
-            repeat=plan.repeat,
-            give_up_after=plan.give_up_after,
-            retries_max=plan.retries_max,
-        ),
-        concurrency=_share(concurrency, workers),
-        rate=rate / workers,
         rules=Rules(
             usual,
             {
@@ -435,6 +427,14 @@ def _domain_rules(
     plan: QueueSetting | QueueDomain, concurrency: int, rate: int, workers: int
 ) -> DomainRules:
     return DomainRules(
+        plan=RetryPlan(
+            intervals=tuple(plan.retry),
+            repeat=plan.repeat,
+            give_up_after=plan.give_up_after,
+            retries_max=plan.retries_max,
+        ),
+        concurrency=_share(concurrency, workers),
+        rate=rate / workers,
     )
 
 
