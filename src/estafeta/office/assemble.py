@@ -30,6 +30,7 @@ from estafeta.office.doors import ANY, Door, Doors, hosts_of
 from estafeta.office.http import Check
 from estafeta.office.sender import Sender
 from estafeta.queue import rows as queue_rows
+from estafeta.queue.handling import Hand
 from estafeta.queue.holders import Life
 from estafeta.queue.hosts import Hosts
 from estafeta.queue.notices import Notices
@@ -162,6 +163,13 @@ class Installation:
         self.acceptor.use(self.queue)
         self.queue.on_drains = self._reroute
         self._places: dict[str, Places] = {}  # by all that a listener's settings say
+        self.hand = Hand(
+            store,
+            ids=self.ids,
+            clock=world.clock,
+            bodies=self.bodies,
+            acceptor=self.acceptor,
+        )
         self.sender = Sender(self.queue, self.relay, self.resolver)
         self.doors = Doors(world.net, self._all_doors())
 

@@ -114,10 +114,15 @@ class Acceptor(Protocol):
     async def prepare_notice(self, notice: Notice) -> Prepared: ...
 
     async def prepare_again(
-        self, parent: Acceptance, recipients: Sequence[Recipient], content: Content
+        self,
+        parent: Acceptance,
+        recipients: Sequence[Recipient],
+        content: Content,
+        *,
+        origin: str = "alias",
     ) -> tuple[Prepared | None, dict[int, Refused]]:
-        """Recipients of a domain that is ours: a child acceptance for those we know, and by index
-        those we do not. None where we know nobody."""
+        """The same message for these recipients: a child acceptance for those we know or that are
+        elsewhere, and by index those of ours we do not know. None where we know nobody."""
         ...
 
     async def is_ours(self, destination: str) -> bool: ...

@@ -44,6 +44,12 @@ STATES = (
         "taken by whoever comes first. The attempt may be made twice, the outcome is recorded once",
     ),
     State(
+        "wished",
+        "lease = token of the worker's job, wish = what somebody wants of it",
+        "a worker is attempting it, and somebody has held or cancelled it meanwhile",
+        "as leased; then it is not attempted again, the wish is granted",
+    ),
+    State(
         "held",
         "held = reason, lease IS NULL, due = never",
         "an operator or a rule stopped it",
@@ -73,5 +79,44 @@ TRANSITIONS = (
         "its worker has ended",
         "rows.give_back",
         "unchanged",
+    ),
+    Transition("waiting", "waiting", "tried now by hand", "hand.retry", "unchanged; an event"),
+    Transition("waiting", "held", "put on hold", "hand.hold", "unchanged; an event"),
+    Transition("held", "waiting", "released: due now", "hand.release", "unchanged; an event"),
+    Transition("waiting", "", "cancelled", "hand.cancel", "cancelled; an event"),
+    Transition("held", "", "cancelled", "hand.cancel", "cancelled; an event"),
+    Transition(
+        "waiting",
+        "",
+        "corrected: a child acceptance goes to the other address",
+        "correct.correct",
+        "cancelled; an event",
+    ),
+    Transition(
+        "leased",
+        "wished",
+        "put on hold, cancelled or corrected while it is being attempted",
+        "wish.wish",
+        "unchanged; an event",
+    ),
+    Transition("wished", "leased", "the hold is released", "wish.wish", "unchanged; an event"),
+    Transition(
+        "wished",
+        "",
+        "taken, refused or given up: the attempt has ended it",
+        "rows.finish",
+        "relayed, or as it was refused",
+    ),
+    Transition("wished", "held", "deferred, and to be held", "wish.grant", "unchanged"),
+    Transition("wished", "", "deferred, and cancelled", "wish.grant", "cancelled"),
+    Transition(
+        "wished",
+        "held",
+        "its worker has ended, and it was to be held",
+        "wish.grant_due",
+        "unchanged",
+    ),
+    Transition(
+        "wished", "", "its worker has ended, and it was cancelled", "wish.grant_due", "cancelled"
     ),
 )

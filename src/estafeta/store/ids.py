@@ -18,6 +18,7 @@ _VALUES = {c: n for n, c in enumerate(_ALPHABET)} | {c.lower(): n for n, c in en
 LOW_BITS = 21
 TAG_BITS = 8
 QUEUE_ID_LENGTH = 13
+ID_MAX = (1 << 63) - 1
 
 
 class Ids:
@@ -77,4 +78,6 @@ def parse_queue_id(text: str) -> int:
     number = 0
     for c in text:
         number = number << 5 | _VALUES[c]
+    if number > ID_MAX:
+        raise ValueError(f"{text!r} is not a queue id: it is larger than any")
     return number

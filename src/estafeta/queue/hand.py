@@ -1,0 +1,279 @@
+"""Hand: what operators and senders do to rows of the queue. Each function is part of a unit.
+
+Promises: who did what and when is an event of the message, in the unit that does it; a row that is
+being attempted is never taken from whoever attempts it, what is wanted of it is written beside it
+(queue/wish.py); what has ended stays as it ended.
+"""
+
+# ruff: noqa: S608  (names of our own columns are all that is put into SQL)
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from estafeta.queue import backoff, rows, wish
+from estafeta.queue.limits import TOUCHED_ROWS
+from estafeta.queue.wish import Wish
+from estafeta.store import ledger
+from estafeta.store.engine import Tx
+from estafeta.store.ids import queue_id
+
+Result = Literal["due", "held", "released", "cancelled", "asked", "unchanged"]
+"""asked: it is being attempted, and will be so if the attempt leaves it waiting."""
+
+
+class HandError(Exception):
+    """The text says in one sentence why not."""
+
+
+class Unknown(HandError):
+    """There is no such message, or it is somebody else's."""
+
+
+class Conflict(HandError):
+    """It is not in a state in which that can be done."""
+
+
+class Chosen(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows of the queue: all that fit everything that is given.
+
+    addresses: of recipients. account: whose messages; None: everybody's.
+    """
+
+    acceptance: int | None = None
+    addresses: tuple[str, ...] = ()
+    destination: str = ""
+    account: int | None = None
+
+
+class Retry(msgspec.Struct, frozen=True, tag="retry"):
+    """Due now, whatever the plan and the back-off of its host say."""
+
+
+class Hold(msgspec.Struct, frozen=True, tag="hold"):
+    """Not attempted until somebody releases it."""
+
+    reason: str
+
+
+class Release(msgspec.Struct, frozen=True, tag="release"):
+    """Held ones are due now."""
+
+
+class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
+    """They end; nobody is told. reason: may be ""."""
+
+    reason: str = ""
+
+
+Act = Retry | Hold | Release | Cancel
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One row, locked by this unit."""
+
+    acceptance: int
+    n: int
+    address: str
+    destination: str
+    due: int
+    leased: bool
+    held: str
+    wish: str
+
+
+class Touched(msgspec.Struct, frozen=True):
+    """What became of one row. why: where it is unchanged or asked for."""
+
+    queue_id: str
+    recipient: str
+    result: Result
+    why: str = ""
+
+
+class Slice(msgspec.Struct, frozen=True):
+    """next: after which the next slice begins; None where this was the last."""
+
+    touched: list[Touched]
+    next: tuple[int, int] | None
+
+
+def touch(
+    tx: Tx,
+    act: Act,
+    chosen: Chosen,
+    *,
+    who: str,
+    now: int,
+    event: int,
+    after: tuple[int, int] = (0, -1),
+    limit: int = TOUCHED_ROWS,
+) -> Slice:
+    """Does `act` to the next rows behind `after`. event: an id, for those it becomes."""
+    found = rows_of(tx, chosen, after, limit)
+    touched = []
+    changed: dict[int, list[int]] = {}
+    for row in found:
+        each = _done(tx, act, row, who, now)
+        touched.append(each)
+        if each.result != "unchanged":
+            changed.setdefault(row.acceptance, []).append(row.n)
+    for acceptance, numbers in changed.items():
+        detail = {"who": who, "recipients": numbers}
+        if reason := getattr(act, "reason", ""):
+            detail["reason"] = reason
+        ledger.add_event(tx, event, acceptance, now, ledger.ALL_RECIPIENTS, _name(act), detail)
+    if isinstance(act, Retry | Release):
+        for destination in sorted({row.destination for row in found}):
+            _look_at(tx, destination, now)
+    last = found[-1] if len(found) == limit else None
+    return Slice(touched, None if last is None else (last.acceptance, last.n))
+
+
+def retry(tx: Tx, row: Row, now: int) -> Touched:
+    """Waiting -> waiting, due now."""
+    if row.leased:
+        return _touched(row, "unchanged", "it is being sent right now")
+    if row.held:
+        return _touched(row, "unchanged", "it is on hold: release it")
+    tx.send("UPDATE queue SET due = ? WHERE acceptance = ? AND n = ?", (now, row.acceptance, row.n))
+    return _touched(row, "due")
+
+
+def hold(tx: Tx, row: Row, reason: str) -> Touched:
+    """Waiting -> held; of a held one the reason changes."""
+    if not row.leased:
+        wish.hold(tx, row.acceptance, row.n, reason)
+        return _touched(row, "held")
+    wanted = wish.wished(row.wish)
+    if wanted is not None and wanted.kind == "cancel":
+        return _touched(row, "unchanged", "it is being sent, and cancelled unless that succeeds")
+    wish.wish(tx, row.acceptance, row.n, Wish("hold", reason))
+    return _touched(row, "asked", "it is being sent right now, and held unless that succeeds")
+
+
+def release(tx: Tx, row: Row, now: int) -> Touched:
+    """Held -> waiting, due now; what was wished of a leased one is taken back."""
+    if row.leased:
+        wanted = wish.wished(row.wish)
+        if wanted is None or wanted.kind != "hold":
+            return _touched(row, "unchanged", "it is not on hold")
+        wish.wish(tx, row.acceptance, row.n, None)
+        return _touched(row, "released")
+    if not row.held:
+        return _touched(row, "unchanged", "it is not on hold")
+    tx.send(
+        "UPDATE queue SET held = '', due = ? WHERE acceptance = ? AND n = ?",
+        (now, row.acceptance, row.n),
+    )
+    return _touched(row, "released")
+
+
+def cancel(tx: Tx, row: Row, text: str, now: int) -> Touched:
+    """Waiting or held -> no row. text: what the fate says."""
+    if row.leased:
+        wish.wish(tx, row.acceptance, row.n, Wish("cancel", text))
+        return _touched(
+            row, "asked", "it is being sent right now, and cancelled unless that succeeds"
+        )
+    wish.cancel(tx, row.acceptance, row.n, text, now)
+    return _touched(row, "cancelled")
+
+
+# Parts -----------------------------------------------------------------------------------------
+
+
+def _done(tx: Tx, act: Act, row: Row, who: str, now: int) -> Touched:
+    match act:
+        case Retry():
+            return retry(tx, row, now)
+        case Hold(reason):
+            return hold(tx, row, reason)
+        case Release():
+            return release(tx, row, now)
+        case Cancel(reason):
+            return cancel(tx, row, f"{who}, {reason}" if reason else who, now)
+
+
+def rows_of(tx: Tx, chosen: Chosen, after: tuple[int, int], limit: int) -> list[Row]:
+    """In the order of their key, locked: nobody leases or settles them until we have ended."""
+    where, given = _where(chosen, after)
+    found = tx.rows(
+        "SELECT q.acceptance, q.n, r.address, q.destination, q.due, q.lease, q.held, q.wish"
+        f" FROM {_QUEUE} WHERE {where} ORDER BY q.acceptance, q.n LIMIT ?"
+        " /*postgresql: FOR UPDATE OF q */",
+        [*given, limit],
+    )
+    return [
+        Row(acceptance, n, address, destination, due, lease is not None, held, wished)
+        for acceptance, n, address, destination, due, lease, held, wished in found
+    ]
+
+
+_QUEUE = (
+    "queue q JOIN acceptance a ON a.id = q.acceptance"
+    " JOIN recipient r ON r.acceptance = q.acceptance AND r.n = q.n"
+)
+
+
+def _where(chosen: Chosen, after: tuple[int, int]) -> tuple[str, list[Any]]:
+    """The condition, and what stands for its parameters."""
+    where = ["(q.acceptance, q.n) > (?, ?)"]
+    given: list[Any] = list(after)
+    for column, wanted in (
+        ("q.acceptance", chosen.acceptance),
+        ("q.destination", chosen.destination or None),
+        ("a.account", chosen.account),
+    ):
+        if wanted is not None:
+            where.append(f"{column} = ?")
+            given.append(wanted)
+    if chosen.addresses:
+        where.append(f"lower(r.address) IN ({', '.join('?' * len(chosen.addresses))})")
+        given += [_lowered(address) for address in chosen.addresses]
+    return " AND ".join(where), given
+
+
+def _look_at(tx: Tx, destination: str, now: int) -> None:
+    """What is due there is taken at once, whatever it waits for."""
+    was = backoff.waits_for(tx, destination)
+    if was is not None:
+        backoff.wait(tx, destination, ())
+        backoff.settle(tx, was.name)
+    rows.expect(tx, destination, now)
+    tx.hint(rows.HINT)
+
+
+def _touched(row: Row, result: Result, why: str = "") -> Touched:
+    return Touched(queue_id(row.acceptance), row.address, result, why)
+
+
+def _lowered(address: str) -> str:
+    """ASCII alone, as lower() of SQL does on either engine."""
+    return address.encode("utf-8", "replace").lower().decode()
+
+
+def _name(act: Act) -> str:
+    return type(act).__name__.lower()
+
+
+def accounts_of(
+    tx: Tx, chosen: Chosen, after: tuple[int, int], limit: int = TOUCHED_ROWS
+) -> list[int]:
+    """Whose messages the next slice is about, for `Store.run`."""
+    if chosen.account is not None:
+        return [chosen.account]
+    where, given = _where(chosen, after)
+    found = tx.rows(
+        f"SELECT a.account FROM {_QUEUE} WHERE {where} ORDER BY q.acceptance, q.n LIMIT ?",
+        [*given, limit],
+    )
+    return sorted({account for (account,) in found if account is not None})
+
+
+def may_see(tx: Tx, acceptance: int, account: int | None) -> bool:
+    """Whether there is such a message, and it is of that account; None: of anybody."""
+    row = tx.row("SELECT account FROM acceptance WHERE id = ?", (acceptance,))
+    return row is not None and account in (None, row[0])
