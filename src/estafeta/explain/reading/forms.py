@@ -11,18 +11,29 @@ from importlib.resources import files
 import msgspec
 
 ADDRESS = (
-    r'(?:"[^"\s]{1,64}"|[^\s<>()\[\]",:;\\|\x01\x02]{1,128})'
+    r'(?:"[^"\s]{1,64}"|[^\s<>()\[\]",:;\\|\x01\x02]{1,64})'
     r"@(?:\[[^\]\s]{3,60}\]|[\w-]{1,63}(?:\.[\w-]{1,63}){0,20})"
 )
 """An address as it stands in text; not whether it may be sent to."""
 
 
+_HOST = r"(?<![\w.:-])(?P<host>[\w.:-]{1,255}?)(?!\.?[\w-])"
+_IP = r"(?P<ip>[^\])\s]{2,60})"
+
 _CLASS = re.compile(r"(\[\^?\]?(?:\\.|[^\]\\])*\]|\\.)")
 """Brackets of a regular expression, and what is escaped."""
 
 
+class Around(msgspec.Struct, frozen=True):
+    """A sentence around a reply. cut, opens: as the file says."""
+
+    pattern: re.Pattern[str]
+    cut: bool
+    opens: bool
+
+
 class Forms(msgspec.Struct, frozen=True):
-    """The sections of `forms.toml`, as patterns. around: (pattern, whether it is cut)."""
+    """The sections of `forms.toml`, as patterns."""
 
     returned: re.Pattern[str]
     reason: tuple[re.Pattern[str], ...]
@@ -31,7 +42,8 @@ class Forms(msgspec.Struct, frozen=True):
     forwarded: re.Pattern[str]
     sentences: tuple[re.Pattern[str], ...]
     empty: re.Pattern[str]
-    around: tuple[tuple[re.Pattern[str], bool], ...]
+    idle: re.Pattern[str]
+    around: tuple[Around, ...]
     subject: dict[str, re.Pattern[str]]
     opening: dict[str, re.Pattern[str]]
     daemon: re.Pattern[str]
@@ -60,8 +72,13 @@ def forms() -> Forms:
             for form in data["sentences"]
         ),
         empty=re.compile(rf"(?:{'|'.join(data['empty'])})[.!:;]?", re.IGNORECASE),
+        idle=re.compile(rf"[ 	>|*#-]*(?:{'|'.join(data['idle'])})", re.IGNORECASE),
         around=tuple(
-            (re.compile(_loose(entry["form"]), re.IGNORECASE | re.MULTILINE), entry["cut"])
+            Around(
+                re.compile(_form(entry["form"]), re.IGNORECASE | re.MULTILINE),
+                entry["cut"],
+                entry.get("opens", False),
+            )
             for entry in data["around"]
         ),
         subject={kind: _any(patterns) for kind, patterns in data["subject"].items()},
@@ -76,10 +93,11 @@ def _any(patterns: Iterable[str]) -> re.Pattern[str]:
     return re.compile("|".join(f"(?:{pattern})" for pattern in patterns), re.IGNORECASE)
 
 
-def _loose(form: str) -> str:
-    """The form with any white space for each of its spaces, but for those within brackets."""
+def _form(form: str) -> str:
+    """The form with its names put in, and any white space for a space outside brackets."""
     pieces = _CLASS.split(form)
-    return "".join(
+    whole = "".join(
         piece if number % 2 else piece.replace(" ", r"(?:\s+)")
         for number, piece in enumerate(pieces)
     )
+    return whole.replace("HOST", _HOST).replace("IP", _IP)

@@ -10,9 +10,9 @@ import re
 
 from estafeta.explain.reading.forms import ADDRESS, forms
 from estafeta.explain.reading.letter import Letter
+from estafeta.explain.reading.limits import SENTENCES_CHARACTERS_MAX
 from estafeta.explain.reading.nouns import Kind
 
-_SEARCHED_CHARACTERS = 8_192
 _ADDRESS = re.compile(ADDRESS)
 _PRECEDENCE = re.compile(r"auto_?-?reply|junk|bulk", re.IGNORECASE)
 _AUTO_FIELDS = (
@@ -49,6 +49,11 @@ def by_daemon(letter: Letter) -> bool:
     return known.daemon.match(local) is not None or known.named.search(sender) is not None
 
 
+def by_person(letter: Letter) -> bool:
+    """Whether somebody answers or forwards: what stands in the text is not theirs."""
+    return not letter.report and _FORWARDED.match(letter.header("subject")) is not None
+
+
 def by_list(letter: Letter) -> bool:
     """Whether a program of mailing lists sent this."""
     address = _ADDRESS.search(letter.header("from"))
@@ -59,15 +64,15 @@ def kind_of_text(letter: Letter, text: str) -> Kind:
     """What a message is that has no fields for programs."""
     known = forms()
     subject = letter.header("subject")
-    beginning = text[:_SEARCHED_CHARACTERS]
-    if _FORWARDED.match(subject) and not letter.report:
-        return "other"
+    beginning = text[:SENTENCES_CHARACTERS_MAX]
     daemon = by_daemon(letter)
     if letter.disposition:
         return "other"
     replied = _replied(letter, subject)
     if replied and not (daemon and known.subject["bounce"].search(subject)):
         return "auto-reply"
+    if by_person(letter):
+        return "other"
     named = known.subject["bounce"].search(subject) is not None
     told = known.opening["bounce"].search(beginning) is not None
     late = known.opening["delay"].search(beginning) is not None

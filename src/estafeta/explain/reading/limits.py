@@ -26,6 +26,12 @@ LINES_MAX = 4_000
 LINE_CHARACTERS_MAX = 4_000
 """Of one line; what follows is not looked at."""
 
+SENTENCES_CHARACTERS_MAX = 8_192
+"""Of all text, the beginning that is searched as a whole: for what it says, and of whom."""
+
+FIELD_OCTETS_MAX = 16 * 1024
+"""Of one field for programs."""
+
 STATUS_OCTETS_MAX = 512 * 1024
 """Of one part with fields for programs (delivery-status, feedback-report)."""
 

@@ -10,9 +10,10 @@ from importlib.resources import files
 import msgspec
 
 from estafeta.explain.reading.letter import Letter
-from estafeta.explain.reading.limits import LINE_CHARACTERS_MAX
-
-_SEARCHED_CHARACTERS = 16_384
+from estafeta.explain.reading.limits import (
+    LINE_CHARACTERS_MAX,
+    SENTENCES_CHARACTERS_MAX,
+)
 
 
 class Marks(msgspec.Struct, frozen=True):
@@ -47,7 +48,7 @@ def marks() -> tuple[Marks, ...]:
 
 def mailer_of(letter: Letter, text: str, mta: str, names: set[str], words: str) -> str:
     """The mailer's name, or "". names: fields in its delivery status. words: a reason's."""
-    text = text[:_SEARCHED_CHARACTERS]
+    text = text[:SENTENCES_CHARACTERS_MAX]
     values = {
         name: value.decode("utf-8", "replace").strip()[:LINE_CHARACTERS_MAX]
         for name, value in letter.fields.items()

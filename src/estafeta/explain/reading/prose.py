@@ -18,6 +18,7 @@ from estafeta.explain.reading.limits import (
     LINE_CHARACTERS_MAX,
     LINES_MAX,
     RECIPIENTS_MAX,
+    SENTENCES_CHARACTERS_MAX,
     WORDS_CHARACTERS_MAX,
 )
 from estafeta.explain.reading.reply import Said, plain, precise, said, verb
@@ -38,7 +39,8 @@ _ASKED = re.compile(
 _ANSWERED = re.compile(r"[ \t]*(?:received[ \t]*)?(?:<<<|>>>(?=[ ]*\d))[ \t]*(.*)\Z", re.IGNORECASE)
 _ADDRESS = re.compile(ADDRESS)
 _EXPANDED = re.compile(
-    rf"\(?(?:expanded|generated)[ \t]+(?:from|by):?[ \t]+[\"'<]*({ADDRESS})", re.IGNORECASE
+    rf"\(?(?:expanded|generated)[ \t]+(?:from|by):?[ \t]+[\"'<]*({ADDRESS})[\"'>]*\)?:?",
+    re.IGNORECASE,
 )
 _SEQUENCE = re.compile(r"50[34] .*(?:RCPT|recipient|DATA|valid)", re.IGNORECASE)
 _REPLY_LINE = re.compile(r"[ \t]*[<\[('\"#]*(?:[45][0-7]\d[ -]|#?[45]\.\d{1,3}\.\d{1,3}\b)")
@@ -184,7 +186,7 @@ def _section(lines: list[str], number: int, first: str, known: Forms) -> str:
             if words:
                 break
             continue
-        if words and any(pattern.match(line) for pattern in known.reason):
+        if words and (known.labels.match(line) or any(form.match(line) for form in known.reason)):
             break
         if line.lstrip().startswith(("-----", "_____", "=====")):
             break
@@ -287,7 +289,7 @@ def _likely(address: str, unlikely: frozenset[str]) -> bool:
 
 def _by_sentence(prose: Prose, known: Forms, unlikely: frozenset[str]) -> list[Named]:
     """Recipients that are named within sentences."""
-    text = "\n".join(prose.lines)
+    text = "\n".join(prose.lines)[:SENTENCES_CHARACTERS_MAX]
     for pattern in known.sentences:
         found: list[Named] = []
         for match in pattern.finditer(text):

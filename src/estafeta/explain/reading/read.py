@@ -12,7 +12,7 @@ import msgspec
 
 from estafeta.explain.reading.feedback import read_feedback
 from estafeta.explain.reading.forms import ADDRESS, forms
-from estafeta.explain.reading.kinds import kind_of_text
+from estafeta.explain.reading.kinds import by_person, kind_of_text
 from estafeta.explain.reading.letter import Letter, fields_of, lay_out, messages_of
 from estafeta.explain.reading.limits import (
     RECIPIENTS_MAX,
@@ -49,6 +49,11 @@ _ACTIONS: dict[str, Kind] = {
 }
 _ACTION_OF: dict[Kind, str] = {"bounce": "failed", "delay": "delayed", "delivered": "delivered"}
 _QUOTE = re.compile(r"(?:>[ \t]?)+")
+_TELLING = re.compile(
+    r"\b[45][0-7]\d[ -]|\b[45]\.\d{1,3}\.\d|\bbecause\b|\breason\b|n.t be found", re.IGNORECASE
+)
+"""A line that says why, whatever else it says."""
+
 _OWN_ADDRESSES = (
     "from",
     "to",
@@ -124,7 +129,8 @@ def _by_status(letter: Letter, text: str) -> Reading | None:
     notified = None
     if not parts:
         notified = read_notification(text)
-        found = b"" if notified is not None else fields_in_text(text)
+        quoted = notified is not None or by_person(letter)
+        found = b"" if quoted else fields_in_text(text)
         parts = [found] if found else []
     status = read_status(parts)
     if notified is not None:
@@ -225,8 +231,10 @@ def _said_of_all(prose: Prose) -> list[Said]:
 
 def _loose(prose: Prose) -> Said:
     """The text as a whole, where no part of it says why."""
-    whole = "\n".join(line.strip() for line in prose.lines if line.strip())
-    return said(whole[:WORDS_CHARACTERS_MAX])
+    lines = [line.strip() for line in prose.lines if line.strip()]
+    idle = forms().idle
+    telling = [line for line in lines if _TELLING.search(line) or idle.match(line) is None]
+    return said("\n".join(telling or lines)[:WORDS_CHARACTERS_MAX])
 
 
 def _recipient(block: Block, reply: Said, address: str) -> ReportedRecipient:

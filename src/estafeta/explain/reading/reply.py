@@ -81,16 +81,16 @@ def said(words: str) -> Said:
     """The reply within these words."""
     words = words[:WORDS_CHARACTERS_MAX].strip()
     host = command = ""
-    for pattern, cut in forms().around:
-        match = pattern.search(words)
+    for around in forms().around:
+        match = around.pattern.search(words)
         if match is None:
             continue
         named = match.groupdict()
         host = host or _host(named)
         command = command or verb(named.get("command") or "")
-        if cut:
-            kept = named.get("reply") or ""
-            words = f"{words[: match.start()]}\n{kept}{words[match.end() :]}".strip()
+        if around.cut:
+            before = "" if around.opens else words[: match.start()]
+            words = f"{before}\n{named.get('reply') or ''}{words[match.end() :]}".strip()
     code, status = _codes(words)
     return Said(
         code=code, status=status, text=_text(words, code, status), host=host, command=command

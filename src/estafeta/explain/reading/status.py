@@ -14,6 +14,7 @@ import msgspec
 from estafeta.explain.reading.forms import ADDRESS
 from estafeta.explain.reading.letter import decode_octets
 from estafeta.explain.reading.limits import (
+    FIELD_OCTETS_MAX,
     FIELDS_MAX,
     RECIPIENTS_MAX,
     STATUS_OCTETS_MAX,
@@ -29,7 +30,7 @@ _FIELD = re.compile(
     re.MULTILINE,
 )
 _KNOWN = re.compile(
-    rb"^[ \t>]*(?:final-recipient|original-recipient|diagnostic-code|reporting-mta|action)[ \t]*:",
+    rb"^[ \t]*(?:final-recipient|original-recipient|diagnostic-code|reporting-mta|action)[ \t]*:",
     re.IGNORECASE | re.MULTILINE,
 )
 _KNOWN_IN_TEXT = re.compile(_KNOWN.pattern.decode("ascii"), re.IGNORECASE | re.MULTILINE)
@@ -89,9 +90,17 @@ def read_status(parts: list[bytes]) -> Status:
     """What the delivery-status parts of one report say."""
     status = Status()
     for octets in parts:
-        _read_part(status, octets[:STATUS_OCTETS_MAX])
+        _read_part(status, _outdented(octets[:STATUS_OCTETS_MAX]))
     status.blocks = [block for block in status.blocks if _says_something(block)][:RECIPIENTS_MAX]
     return status
+
+
+def _outdented(octets: bytes) -> bytes:
+    """The fields without the white space before each line that some text puts there."""
+    first = _KNOWN.search(octets)
+    if first is None or not (depth := len(first[0]) - len(first[0].lstrip(b" \t"))):
+        return octets
+    return re.sub(rb"^[ \t]{1,%d}" % min(depth, 64), b"", octets, flags=re.MULTILINE)
 
 
 def fields_in_text(text: str) -> bytes:
@@ -118,7 +127,7 @@ def _read_part(status: Status, octets: bytes) -> None:
             apart = True
             continue
         name = match[1].lower()
-        value = unfold(match[2])
+        value = unfold(match[2][:FIELD_OCTETS_MAX])
         if name in _OF_RECIPIENT:
             doubled = name in seen and (apart or name in _NAMING)
             renewed = apart and name in _NAMING and not seen.isdisjoint(_NAMING)
