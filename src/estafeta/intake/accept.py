@@ -154,6 +154,7 @@ class Acceptor:
             body=self._bodies.known(parent.body, content),
             message_id=parent.message_id,
             parent=parent.id,
+            account=parent.account,
         )
         return await self.prepare(incoming), refused
 
