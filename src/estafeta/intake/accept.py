@@ -98,13 +98,8 @@ class Acceptor:
     async def prepare_notice(self, notice: Notice) -> Prepared:
         """A message of our own with a null reverse-path; where its addressee is nobody, dropped."""
         body = await self._bodies.from_bytes(notice.message)
-        to = notice.to
-        found = await self._look_up(to)
-        if isinstance(found, Reply) and notice.origin == "bounce":
-            substitute = self._notices.substitute
-            if substitute and await self.has_mailbox(substitute):
-                to, found = substitute, await self._look_up(substitute)
-        recipient = Recipient(to, notify=frozenset({"NEVER"}))
+        found = await self._store.read(lambda tx: self._directory(tx, notice.to))
+        recipient = Recipient(notice.to, notify=frozenset({"NEVER"}))
         incoming = Incoming(
             id=notice.id,
             origin=notice.origin,
@@ -171,7 +166,6 @@ class Acceptor:
         try:
             await self._store.run(lambda tx: ledger.confirm(tx, acceptance))
         except StoreError as error:
-            account=parent.account,
             log.warning("not confirmed", queue_id=queue_id(acceptance), error=str(error))
 
     # -- parts of a preparation ----------------------------------------------------------------
