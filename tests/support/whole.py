@@ -40,7 +40,7 @@ HOST = "mx.example"
 HERE = "192.0.2.1"
 CLIENT = "198.51.100.7"
 TRUSTED = "198.51.100.200"
-PORTS = {"mx": 25, "lmtp": 24, "submission": 587, "submissions": 465}
+PORTS = {"mx": 25, "lmtp": 24, "submission": 587, "submissions": 465, "imaps": 993}
 MESSAGE = b"Subject: one\r\nMessage-ID: <one@client.example>\r\n\r\nhello\r\n"
 FULL_QUOTA, SMALL_QUOTA = 100, 2000
 PEOPLE = ("ana", "eva", "luis", "full", "small")
@@ -337,6 +337,7 @@ def config(**settings: Any) -> Config:
             Listener(role="lmtp", address=HERE, port=24, tls="none"),
             Listener(role="submission", address=HERE, port=587, tls="starttls"),
             Listener(role="submission", address=HERE, port=465, tls="implicit"),
+            Listener(role="imap", address=HERE, port=993, tls="implicit"),
         ],
         smtp=Smtp(**smtp),
         submission=Submission(**those(Submission)),

@@ -9,17 +9,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import msgspec
 import structlog
 
+from estafeta.intake.limits import HEADER_OCTETS_MAX
 from estafeta.intake.prepared import Incoming, Jobs, Place, PreparedAcceptance
 from estafeta.intake.target import Directory, Target, accounts_of
 from estafeta.mail.envelope import Envelope, Recipient
-from estafeta.mail.message import summary
+from estafeta.mail.message import header_end, summary
 from estafeta.mail.outcome import Refused, Reply
 from estafeta.mail.protocols import Content, Meter
 from estafeta.queue.contract import Notice, Prepared
 from estafeta.queue.notices import Notices
-from estafeta.store import ledger
+from estafeta.store import ledger, sent
 from estafeta.store.accounts import domain
 from estafeta.store.bodies import INLINE_MAX, Bodies, Body
 from estafeta.store.engine import Store, StoreError, StoreUncertain, Tx
@@ -77,7 +79,9 @@ class Acceptor:
     async def prepare(self, incoming: Incoming) -> PreparedAcceptance:
         """Everything that needs no transaction. Opens nothing yet."""
         accounts = accounts_of(incoming.targets)
-        text = await self._text(incoming.body) if accounts else None
+        text = None
+        if accounts or incoming.sent is not None:
+            text = await self._text(incoming.body)
         prepared = PreparedAcceptance(
             incoming,
             text=text,
@@ -86,6 +90,7 @@ class Acceptor:
             place=self._place,
             jobs=self._jobs,
             meter=self._meter,
+            sent_copy=_sent_copy(incoming, text),
         )
         if prepared.wants_success:
             try:
@@ -192,3 +197,14 @@ class Acceptor:
             subject=found.subject,
             preview=found.preview,
         )
+
+
+def _sent_copy(incoming: Incoming, text: Text | None) -> sent.Copy | None:
+    """What we file in the submitter's \\Sent; its ENVELOPE names who got a blind copy."""
+    if incoming.sent is None or text is None:
+        return None
+    if incoming.sent:
+        head = incoming.body.read(0, HEADER_OCTETS_MAX)
+        envelope = summary(incoming.sent + head[: header_end(head)]).envelope
+        text = msgspec.structs.replace(text, envelope=envelope)
+    return sent.Copy(incoming.body, incoming.sent, text)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import msgspec
+import structlog
 
 from estafeta.intake.target import Target, ToAccount, ToAlias, ToRemote, accounts_of
 from estafeta.mail.address import split
@@ -20,14 +21,16 @@ from estafeta.mail.outcome import Outcome
 from estafeta.mail.protocols import Content, Meter
 from estafeta.queue import rows
 from estafeta.queue.contract import Prepared
-from estafeta.store import bodies, ledger
+from estafeta.store import bodies, ledger, sent, tracker
 from estafeta.store.bodies import Body
 from estafeta.store.engine import Tx
-from estafeta.store.ids import Ids
+from estafeta.store.ids import Ids, queue_id
 from estafeta.store.messages import Text
 from estafeta.store.rows import Acceptance, Dropped, Duplicate, Expanded, Fate, Stored
 
 RECIPIENTS_PER_JOB_MAX = 100
+
+log = structlog.get_logger("accept")
 
 
 class Parcel(msgspec.Struct, frozen=True):
@@ -49,7 +52,8 @@ class Incoming(msgspec.Struct, frozen=True):
 
     targets, duplicates: parallel to envelope.recipients. A target None is nobody: the recipient is
     dropped as a double bounce. duplicates: the acceptance that already has this recipient, or None;
-    empty where nothing was looked up.
+    empty where nothing was looked up. sent: with which fields the copy that we file for `account`
+    begins; None: we file none.
     """
 
     id: int
@@ -64,6 +68,7 @@ class Incoming(msgspec.Struct, frozen=True):
     tls: str = ""
     digest: bytes | None = None
     duplicates: tuple[int | None, ...] = ()
+    sent: bytes | None = None
 
 
 class Jobs(Protocol):
@@ -129,9 +134,12 @@ class PreparedAcceptance:
         place: Place,
         jobs: Jobs | None,
         meter: Meter,
+        sent_copy: sent.Copy | None = None,
     ) -> None:
         self._incoming = incoming
         self._text = text
+        self._sent = sent_copy
+        self._not_filed = ""
         self._at = at
         self._ids = ids
         self._place = place
@@ -182,6 +190,8 @@ class PreparedAcceptance:
     @property
     def accounts(self) -> Sequence[int]:
         found = accounts_of(self._incoming.targets)
+        if self._incoming.account is not None:
+            found.add(self._incoming.account)  # whose copy tells what becomes of it
         for other in self._also:
             found.update(other.accounts)
         return sorted(found)
@@ -315,6 +325,10 @@ class PreparedAcceptance:
                         reached.add(target.account.id)
             ledger.open_acceptance(tx, entry.row, entry.recipients, fates)
             rows.enqueue(tx, waiting)
+        if self._sent is not None:
+            self._not_filed = sent.file(tx, self.row, self._sent)
+        if self.row.parent is None:
+            tracker.follow(tx, self.row)  # who opens a child ends something, and follows then
         for other in self._also:
             other.apply(tx)
 
@@ -342,6 +356,8 @@ class PreparedAcceptance:
     # -- after the unit ------------------------------------------------------------------------
 
     def committed(self) -> None:
+        if self._not_filed:
+            log.warning("no copy in Sent", queue_id=queue_id(self.id), why=self._not_filed)
         for entry, claims in zip(self._entries, self._claims, strict=True):
             self._meter.count("estafeta_messages_accepted_total", origin=entry.row.origin)
             for claim in claims:

@@ -40,7 +40,9 @@ class Transaction(msgspec.Struct):
     """One mail transaction. id: what becomes the acceptance; recipients, targets: parallel.
 
     authors: addresses in From, where the role looks at them. recognisable: the client gave it a
-    Message-ID of its own, so that it can be known again.
+    Message-ID of its own, so that it can be known again. header: as the client gave it, where a
+    copy may be filed. sent: with which fields the copy in the submitter's \\Sent begins; None: none
+    is filed.
     """
 
     id: int
@@ -50,6 +52,8 @@ class Transaction(msgspec.Struct):
     message_id: str = ""
     authors: list[str] = []
     recognisable: bool = False
+    header: bytes = b""
+    sent: bytes | None = None
 
 
 class Role(Protocol):

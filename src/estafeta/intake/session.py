@@ -408,6 +408,7 @@ class Session:
             tls=f"{tls.version} {tls.cipher}" if tls else "",
             digest=digest,
             duplicates=tuple(duplicates),
+            sent=transaction.sent,
         )
         try:
             await desk.acceptor.accept(incoming)

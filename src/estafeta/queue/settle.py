@@ -17,7 +17,7 @@ from estafeta.mail.outcome import Deferred, Delivered, Outcome
 from estafeta.queue import backoff, rows, wish
 from estafeta.queue.contract import Note, Prepared
 from estafeta.queue.notices import Failure
-from estafeta.store import ledger
+from estafeta.store import ledger, tracker
 from estafeta.store.engine import Tx
 from estafeta.store.rows import Acceptance, Dropped, Expanded, Fate, Relayed, Returned
 
@@ -120,6 +120,7 @@ def settle(
         done.child.apply(tx)
     for notice in notices:
         notice.apply(tx)
+    tracker.follow(tx, acceptance)
     waits = None
     if done.waits_for or leased.probe:
         waits = backoff.after(tx, leased.destination, leased.probe, done.waits_for)

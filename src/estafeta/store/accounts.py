@@ -16,14 +16,14 @@ from estafeta.store.credentials import Password
 from estafeta.store.engine import Row, Tx
 from estafeta.store.rows import Account, Domain
 
-_ACCOUNT = "id, address, domain, name, language, quota, used, disabled"
+_ACCOUNT = "id, address, domain, name, language, quota, used, disabled, save_sent"
 _BY_ADDRESS = f"SELECT {_ACCOUNT} FROM account WHERE address = ?"
 _BY_ID = f"SELECT {_ACCOUNT} FROM account WHERE id = ?"
 _DOMAIN = "name, separator, catch_all, language"
 _LOCAL = (
     "SELECT domain.name, domain.separator, domain.catch_all, domain.language, account.id,"
     " account.address, account.domain, account.name, account.language, account.quota,"
-    " account.used, account.disabled"
+    " account.used, account.disabled, account.save_sent"
     " FROM domain LEFT JOIN account ON account.address = ? WHERE domain.name = ?"
 )
 
@@ -191,6 +191,7 @@ def set_account(
     language: str | None = None,
     quota: int | None = None,
     disabled: bool | None = None,
+    save_sent: bool | None = None,
     password: Password | None = None,
 ) -> None:
     """Changes what is not None. Raises AccountsError."""
@@ -201,6 +202,8 @@ def set_account(
     changes: dict[str, Any] = {"name": name, "language": language, "quota": quota}
     if disabled is not None:
         changes["disabled"] = int(disabled)
+    if save_sent is not None:
+        changes["save_sent"] = int(save_sent)
     if address is not None and key(address) != found.address:
         new = key(address)
         if domain(tx, split(new)[1]) is None:
@@ -259,9 +262,8 @@ def _made(row: Row | None) -> Account | None:
 
 
 def _account(row: Row) -> Account:
-    values = list(row)
-    values[-1] = bool(values[-1])
-    return Account(*values)
+    *values, disabled, save_sent = row
+    return Account(*[*values, bool(disabled), bool(save_sent)])
 
 
 # Aliases and identities ------------------------------------------------------------------------

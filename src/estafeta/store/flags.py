@@ -22,6 +22,15 @@ NAMES = {
 }
 BITS = {name.lower(): bit for bit, name in NAMES.items()}
 
+QUEUED = "$Queued"
+DELAYED = "$Delayed"
+DELIVERED = "$Delivered"
+PARTLY_DELIVERED = "$PartlyDelivered"
+BOUNCED = "$Bounced"
+OURS = (QUEUED, DELAYED, DELIVERED, PARTLY_DELIVERED, BOUNCED)
+"""What the server alone says of a message that was sent (store/tracker.py)."""
+_OURS = frozenset(keyword.lower() for keyword in OURS)
+
 # atom (RFC 9051 §9): any CHAR but atom-specials, SP and CTL.
 _ATOM = frozenset(chr(c) for c in range(0x21, 0x7F)) - frozenset('(){%*"\\]')
 
@@ -43,6 +52,27 @@ def joined(keywords: Iterable[str]) -> str:
     if len(unique) > KEYWORDS_MAX:
         raise KeywordError(f"a message bears at most {KEYWORDS_MAX} keywords")
     return " ".join(sorted(unique.values()))
+
+
+def is_ours(keyword: str) -> bool:
+    """Whether no client sets it or takes it away."""
+    return keyword.lower() in _OURS
+
+
+def of_clients(keywords: Iterable[str]) -> frozenset[str]:
+    """Those that a client may set or take away."""
+    return frozenset(keyword for keyword in keywords if not is_ours(keyword))
+
+
+def with_ours(keywords: str, ours: str) -> str:
+    """`keywords` with that one of ours, "" for none, in place of any it has."""
+    others = [keyword for keyword in split(keywords) if not is_ours(keyword)]
+    return " ".join(sorted([*others, ours] if ours else others))
+
+
+def ours_of(keywords: str) -> str:
+    """That one of ours that is among them, or ""."""
+    return next((keyword for keyword in split(keywords) if is_ours(keyword)), "")
 
 
 def split(keywords: str) -> list[str]:

@@ -137,6 +137,24 @@ def _existing(tx: Tx, account: int, name: str) -> Mailbox:
 # Changing --------------------------------------------------------------------------------------
 
 
+def for_role(tx: Tx, account: int, role: str, name: str) -> Mailbox:
+    """The first with this role; where there is none, the one with that name gets it, and is made if
+    need be. The caller has declared the account. Raises MailboxError."""
+    found = by_role(tx, account, role)
+    if found is not None:
+        return found
+    modseq = next_modseq(tx, account)
+    named = mailbox_by_name(tx, account, name)
+    if named is None:
+        return create(tx, account, name, role)
+    tx.run(
+        "UPDATE mailbox SET role = ?, modseq = ? WHERE account = ? AND id = ?",
+        (role, modseq, account, named.id),
+    )
+    tx.hint(("account", account))
+    return named
+
+
 def create(tx: Tx, account: int, name: str, role: str = "") -> Mailbox:
     """A new mailbox, and its parents where they are missing (RFC 3501 §6.3.3).
 
@@ -229,7 +247,7 @@ def erase_slice(tx: Tx, account: int, mailbox: int, limit: int = ERASE_SLICE) ->
             "UPDATE removed SET erased = 1 WHERE account = ? AND mailbox = ?", (account, mailbox)
         )
         return True
-    for table in ("message", "message_text"):
+    for table in ("message", "message_text", "sent_copy"):
         tx.run(
             f"DELETE FROM {table} WHERE account = ? AND mailbox = ? AND uid <= ?",
             (account, mailbox, last),

@@ -6,6 +6,8 @@ import msgspec
 
 
 class Account(msgspec.Struct, frozen=True):
+    """save_sent: what it submits is filed in its \\Sent by us."""
+
     id: int
     address: str
     domain: str
@@ -14,6 +16,7 @@ class Account(msgspec.Struct, frozen=True):
     quota: int
     used: int
     disabled: bool
+    save_sent: bool = False
 
 
 class Domain(msgspec.Struct, frozen=True):

@@ -1,9 +1,9 @@
 """Submission: the role of 465 and 587: who may say what, and a header made complete (RFC 6409).
 
-Promises: MAIL FROM and From belong to the account; Bcc never leaves; Date and Message-ID are there;
-what no one could answer is refused; a message that comes again because our 250 got lost is
-recognised for each recipient. A client within `relay_networks` needs no account and writes as it
-likes.
+Promises: MAIL FROM and From belong to the account; Bcc never leaves, it stands in the submitter's
+own copy alone; Date and Message-ID are there; what no one could answer is refused; a message that
+comes again because our 250 got lost is recognised for each recipient. A client within
+`relay_networks` needs no account and writes as it likes.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from estafeta.mail.outcome import Reply
 from estafeta.store import accounts, ledger
 from estafeta.store.engine import Store, Tx
 from estafeta.store.rows import Account
+from estafeta.store.sent import PRIVATE_FIELDS
 from estafeta.store.tokens import Tokens
+from estafeta.submit.blind import blind_copies
 from estafeta.wire import replies
 from estafeta.wire.smtp_server.events import Mail
 from estafeta.world.seams import Clock
 
 REMEMBERED_MS = 15 * 60 * 1000
 """How long a message whose 250 may have got lost is recognised."""
-
-_PRIVATE_FIELDS = ("Bcc", "Resent-Bcc")
 
 
 class SubmissionRole:
@@ -98,6 +98,7 @@ class SubmissionRole:
                 case "bad-from":
                     return replies.FROM_BAD(reason=problem.text)
         transaction.authors = examined.authors
+        transaction.header = header
         added = [received]
         message_id = fields.message_id(header)
         transaction.recognisable = bool(message_id)
@@ -107,22 +108,28 @@ class SubmissionRole:
         transaction.message_id = message_id
         if not fields.count(header, "Date"):
             added.append(f"Date: {format_date(self._clock.now())}\r\n".encode())
-        return b"".join((*added, fields.remove(header, _PRIVATE_FIELDS)))
+        return b"".join((*added, fields.remove(header, PRIVATE_FIELDS)))
 
     async def verify(self, client: Client, transaction: Transaction) -> Reply | None:
         account = client.account
         if account is None:
             return None
 
-        def decide(tx: Tx) -> Reply | None:
-            if not _may_come_in(tx, account):
+        def decide(tx: Tx) -> Reply | bool:
+            found = accounts.account_by_id(tx, account.id)
+            if found is None or found.disabled:
                 return replies.ACCOUNT_DISABLED
             for author in transaction.authors:
                 if not accounts.may_write_as(tx, account, author):
                     return replies.FROM_NOT_OWNED(address=author, account=account.address)
-            return None
+            return found.save_sent
 
-        return await self._store.read(decide)
+        decided = await self._store.read(decide)
+        if isinstance(decided, Reply):
+            return decided
+        if decided:
+            transaction.sent = blind_copies(transaction.header, transaction.recipients)
+        return None
 
     async def duplicates(
         self, client: Client, transaction: Transaction, digest: bytes

@@ -8,36 +8,25 @@ no room, the rest of the octets is read past and the command answered in order.
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass
 
 from estafeta.mail.message import summary
 from estafeta.read.imap import forms
 from estafeta.read.imap.session import Goodbye, Refusal, Session
 from estafeta.read.limits import MULTIAPPEND_MESSAGES_MAX, MULTIAPPEND_OCTETS_MAX
 from estafeta.store import flags as bits
-from estafeta.store import mailboxes, messages
-from estafeta.store.bodies import INLINE_MAX, Body, BodyWriter, put
+from estafeta.store import mailboxes, messages, sent
+from estafeta.store.bodies import INLINE_MAX, BodyMissing, BodyWriter, bring, put
 from estafeta.store.engine import StoreError, StoreFull, StoreReadOnly, Tx
-from estafeta.store.messages import Placed, Text
+from estafeta.store.messages import Text
+from estafeta.store.sent import Filed, Given
 from estafeta.wire.imap import commands as a
 from estafeta.wire.imap.machine import AppendEnd, Ended, MessageData
 from estafeta.wire.imap.responses import number_set
 
 
-@dataclass(slots=True)
-class Message:
-    """One that has come whole."""
-
-    body: Body
-    text: Text
-    flags: int
-    keywords: str
-    received: int
-
-
 async def append(s: Session, first: a.Append) -> None:
     """Takes the messages and places them."""
-    taken: list[Message] = []
+    taken: list[Given] = []
     announced: a.Append = first
     octets = 0
     trouble: OSError | StoreError | None = None
@@ -96,7 +85,7 @@ async def _refused(
     return None
 
 
-async def _take(s: Session, announced: a.Append) -> Message:
+async def _take(s: Session, announced: a.Append) -> Given:
     writer = s.house.bodies.writer()
     try:
         await _receive(s, writer)
@@ -121,7 +110,7 @@ async def _take(s: Session, announced: a.Append) -> Message:
         made.subject,
         made.preview,
     )
-    return Message(body, text, value, bits.joined(keywords), received)
+    return Given(body, text, value, bits.joined(keywords), received)
 
 
 async def _receive(s: Session, writer: BodyWriter) -> None:
@@ -151,39 +140,70 @@ def _store_error(trouble: OSError) -> StoreError:
     return StoreReadOnly(text) if trouble.errno == errno.EROFS else StoreError(text)
 
 
-async def _place(s: Session, c: a.Append, taken: list[Message]) -> None:
+async def _place(s: Session, c: a.Append, taken: list[Given]) -> None:
     for message in taken:
         if not message.body.stored:
             s.house.bodies.must_be_young(message.body.id)
     total = sum(message.body.size for message in taken)
+    judged: dict[int, bool] = {}  # by the uid of what we filed: whether that is this message
 
-    def unit(tx: Tx) -> list[Placed]:
+    def unit(tx: Tx) -> tuple[int, list[int]] | list[Filed]:
         box = mailboxes.mailbox_by_name(tx, s.owner, c.mailbox)
         if box is None:
             raise Refusal("there is no such mailbox any more", "TRYCREATE")
+        if len(taken) == 1 and (filed := _filed(s, tx, box.name, taken[0])):
+            same = [one for one in filed if judged.get(one.uid)]
+            if same:
+                _add_flags(tx, s.owner, box.id, same[0].uid, taken[0])
+                return same[0].uidvalidity, [same[0].uid]
+            if any(one.uid not in judged for one in filed):
+                return filed
         used, quota = messages.quota(tx, s.owner)
         if quota and used + total > quota:
             raise Refusal("the account has no room for it", "OVERQUOTA")
-        placed = []
+        uids = []
         for message in taken:
             put(tx, message.body)
-            placed.append(
-                messages.append(
-                    tx,
-                    s.owner,
-                    box.id,
-                    body=message.body,
-                    size=message.body.size,
-                    prefix=b"",
-                    text=message.text,
-                    flags=message.flags,
-                    keywords=message.keywords,
-                    received=message.received,
-                )
-            )
-        return placed
+            uids.append(sent.append(tx, s.owner, box.id, message).uid)
+        return box.uidvalidity, uids
 
-    placed = await s.write(unit)
-    uids = number_set(one.uid for one in placed).decode("ascii")
+    while isinstance(placed := await s.write(unit), list):
+        for one in placed:
+            if one.uid not in judged:
+                judged[one.uid] = await _is_same(s, one, taken[0])
+    uidvalidity, uids = placed
     await s.sync(expunge=True)
-    s.machine.ok(c.tag, "appended", f"APPENDUID {placed[0].uidvalidity} {uids}")
+    shown = number_set(uids).decode("ascii")
+    s.machine.ok(c.tag, "appended", f"APPENDUID {uidvalidity} {shown}")
+
+
+# What we have filed ourselves ---------------------------------------------------------------------
+
+
+def _filed(s: Session, tx: Tx, mailbox: str, given: Given) -> list[Filed]:
+    now = int(s.house.world.clock.now() * 1000)
+    return sent.filed_lately(tx, s.owner, mailbox, given.text.message_id, now)
+
+
+async def _is_same(s: Session, filed: Filed, given: Given) -> bool:
+    """Compared outside of any unit: it may be large, and lie elsewhere."""
+    try:
+        kept = await s.store.read(lambda tx: s.house.bodies.content(tx, filed.body))
+        await bring(kept)
+        await bring(given.body)
+    except BodyMissing:
+        return False  # expunged meanwhile
+    return sent.is_same(kept, given.body)
+
+
+def _add_flags(tx: Tx, account: int, mailbox: int, uid: int, given: Given) -> None:
+    """The client's are added to those of the copy that is there."""
+    messages.store_flags(
+        tx,
+        account,
+        mailbox,
+        [uid],
+        mode="add",
+        flags=given.flags,
+        keywords=frozenset(bits.split(given.keywords)),
+    )

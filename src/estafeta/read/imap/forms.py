@@ -17,6 +17,7 @@ _BITS = {
     "draft": bits.DRAFT,
 }
 SYSTEM_FLAGS = b"\\Answered \\Flagged \\Deleted \\Seen \\Draft"
+OUR_KEYWORDS = " ".join(bits.OURS).encode("ascii")
 
 
 def bit(name: str) -> int:
@@ -25,11 +26,11 @@ def bit(name: str) -> int:
 
 
 def to_store(flags: Flags) -> tuple[int, frozenset[str]]:
-    """(bits, keywords)."""
+    """(bits, keywords); what the server alone says is left out (RFC 3501 §7.1 PERMANENTFLAGS)."""
     value = 0
     for name in flags.system:
         value |= _BITS[name]
-    return value, flags.keywords
+    return value, bits.of_clients(flags.keywords)
 
 
 @lru_cache(maxsize=4096)

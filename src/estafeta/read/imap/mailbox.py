@@ -80,7 +80,7 @@ async def _enter(
 
 def _tell(s: Session, view: View, box: Mailbox, unseen: int) -> None:
     say = s.machine.untagged
-    say(b"FLAGS (%b)" % forms.SYSTEM_FLAGS)
+    say(b"FLAGS (%b %b)" % (forms.SYSTEM_FLAGS, forms.OUR_KEYWORDS))
     permanent = b"" if view.read_only else forms.SYSTEM_FLAGS + b" \\*"
     say(b"OK [PERMANENTFLAGS (%b)] kept" % permanent)
     say(b"%d EXISTS" % view.count)

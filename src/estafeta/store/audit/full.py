@@ -15,6 +15,7 @@ from estafeta.store.audit.boxes import (
 from estafeta.store.audit.fates import fates
 from estafeta.store.audit.files import bodies_slice, object_findings
 from estafeta.store.audit.finding import Finding
+from estafeta.store.audit.tracked import tracked_findings
 from estafeta.store.bodies import Shelf
 from estafeta.store.engine import Store, Tx
 from estafeta.world.seams import Disk
@@ -35,15 +36,14 @@ async def audit_full(
         for box in boxes:
             for finding in await store.read(partial(mailbox_findings, account=account, id=box)):
                 yield finding
-            async for finding in _stepwise(
-                store, partial(message_findings, account=account, id=box)
-            ):
-                yield finding
+            for each in (message_findings, tracked_findings):
+                async for finding in _stepwise(store, partial(each, account=account, id=box)):
+                    yield finding
     for finding in await store.read(strays):
         yield finding
     steps: list[Step] = [fates, books, partial(bodies_slice, disk=disk)]
-    for each in steps:
-        async for finding in _stepwise(store, each):
+    for step in steps:
+        async for finding in _stepwise(store, step):
             yield finding
     if disk is not None:
         async for finding in object_findings(store, shelf):

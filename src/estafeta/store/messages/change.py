@@ -10,6 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from estafeta.store import flags as bits
+from estafeta.store import tracker
 from estafeta.store.engine import Row, Tx
 from estafeta.store.flags import SEEN
 from estafeta.store.limits import TOMBSTONES_MAX
@@ -57,9 +58,11 @@ def store_flags(
 ) -> FlagsChanged:
     """STORE (RFC 9051 §6.4.6, RFC 7162 §3.1.3). Messages that have the flags already do not change.
 
+    Keywords of ours stay as they are, whatever is asked for.
     echo: False leaves `changed` empty, which saves most of the time of a large STORE.
     """
     where = list(conditions(uids))
+    keywords = bits.of_clients(keywords)
     failed: list[int] = []
     since = ""
     if unchanged_since is not None:
@@ -157,13 +160,16 @@ def _with_keywords(
         )
         for uid, _, old, old_keywords, size, received, body in found:
             if mode == "set":
-                new, new_keywords = flags, wanted
+                new = flags
             else:
                 new = old | flags if mode == "add" else old & ~flags
-                known = results.get(old_keywords)
-                if known is None:
-                    known = results[old_keywords] = _combined(old_keywords, keywords, mode)
-                new_keywords = known
+            new_keywords = results.get(old_keywords)
+            if new_keywords is None:
+                if mode == "set":
+                    new_keywords = bits.with_ours(wanted, bits.ours_of(old_keywords))
+                else:
+                    new_keywords = _combined(old_keywords, keywords, mode)
+                results[old_keywords] = new_keywords
             if new != old or new_keywords != old_keywords:
                 seen += (new & SEEN) - (old & SEEN)
                 changed.append((uid, modseq, new, new_keywords, size, received, body))
@@ -191,12 +197,14 @@ def copy(tx: Tx, account: int, mailbox: int, uids: Iterable[int], to_mailbox: in
     """Flags, keywords and dates are kept, bodies shared (RFC 9051 §6.4.7). Quota is the caller's
     matter. Raises NoSuchMailbox."""
     sources: list[Row] = []
+    followed: list[Row] = []
     for condition, given in conditions(uids):
-        sources.extend(
-            tx.rows(
-                f"SELECT uid, size, flags FROM message WHERE {_HERE} AND {condition}",
-                (account, mailbox, *given),
-            )
+        here = (account, mailbox, *given)
+        sources += tx.rows(
+            f"SELECT uid, size, flags FROM message WHERE {_HERE} AND {condition}", here
+        )
+        followed += tx.rows(
+            f"SELECT uid, message_id, filed FROM sent_copy WHERE {_HERE} AND {condition}", here
         )
     sources.sort()
     octets = sum(row[1] for row in sources)
@@ -227,6 +235,7 @@ def copy(tx: Tx, account: int, mailbox: int, uids: Iterable[int], to_mailbox: in
         [(to_mailbox, new, account, mailbox, old) for old, new in pairs],
     )
     tx.run("UPDATE account SET used = used + ? WHERE id = ?", (octets, account))
+    tracker.copied(tx, account, dict(pairs), followed, to_mailbox)
     tx.hint(("account", account))
     return Copied(pairs, uidvalidity)
 
@@ -252,7 +261,8 @@ def expunge(tx: Tx, account: int, mailbox: int, uids: Iterable[int]) -> list[int
             f"DELETE FROM message WHERE {_HERE} AND {condition} RETURNING uid, size, flags",
             here,
         )
-        tx.run(f"DELETE FROM message_text WHERE {_HERE} AND {condition}", here)
+        for table in ("message_text", "sent_copy"):
+            tx.send(f"DELETE FROM {table} WHERE {_HERE} AND {condition}", here)
         for uid, size, flags in some:
             gone.append(uid)
             octets += size
