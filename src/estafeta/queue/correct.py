@@ -14,7 +14,7 @@ import msgspec
 
 from estafeta.queue.contract import Prepared
 from estafeta.queue.hand import Chosen, Conflict, Touched, cancel, rows_of
-from estafeta.store import counters, ledger
+from estafeta.store import counters, ledger, tracker
 from estafeta.store.engine import Tx
 from estafeta.store.garbage import COLLECTOR
 from estafeta.store.ids import queue_id
@@ -69,6 +69,7 @@ def correct(
         detail = {"who": who, "to": each.to, "child": child.id}
         ledger.add_event(tx, event, acceptance, now, each.n, "correct", detail)
     child.apply(tx)
+    tracker.follow(tx, ledger.acceptance(tx, acceptance))
     return touched
 
 

@@ -16,7 +16,7 @@ import msgspec
 from estafeta.queue import backoff, rows, wish
 from estafeta.queue.limits import TOUCHED_ROWS
 from estafeta.queue.wish import Wish
-from estafeta.store import ledger
+from estafeta.store import ledger, tracker
 from estafeta.store.engine import Tx
 from estafeta.store.ids import queue_id
 
@@ -125,6 +125,9 @@ def touch(
         if reason := getattr(act, "reason", ""):
             detail["reason"] = reason
         ledger.add_event(tx, event, acceptance, now, ledger.ALL_RECIPIENTS, _name(act), detail)
+    if isinstance(act, Cancel):
+        for acceptance in changed:
+            tracker.follow(tx, ledger.acceptance(tx, acceptance))
     if isinstance(act, Retry | Release):
         for destination in sorted({row.destination for row in found}):
             _look_at(tx, destination, now)

@@ -13,7 +13,7 @@ from typing import Literal
 import msgspec
 
 from estafeta.queue import rows
-from estafeta.store import ledger
+from estafeta.store import ledger, tracker
 from estafeta.store.engine import Tx
 from estafeta.store.rows import Cancelled
 
@@ -55,6 +55,7 @@ def grant_due(tx: Tx, destination: str, now: int) -> None:
         (destination, now),
     ):
         grant(tx, acceptance, n, text, now)
+        tracker.follow(tx, ledger.acceptance(tx, acceptance))
 
 
 def hold(tx: Tx, acceptance: int, n: int, reason: str) -> None:
