@@ -195,8 +195,9 @@ def _reply_of(
     if not vague(own):
         return own
     candidates += prose.answers(*filter(None, (address, block.final, block.original)))
+    candidates = [own, *candidates] if own.code else candidates
     other = _said_of_one(prose, candidates, alone=alone)
-    if vague(other):
+    if vague(other) or other.weight <= own.weight:
         other = own
     return Said(
         code=own.code or other.code,
@@ -218,7 +219,7 @@ def _said_of_one(prose: Prose, candidates: list[Said], *, alone: bool) -> Said:
         reply = best(candidates)
     if alone and vague(reply):
         reply = best([*candidates, *(each for _, each in prose.asked)])
-    if vague(reply):
+    if vague(reply) and not reply.code:
         reply = best([*candidates, _loose(prose)])
     if alone and not reply.code:
         reply = msgspec.structs.replace(reply, code=best(_said_of_all(prose)).code)
@@ -231,10 +232,14 @@ def _said_of_all(prose: Prose) -> list[Said]:
 
 def _loose(prose: Prose) -> Said:
     """The text as a whole, where no part of it says why."""
-    lines = [line.strip() for line in prose.lines if line.strip()]
     idle = forms().idle
-    telling = [line for line in lines if _TELLING.search(line) or idle.match(line) is None]
-    return said("\n".join(telling or lines)[:WORDS_CHARACTERS_MAX])
+    telling = [
+        line.strip()
+        for line in prose.lines
+        if _TELLING.search(line)
+        or (idle.match(line) is None and _ADDRESS.sub("", line).strip(" <>:;-*.\t"))
+    ]
+    return said("\n".join(telling)[:WORDS_CHARACTERS_MAX])
 
 
 def _recipient(block: Block, reply: Said, address: str) -> ReportedRecipient:
