@@ -15,7 +15,7 @@ from estafeta.queue import backoff, correct, hand, rows, wish
 from estafeta.queue.correct import Correction
 from estafeta.queue.hand import Cancel, Chosen, Conflict, Hold, Release, Retry
 from estafeta.queue.settle import Attempted, settle
-from estafeta.store import garbage, ledger
+from estafeta.store import flags, garbage, ledger, tracker
 from estafeta.store.engine import Tx
 from estafeta.store.rows import Cancelled, Relayed, Returned
 
@@ -463,3 +463,26 @@ def test_a_text_that_is_gone_is_not_sent(tmp_path: Path) -> None:
             await correcting(case, (0, "bill@b.example"))
 
     with_case(tmp_path, work)
+
+
+def test_the_senders_copy_tells_of_whom_is_meant_now(tmp_path: Path) -> None:
+    async def work(case: Case) -> None:
+        async def keyword() -> str:
+            return str(await case.stand.read(lambda tx: tracker.keyword_of(tx, 5, "<one@a>")))
+
+        await case.touch(Cancel(), addresses=(CARL,))
+        assert await keyword() == flags.QUEUED
+        await case.lease()
+        await case.settle(NO, [Applied(4711)])
+        assert await keyword() == flags.BOUNCED
+        bill = await case.stand.accept(
+            ("bill@b.example", None), account=5, message_id="<one@a>", parent=case.row.id
+        )
+        await correcting(case, (0, "bill@b.example"), (1, "charles@c.example"), child=bill.id)
+        assert await keyword() == flags.QUEUED
+        await case.stand.run(
+            lambda tx: ledger.end(tx, bill.id, 0, Relayed("mx.b.example", "250"), case.now)
+        )
+        assert await keyword() == flags.DELIVERED
+
+    with_case(tmp_path, work, account=5, message_id="<one@a>")

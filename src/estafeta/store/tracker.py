@@ -16,7 +16,7 @@ What the recipients come to, aliases followed, the same address several times as
 
 Reached are `stored` and `relayed`. Failed are `returned`, `dropped` and `cancelled`: whoever sees
 $Delivered may rely on it that nobody was left out. `expanded` and `duplicate` say nothing of
-themselves: who is meant stands in another row.
+themselves, nor do those that were corrected (queue/correct.py): who is meant stands in another row.
 """
 
 # ruff: noqa: S608  (names of our own are all that is put into SQL)
@@ -38,13 +38,18 @@ SENT = "sent"
 
 _REACHED = "fate = 'stored' OR fate = 'relayed'"
 _FAILED = "fate = 'returned' OR fate = 'dropped' OR fate = 'cancelled'"
+# Sent to another address instead, which is a recipient of a child.
+_CORRECTED = (
+    "EXISTS (SELECT 1 FROM event WHERE event.acceptance = recipient.acceptance"
+    " AND event.n = recipient.n AND event.kind = 'correct')"
+)
 _STANDING = (
     "SELECT max(delayed), max(waiting), max(reached),"
     " max(CASE WHEN reached = 0 THEN failed ELSE 0 END) FROM (SELECT"
     " max(CASE WHEN fate IS NULL AND queue.attempts > 0 THEN 1 ELSE 0 END) AS delayed,"
     " max(CASE WHEN fate IS NULL THEN 1 ELSE 0 END) AS waiting,"
     f" max(CASE WHEN {_REACHED} THEN 1 ELSE 0 END) AS reached,"
-    f" max(CASE WHEN {_FAILED} THEN 1 ELSE 0 END) AS failed"
+    f" max(CASE WHEN ({_FAILED}) AND NOT {_CORRECTED} THEN 1 ELSE 0 END) AS failed"
     " FROM acceptance JOIN recipient ON recipient.acceptance = acceptance.id"
     " LEFT JOIN queue ON queue.acceptance = recipient.acceptance AND queue.n = recipient.n"
     " WHERE acceptance.account = ? AND acceptance.message_id = ?"
