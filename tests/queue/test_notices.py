@@ -17,6 +17,7 @@ from tests.support.whole import MESSAGE, Attempts, Whole, whole
 
 from estafeta.mail.envelope import Recipient
 from estafeta.mail.outcome import Deferred, Delivered, Looped, Outcome, Refused, Reply
+from estafeta.queue.notices import NoticeSettings
 from estafeta.sim.loop import run
 from estafeta.sim.quiet import quiet
 from estafeta.store import accounts
@@ -30,12 +31,17 @@ NO = Refused(Reply(550, "5.1.1", "no such user"), "unknown-user", REMOTE)
 NEVER = frozenset({"NEVER"})
 
 
-def with_house(work: Callable[[Whole], Awaitable[Any]], **plan: list[Outcome]) -> None:
+def with_house(
+    work: Callable[[Whole], Awaitable[Any]],
+    settings: NoticeSettings | None = None,
+    **plan: list[Outcome],
+) -> None:
     """plan: names as keyword, of remote.example."""
     attempts = Attempts(plan={f"{name}@remote.example": each for name, each in plan.items()})
 
     async def main() -> None:
         async with whole(attempts=attempts) as (house, _):
+            house.built._notices.settings = settings or NoticeSettings()
             await asyncio.sleep(0.1)
             await work(house)
             await house.balanced()
@@ -178,10 +184,40 @@ def test_who_is_behind_an_alias_is_not_told() -> None:
         b = await bounced(house, "out@mx.example")
         assert "out@mx.example" in b.text
         assert b.recipients[0]["Final-Recipient"] == "rfc822; out@mx.example"
-        assert b"bob@remote" not in b.octets.lower()
+        assert b"remote.example" not in b.octets.lower()
 
-    attempts = {"Bob": [Refused(Reply(550, "5.1.1", "no"), "unknown-user", REMOTE)]}
-    with_house(work, **attempts)
+    words = "<BOB@Remote.Example> (bob): no such user at mail.remote.example, says remote.example."
+    refused = Refused(Reply(550, "5.1.1", words), "unknown-user", REMOTE)
+    with_house(work, None, Bob=[refused])
+
+
+def test_nor_by_where_it_is_where_the_sender_named_another_address() -> None:
+    """An ORCPT of another kind says nothing to a person; the ledger knows what was written."""
+
+    async def work(house: Whole) -> None:
+        wish = Recipient("out@mx.example", orcpt="x400;/c=es/s=out")
+        b = await bounced(house, wish)
+        (r,) = b.recipients
+        assert r["Original-Recipient"] == "x400; /c=es/s=out"
+        assert r["Final-Recipient"] == "rfc822; out@mx.example"
+        assert r["Remote-MTA"] is None
+        assert b.data["recipients"][0]["address"] == "out@mx.example"
+        assert b"remote.example" not in b.octets.lower()
+
+    words = "<bob@remote.example>: unknown"
+    refused = Refused(Reply(550, "5.1.1", words), "unknown-user", REMOTE)
+    with_house(work, None, Bob=[refused])
+
+
+def test_success_behind_an_alias_is_told_of_the_alias() -> None:
+    async def work(house: Whole) -> None:
+        b = await bounced(house, Recipient("out@mx.example", frozenset({"SUCCESS"})))
+        (r,) = b.recipients
+        assert (r["Action"], r["Final-Recipient"]) == ("relayed", "rfc822; out@mx.example")
+        assert b"remote.example" not in b.octets.lower()
+
+    taken = Delivered(Reply(250, "2.1.5", "bob@remote.example taken"), REMOTE)
+    with_house(work, None, Bob=[taken])
 
 
 def test_a_null_reverse_path_is_never_returned_to() -> None:
@@ -189,8 +225,51 @@ def test_a_null_reverse_path_is_never_returned_to() -> None:
         await house.accept(BOB, sender="")
         await house.settled(10)
         assert await house.ledger() == [f"submission <> {BOB} dropped double-bounce"]
+        assert not await house.inbox("eva")
+
+    with_house(work, NoticeSettings(double_bounce="drop"), bob=[NO])
+
+
+def test_what_nobody_else_can_get_is_the_postmasters() -> None:
+    async def work(house: Whole) -> None:
+        eva = house.accounts["eva"].id
+        await house.store.run(lambda tx: accounts.set_account(tx, eva, language="es"))
+        await house.accept(Recipient(BOB, NEVER), CARL, sender="")
+        await house.settled(10)
+        assert await house.ledger() == [
+            f"submission <> {BOB} expanded",
+            f"submission <> {CARL} relayed",
+            "double-bounce <> eva@mx.example stored",
+        ]
+        b = Bounce((await house.inbox("eva"))[0])
+        assert b.whole["To"] == "eva@mx.example"
+        assert "dirección de retorno" in " ".join(b.text.split())
+        assert [r["Final-Recipient"] for r in b.recipients] == [f"rfc822; {BOB}"]
+        assert MESSAGE in b.octets
 
     with_house(work, bob=[NO])
+
+
+def test_a_postmaster_without_a_mailbox_here_gets_nothing() -> None:
+    async def work(house: Whole) -> None:
+        house.built._notices.postmaster = "postmaster@remote.example"
+        await house.accept(BOB, sender="")
+        await house.settled(10)
+        assert await house.ledger() == [f"submission <> {BOB} dropped double-bounce"]
+
+    with_house(work, bob=[NO])
+
+
+def test_reports_that_nobody_misses_are_dropped() -> None:
+    """Of success: it has no return address, and what it told is in the ledger."""
+
+    async def work(house: Whole) -> None:
+        wish = Recipient("eva@mx.example", frozenset({"SUCCESS"}))
+        await house.accept(wish, sender=DORA)
+        await house.settled(10)
+        assert (await house.ledger())[-1] == f"success <> {DORA} dropped double-bounce"
+
+    with_house(work, dora=[NO])
 
 
 @pytest.mark.parametrize("notify", [NEVER, frozenset({"SUCCESS"}), frozenset({"DELAY"})])
@@ -211,7 +290,8 @@ def test_a_bounce_that_bounces_ends() -> None:
         await house.settled(10)
         assert await house.ledger() == [
             f"submission <{DORA}> {BOB} returned",
-            f"bounce <> {DORA} dropped double-bounce",
+            f"bounce <> {DORA} expanded",
+            "double-bounce <> eva@mx.example stored",
         ]
         _, envelope, _ = house.attempts.made[1]
         assert envelope.reverse_path == ""
@@ -228,6 +308,19 @@ def test_a_bounce_to_nobody_here_ends() -> None:
             f"submission <gone@mx.example> {BOB} returned",
             "bounce <> gone@mx.example dropped double-bounce",
         ]
+
+    with_house(work, NoticeSettings(double_bounce="drop"), bob=[NO])
+
+
+def test_a_bounce_to_nobody_here_is_the_postmasters() -> None:
+    async def work(house: Whole) -> None:
+        await house.accept(BOB, sender="gone@mx.example")
+        await house.settled(10)
+        assert await house.ledger() == [
+            f"submission <gone@mx.example> {BOB} returned",
+            "bounce <> eva@mx.example stored",
+        ]
+        assert Bounce((await house.inbox("eva"))[0]).whole["To"] == "gone@mx.example"
 
     with_house(work, bob=[NO])
 

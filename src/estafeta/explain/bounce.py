@@ -73,6 +73,20 @@ def delay(recipients: Sequence[Told], about: About) -> Explanation:
     return _explanation(page, _data("delay", recipients, about))
 
 
+def undeliverable(recipients: Sequence[Told], about: About) -> Explanation:
+    """To the postmaster: what has no return address, and these did not get."""
+    language = about.language
+    page = Page(
+        language=language,
+        tone="failed",
+        title=say("undeliverable.subject", language, address=recipients[0].address),
+        greeting=say("undeliverable.greeting", language),
+        **_about_recipients(recipients, language),
+        **_closing("notice.closing", about),
+    )
+    return _explanation(page, _data("bounce", recipients, about))
+
+
 def success(addresses: Sequence[str], about: About, *, relayed: bool = False) -> Explanation:
     """The report that these addresses were reached.
 

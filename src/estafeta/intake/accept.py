@@ -101,10 +101,18 @@ class Acceptor:
         return prepared
 
     async def prepare_notice(self, notice: Notice) -> Prepared:
-        """A message of our own with a null reverse-path; where its addressee is nobody, dropped."""
+        """A message of our own with a null reverse-path; where its addressee is nobody, dropped.
+
+        A bounce that nobody else can get is the postmaster's.
+        """
         body = await self._bodies.from_bytes(notice.message)
-        found = await self._store.read(lambda tx: self._directory(tx, notice.to))
-        recipient = Recipient(notice.to, notify=frozenset({"NEVER"}))
+        to = notice.to
+        found = await self._look_up(to)
+        if isinstance(found, Reply) and notice.origin == "bounce":
+            substitute = self._notices.substitute
+            if substitute and await self.has_mailbox(substitute):
+                to, found = substitute, await self._look_up(substitute)
+        recipient = Recipient(to, notify=frozenset({"NEVER"}))
         incoming = Incoming(
             id=notice.id,
             origin=notice.origin,
@@ -115,6 +123,14 @@ class Acceptor:
             parent=notice.parent.id,
         )
         return await self.prepare(incoming)
+
+    async def has_mailbox(self, address: str) -> bool:
+        """See queue.contract.Acceptor."""
+        found = await self._look_up(address)
+        return not isinstance(found, Reply) and bool(accounts_of((found,)))
+
+    async def _look_up(self, address: str) -> Target | Reply:
+        return await self._store.read(lambda tx: self._directory(tx, address))
 
     async def prepare_again(
         self,

@@ -33,7 +33,7 @@ from estafeta.queue import rows as queue_rows
 from estafeta.queue.handling import Hand
 from estafeta.queue.holders import Life
 from estafeta.queue.hosts import Hosts
-from estafeta.queue.notices import Notices
+from estafeta.queue.notices import Notices, NoticeSettings
 from estafeta.queue.plan import DomainRules, RetryPlan, Rules
 from estafeta.queue.retries import BackoffSettings
 from estafeta.queue.runner import Queue, QueueSettings
@@ -122,13 +122,14 @@ class Installation:
         self.authenticator = Authenticator(store, world)
         self.tokens = Tokens(store, world.dice)
         self._directory = LocalDirectory(postmaster=server.postmaster).look_up
-        notices = Notices(
+        self._notices = Notices(
             world,
             ids=self.ids,
             tokens=self.tokens,
             host_name=server.hostname,
             postmaster=server.postmaster,
             language=self._language,
+            settings=_notice_settings(config),
         )
         self.acceptor = Acceptor(
             store=store,
@@ -137,7 +138,7 @@ class Installation:
             world=world,
             directory=self._directory,
             place=place,
-            notices=notices,
+            notices=self._notices,
             meter=meter,
         )
         self.resolver = Resolver(
@@ -153,7 +154,7 @@ class Installation:
             world=world,
             attempt=self._attempt,
             acceptor=self.acceptor,
-            notices=notices,
+            notices=self._notices,
             tokens=self.tokens,
             settings=_queue_settings(config),
             hosts=hosts,
@@ -201,6 +202,7 @@ class Installation:
         self.outside = outside
         self.tokens.forget()
         self.relay.use(self._router(), self._relay_settings())
+        self._notices.settings = _notice_settings(config)
         self.queue.use(_queue_settings(self.config))
         self.doors.use(self._all_doors())
 
@@ -444,6 +446,11 @@ def _domain_rules(
         concurrency=_share(concurrency, workers),
         rate=rate / workers,
     )
+
+
+def _notice_settings(config: Config) -> NoticeSettings:
+    notices = config.notices
+    return NoticeSettings(notices.support, notices.delay_after, notices.double_bounce)
 
 
 def _share(limit: int, workers: int) -> int:

@@ -436,6 +436,32 @@ class Queue(_Section, frozen=True):
     ] = msgspec.field(default_factory=list)
 
 
+class Notices(_Section, frozen=True):
+    """Reports on delivery to those who send."""
+
+    support: Annotated[
+        str,
+        _about(
+            "Address that reports name for help. Empty: the postmaster.",
+            example='"help@example.org"',
+        ),
+    ] = ""
+    delay_after: Annotated[
+        Duration,
+        _about(
+            "The sender of a message that has not been delivered for so long is told, once, that "
+            "we go on trying. 0s: never."
+        ),
+    ] = 4 * _HOUR
+    double_bounce: Annotated[
+        Literal["postmaster", "drop"],
+        _about(
+            "What becomes of a message without a return address that cannot be delivered, such as "
+            "a bounce: the postmaster gets it, where that is one of our accounts, or nobody."
+        ),
+    ] = "postmaster"
+
+
 class Bodies(_Section, frozen=True):
     """The octets of messages. Up to 256 KiB they are in the store itself."""
 
@@ -539,6 +565,7 @@ class Config(_Section, frozen=True):
     dns: Dns = msgspec.field(default_factory=Dns)
     relay: Relay = msgspec.field(default_factory=Relay)
     queue: Queue = msgspec.field(default_factory=Queue)
+    notices: Notices = msgspec.field(default_factory=Notices)
     bodies: Bodies = msgspec.field(default_factory=Bodies)
     s3: S3 = msgspec.field(default_factory=S3)
     imap: Imap = msgspec.field(default_factory=Imap)

@@ -185,6 +185,8 @@ def broken_rules(config: Config) -> Iterator[tuple[Path, str]]:
     yield from _broken_s3(config)
     if "@" not in config.server.postmaster:
         yield ("server", "postmaster"), "a mail address was expected"
+    if config.notices.support and "@" not in config.notices.support:
+        yield ("notices", "support"), "a mail address was expected"
 
 
 def _broken_queue(queue: Queue) -> Iterator[tuple[Path, str]]:

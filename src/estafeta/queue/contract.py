@@ -113,6 +113,10 @@ class Acceptor(Protocol):
 
     async def prepare_notice(self, notice: Notice) -> Prepared: ...
 
+    async def has_mailbox(self, address: str) -> bool:
+        """Whether mail for it comes to a mailbox of ours."""
+        ...
+
     async def prepare_again(
         self,
         parent: Acceptance,

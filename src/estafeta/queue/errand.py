@@ -19,8 +19,9 @@ from estafeta.mail.envelope import Envelope, Recipient
 from estafeta.mail.outcome import Deferred, Delivered, Outcome, Reply
 from estafeta.mail.protocols import Content
 from estafeta.queue import backoff, rows, wish
+from estafeta.queue.conceal import written_in
 from estafeta.queue.contract import Acceptor, Attempt, HostSeen, Note, Notice, Prepared
-from estafeta.queue.notices import Notices
+from estafeta.queue.notices import Failure, Notices
 from estafeta.queue.retries import Retries
 from estafeta.queue.settle import Attempted, record_late, settle
 from estafeta.store import ledger
@@ -179,9 +180,13 @@ class Errands:
         return True
 
     async def _notices_about(self, done: Attempted, content: Content) -> list[Notice]:
-        """The bounce first, as `settle` expects it; then reports of success."""
+        """What tells of failures first, as `settle` expects it; then reports of success."""
         found: list[Notice] = []
-        failures = done.failures()
+        lost = done.lost()
+        if lost and await self._postmaster_takes(done.acceptance):
+            await bring(content)
+            found.append(await self._notices.undeliverable(done.acceptance, lost, content))
+        failures = await self._as_written(done.acceptance, done.failures())
         if failures:
             await bring(content)
             partly = done.acceptance.recipients > len(failures)
@@ -201,6 +206,26 @@ class Errands:
                 )
             )
         return found
+
+    async def _postmaster_takes(self, acceptance: Acceptance) -> bool:
+        if not self._notices.tells_postmaster(acceptance):
+            return False
+        return await self._acceptor.has_mailbox(self._notices.postmaster)
+
+    async def _as_written(self, acceptance: Acceptance, failures: list[Failure]) -> list[Failure]:
+        """With the sender's own address for each, where the ledger alone knows it."""
+        if acceptance.parent is None or all(written_in(f.recipient.orcpt) for f in failures):
+            return failures
+
+        def unit(tx: Tx) -> list[Failure]:
+            return [
+                msgspec.structs.replace(
+                    each, written=ledger.as_written(tx, acceptance.id, each.recipient.address)
+                )
+                for each in failures
+            ]
+
+        return await self._store.read(unit)
 
     async def _postpone(self, done: Attempted) -> None:
         """No host had time: the rows wait, and this was no attempt."""

@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from estafeta.explain.bounce import bounce, delay, success
+from estafeta.explain.bounce import bounce, delay, success, undeliverable
 from estafeta.explain.causes import cause
 from estafeta.explain.told import About, Told
 from estafeta.mail.address import is_ascii
@@ -30,7 +30,19 @@ from estafeta.world.seams import World
 
 SUBJECT_OCTETS_READ = 64 * 1024  # of the header, to name the message by its subject
 
-Origin = Literal["bounce", "delay", "success"]
+Origin = Literal["bounce", "delay", "success", "double-bounce"]
+
+WITHOUT_NOTICE = frozenset(("delay", "success", "double-bounce", "fault"))
+"""Origins of what has no return address and nobody misses when it fails."""
+
+
+class NoticeSettings(msgspec.Struct, frozen=True):
+    """support: who helps people, "" for the postmaster. delay_after: seconds until a sender is told
+    of a delay, 0 for never. double_bounce: who gets what has no return address and fails."""
+
+    support: str = ""
+    delay_after: float = 4 * 3600.0
+    double_bounce: Literal["postmaster", "drop"] = "postmaster"
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,7 +65,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 class Notices:
     """Makes notices. language: address of the sender -> "es" or "en", as far as we know it.
 
-    support: who helps people; may be set anew at any time.
+    settings: may be set anew at any time.
     """
 
     def __init__(
@@ -65,15 +77,15 @@ class Notices:
         host_name: str,
         postmaster: str,
         language: Callable[[str], Awaitable[str]],
-        support: str = "",
+        settings: NoticeSettings | None = None,
     ) -> None:
         self._world = world
         self._ids = ids
         self._tokens = tokens
         self._host_name = host_name
-        self._postmaster = postmaster
+        self.postmaster = postmaster
         self._language = language
-        self.support = support
+        self.settings = settings or NoticeSettings()
 
     async def failure(
         self, acceptance: Acceptance, failures: Sequence[Failure], content: Content, *, partly: bool
@@ -94,6 +106,37 @@ class Notices:
         explanation = delay([_told(each, acceptance) for each in known], about)
         recipients = [_reported(each, "delayed") for each in known]
         return self._notice("delay", "delayed", acceptance, recipients, content, explanation)
+
+    @property
+    def substitute(self) -> str:
+        """Who gets a bounce whose addressee is nobody here, "" for nobody."""
+        return self.postmaster if self.settings.double_bounce == "postmaster" else ""
+
+    def tells_postmaster(self, acceptance: Acceptance) -> bool:
+        """Whether he is to get it, if it fails and has no return address."""
+        return (
+            not acceptance.reverse_path
+            and acceptance.origin not in WITHOUT_NOTICE
+            and self.substitute != ""
+        )
+
+    async def undeliverable(
+        self, acceptance: Acceptance, failures: Sequence[Failure], content: Content
+    ) -> Notice:
+        """To the postmaster: what failed, and has no return address (RFC 5321 §4.5.5)."""
+        about = await self._about(acceptance, content, to=self.postmaster)
+        known = [_known(failure, _final_status(failure)) for failure in failures]
+        explanation = undeliverable([_told(each, acceptance) for each in known], about)
+        recipients = [_reported(each, "failed") for each in known]
+        return self._notice(
+            "double-bounce",
+            "failed",
+            acceptance,
+            recipients,
+            content,
+            explanation,
+            to=self.postmaster,
+        )
 
     async def success(
         self,
@@ -125,12 +168,12 @@ class Notices:
         return self._notice("success", kind, acceptance, recipients, content, explanation)
 
     async def _about(
-        self, acceptance: Acceptance, content: Content, *, partly: bool = False
+        self, acceptance: Acceptance, content: Content, *, partly: bool = False, to: str = ""
     ) -> About:
         await self._tokens.ready()
         return About(
-            language=await self._language(acceptance.reverse_path),
-            support=self.support or self._postmaster,
+            language=await self._language(to or acceptance.reverse_path),
+            support=self.settings.support or self.postmaster,
             subject=_subject(content),
             partly=partly,
             queue_id=queue_id(acceptance.id),
@@ -147,10 +190,12 @@ class Notices:
         recipients: list[ReportRecipient],
         content: Content,
         explanation: Explanation,
+        to: str = "",
     ) -> Notice:
+        to = to or acceptance.reverse_path
         id = self._ids.next()
         message_id = self._tokens.message_id(id, self._host_name)
-        utf8 = not is_ascii(acceptance.reverse_path)
+        utf8 = not is_ascii(to)
         message = build_report(
             kind=kind,
             reporting_mta=self._host_name,
@@ -158,15 +203,15 @@ class Notices:
             envid=acceptance.envid,
             recipients=recipients,
             explanation=explanation,
-            from_=f"MAILER-DAEMON <{self._postmaster}>",
-            to=acceptance.reverse_path,
+            from_=f"MAILER-DAEMON <{self.postmaster}>",
+            to=to,
             date=self._world.clock.now(),
             message_id=message_id,
             original=content,
             ret=acceptance.ret,
             utf8=utf8,
         )
-        return Notice(id, origin, acceptance, acceptance.reverse_path, message, message_id, utf8)
+        return Notice(id, origin, acceptance, to, message, message_id, utf8)
 
 
 class _Known(msgspec.Struct, frozen=True):

@@ -49,6 +49,13 @@ class Attempted(msgspec.Struct):
         """Recipients that end here without having arrived, and whose sender is told of it."""
         if not self.acceptance.reverse_path:
             return []
+        return [each for each in self._unarrived() if wants_failure(each.recipient)]
+
+    def lost(self) -> list[Failure]:
+        """Recipients that end so, and nobody can be told: there is no return address."""
+        return [] if self.acceptance.reverse_path else self._unarrived()
+
+    def _unarrived(self) -> list[Failure]:
         return [
             Failure(
                 recipient=recipient,
@@ -58,7 +65,7 @@ class Attempted(msgspec.Struct):
                 expired=isinstance(self.outcomes[n], Deferred),
             )
             for n, recipient in enumerate(self.recipients)
-            if self.ends_unarrived(n) and wants_failure(recipient)
+            if self.ends_unarrived(n)
         ]
 
     def ends_unarrived(self, n: int) -> bool:
@@ -89,14 +96,14 @@ def wants_failure(recipient: Recipient) -> bool:
 def settle(
     tx: Tx, done: Attempted, event_id: int, notices: Sequence[Prepared]
 ) -> tuple[str, int] | None:
-    """The unit of outcome. notices: the bounce, if any, first. Raises rows.LateOutcome.
+    """The unit of outcome. notices: what tells of failures, if anything, first. Raises LateOutcome.
 
     Returns what the destination waits for from now on, and until when; None for nothing.
     """
     leased, acceptance = done.leased, done.acceptance
     for host in done.seen:
         backoff.note(tx, host, done.ended)
-    bounce = notices[0].id if done.failures() else 0
+    bounce = notices[0].id if notices and (done.failures() or done.lost()) else 0
     for n, (number, outcome) in enumerate(zip(leased.numbers, done.outcomes, strict=True)):
         due = done.next_tries[n]
         if isinstance(outcome, Deferred) and due is not None:
@@ -129,7 +136,7 @@ def settle(
 
 def _fate_of_failure(done: Attempted, n: int, bounce: int) -> Fate:
     if not done.acceptance.reverse_path:
-        return Dropped("double-bounce")
+        return Expanded(bounce) if bounce else Dropped("double-bounce")
     if not wants_failure(done.recipients[n]):
         return Dropped("notify-never")
     return Returned(bounce)

@@ -204,6 +204,28 @@ def recipients(tx: Tx, id: int) -> list[Recipient]:
     return [each.recipient for each in entries(tx, id)]
 
 
+def as_written(tx: Tx, id: int, address: str) -> str:
+    """The address by which the sender of acceptance `id` knows its recipient `address`: what went
+    through an alias is gone back to where it came in."""
+    while True:
+        row = tx.row("SELECT parent, origin FROM acceptance WHERE id = ?", (id,))
+        if row is None or row[0] is None or row[1] != "alias":
+            return address
+        above = [
+            found
+            for (found,) in tx.rows(
+                "SELECT address FROM recipient WHERE acceptance = ? AND fate = 'expanded'"
+                " AND fate_acceptance = ? ORDER BY n",
+                (row[0], id),
+            )
+        ]
+        if not above:
+            return address
+        if address not in above:
+            address = above[0]
+        id = row[0]
+
+
 def _entry(row: Row) -> Entry:
     n, address, notify, orcpt, ended, *fate = row
     wishes = frozenset(notify.split(",")) if notify else frozenset()
