@@ -20,8 +20,10 @@ from tests.support.stores import NOON, TEXT, Stand, StandingClock
 
 from estafeta.mail.envelope import Recipient
 from estafeta.mail.outcome import Deferred, Delivered, Reply
-from estafeta.queue import holders, rows
+from estafeta.queue import correct, hand, holders, rows, suspended, wish
+from estafeta.queue.hand import Cancel, Chosen, Hold, Retry
 from estafeta.queue.settle import Attempted, settle
+from estafeta.queue.suspended import Suspension
 from estafeta.store import (
     accounts,
     bodies,
@@ -39,7 +41,7 @@ from estafeta.store.engine import Tx
 from estafeta.store.ids import Ids
 from estafeta.store.ledger import DAY_MS
 from estafeta.store.postgres.line import Line
-from estafeta.store.rows import Acceptance, Stored
+from estafeta.store.rows import Acceptance, Returned, Stored
 
 BREAKS_MAX = int(os.environ.get("ESTAFETA_INTERLEAVED", "8"))
 """Statements after which a unit breaks off; the first ones are those that take locks."""
@@ -75,6 +77,7 @@ class Scene:
         self.out = await stand.accept(*((r.address, None) for r in self.people))
         (self.leased,) = await stand.run(partial(self._lease, tokens=[77], most=1))
         await stand.accept(("eva@b.example", None), ("fay@c.example", None))
+        self.returned = await stand.accept(("gil@b.example", Returned(1)))
         stand.clock.ms = DAYS_LATER
 
     # -- units ---------------------------------------------------------------------------------
@@ -149,6 +152,45 @@ class Scene:
             self.leased, self.out, self.people[:1], [outcome], (), [due], DAYS_LATER, DAYS_LATER
         )
         return (lambda tx: settle(tx, done, event, ())), ()
+
+    def touch(self, act: Any, event: int = 900) -> Given:
+        """As an operator does it, to bob: the one who is leased."""
+        chosen = Chosen(acceptance=self.out.id if self.out else 0, addresses=("bob@b.example",))
+
+        def unit(tx: Tx) -> list[str]:
+            found = hand.touch(tx, act, chosen, who="root", now=DAYS_LATER, event=event)
+            return [each.result for each in found.touched]
+
+        return unit, ()
+
+    def correct(
+        self, event: int = 900, to: str = "bill@b.example", of: Acceptance | None = None
+    ) -> Given:
+        """The first recipient is somebody else: bob, or that of another message."""
+        was = of or self.out
+        row = Acceptance(self.ids.next(), DAYS_LATER, "correction", "ana@a.example", was.body, 3, 1)
+
+        class Child:
+            id = row.id
+
+            @staticmethod
+            def apply(tx: Tx) -> None:
+                ledger.open_acceptance(tx, row, [Recipient(to)], [None])
+                rows.enqueue(tx, [rows.Waiting(row.id, 0, "b.example", DAYS_LATER)])
+
+        def unit(tx: Tx) -> list[str]:
+            found = correct.correct(
+                tx,
+                was.id,
+                [correct.Correction(0, to)],
+                Child,  # type: ignore[arg-type]
+                who="root",
+                now=DAYS_LATER,
+                events=[event],
+            )
+            return [each.result for each in found]
+
+        return unit, ()
 
     def copy_of_old_message(self) -> Given:
         """The message goes, its body lives on in a copy."""
@@ -304,6 +346,30 @@ def pairs(s: Scene) -> dict[str, tuple[Given, Given]]:
             alone(lambda tx: holders.begin(tx, far, now)),
             alone(lambda tx: holders.begin(tx, holders.Life("third", 6, alone=False), now)),
         ),
+        # By hand
+        "cancel+taken": (s.touch(Cancel()), s.settle(TAKEN)),
+        "cancel+deferred": (s.touch(Cancel()), s.settle(BUSY, now + 60_000)),
+        "hold+deferred": (s.touch(Hold("x")), s.settle(BUSY, now + 60_000)),
+        "cancel+give back": (s.touch(Cancel()), alone(lambda tx: rows.give_back(tx, now))),
+        "cancel+hold": (s.touch(Cancel()), s.touch(Hold("x"), 901)),
+        "retry+deferred": (s.touch(Retry()), s.settle(BUSY, now + 60_000)),
+        "cancel+grant": (s.touch(Cancel()), alone(lambda tx: wish.grant_due(tx, "b.example", now))),
+        "correct+taken": (s.correct(), s.settle(TAKEN)),
+        "correct+deferred": (s.correct(), s.settle(BUSY, now + 60_000)),
+        "correct+correct": (s.correct(), s.correct(901)),
+        "correct+correct otherwise": (s.correct(), s.correct(901, "bell@b.example")),
+        "correct what was returned+garbage": (
+            s.correct(of=s.returned),
+            alone(lambda tx: garbage._remove(tx, [s.returned.body])),
+        ),
+        "correct what was returned twice": (
+            s.correct(of=s.returned),
+            s.correct(901, of=s.returned),
+        ),
+        "suspend+suspend": (
+            alone(lambda tx: suspended.suspend(tx, Suspension("b.example", "x", "root", now))),
+            alone(lambda tx: suspended.suspend(tx, Suspension("b.example", "y", "root", now))),
+        ),
         # Upkeep
         "seal+seal": (
             alone(lambda tx: seal_slice(tx, now, limit=1)),
@@ -371,7 +437,11 @@ NAMES = list(
         type(
             "Nothing",
             (),
-            {"__getattr__": lambda self, name: lambda *_, **__: (lambda tx: None, ()), "out": None},
+            {
+                "__getattr__": lambda self, name: lambda *_, **__: (lambda tx: None, ()),
+                "out": None,
+                "returned": None,
+            },
         )()
     )
 )
