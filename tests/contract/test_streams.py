@@ -475,6 +475,41 @@ def test_a_cancelled_read_loses_nothing(over: Run) -> None:
     over(scenario)
 
 
+def test_an_interrupted_wait_ends_with_its_error_and_the_stream_goes_on(over: Run) -> None:
+    async def scenario(pair: Pair) -> None:
+        client, server = await pair.connected()
+        server.interrupt(TimeoutError())  # nobody waits: it means nothing to who comes later
+        reading = asyncio.ensure_future(server.read())
+        await asyncio.sleep(0.01)
+        assert not reading.done()
+        server.interrupt(TimeoutError("too slow"))
+        with pytest.raises(TimeoutError, match="too slow"):
+            await reading
+        client.write(b"late")
+        assert await read_exactly(server, 4) == b"late"
+
+    over(scenario)
+
+
+def test_an_interrupted_drain_ends_with_its_error_and_the_stream_goes_on(over: Run) -> None:
+    async def scenario(pair: Pair) -> None:
+        client, server = await pair.connected()
+        size = 0
+        while not client.congested():
+            client.write(bytes(65536))
+            size += 65536
+            await asyncio.sleep(0.001)
+        draining = asyncio.ensure_future(client.drain())
+        await asyncio.sleep(0.01)
+        client.interrupt(TimeoutError("not taken"))
+        with pytest.raises(TimeoutError, match="not taken"):
+            await draining
+        assert await read_exactly(server, size) == bytes(size)
+        await client.drain()
+
+    over(scenario)
+
+
 def test_datagrams(over: Run) -> None:
     async def scenario(pair: Pair) -> None:
         server = await pair.there.datagrams(Endpoint(pair.host, 0))

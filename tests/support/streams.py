@@ -100,6 +100,12 @@ class MemoryStream:
         if self._cut is not None:
             raise self._cut
 
+    def interrupt(self, error: Exception) -> None:
+        for waiter in (self._waiter, self._room):
+            if waiter is not None and not waiter.done():
+                waiter.set_exception(error)
+        self._waiter = self._room = None
+
     async def start_tls(self, config: TlsConfig, *, server_name: str = "") -> TlsInfo:
         """`config` is an exception (the handshake fails with it) or any label."""
         if isinstance(config, Exception):

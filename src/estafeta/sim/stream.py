@@ -302,6 +302,11 @@ class SimStream:
         if self._closed:
             raise ConnectionAbortedError("closed here")
 
+    def interrupt(self, error: Exception) -> None:
+        for change in self._changed:
+            if not change.done():
+                change.set_exception(error)
+
     async def start_tls(self, config: TlsConfig, *, server_name: str = "") -> TlsInfo:
         assert self._tls is None, "TLS has begun already"
         handshake = ToyHandshake(config, server_name)

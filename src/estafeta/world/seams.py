@@ -13,11 +13,12 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+import msgspec
+
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(msgspec.Struct, frozen=True):
     """An IP address (v4 or v6, no scope, no brackets) and a port; port 0 asks for a free one."""
 
     host: str
@@ -99,6 +100,10 @@ class Stream(Protocol):
 
     async def drain(self) -> None:
         """Returns when less than the high-water mark (64 KiB) is unsent. Raises ConnectionError."""
+        ...
+
+    def interrupt(self, error: Exception) -> None:
+        """Whoever waits in `read` or `drain` now is woken by `error`, and nothing else happens."""
         ...
 
     async def start_tls(self, config: TlsConfig, *, server_name: str = "") -> TlsInfo:

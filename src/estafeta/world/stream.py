@@ -286,6 +286,13 @@ class RealStream(asyncio.BufferedProtocol):
         if self._error is not None:
             raise self._error
 
+    def interrupt(self, error: Exception) -> None:
+        reader, self._reader = self._reader, None
+        drainers, self._drainers = self._drainers, []
+        for waiter in (reader, *drainers):
+            if waiter is not None and not waiter.done():
+                waiter.set_exception(error)
+
     # --- TLS -----------------------------------------------------------------------------------
 
     async def start_tls(self, config: TlsConfig, *, server_name: str = "") -> TlsInfo:
