@@ -71,11 +71,9 @@ class Lines:
 
 
 class LineLogger:
-    """What structlog hands rendered lines to."""
+    """What structlog hands rendered lines to: the processors have put the level into the line."""
 
     def __init__(self, lines: Lines) -> None:
-        self.msg = lines.line
-
-    def __getattr__(self, level: str) -> Any:
-        """debug, info, warning … : the processors have put the level into the line."""
-        return self.msg
+        self.msg = self.log = self.debug = self.info = lines.line
+        self.warn = self.warning = self.error = lines.line
+        self.exception = self.critical = self.fatal = lines.line

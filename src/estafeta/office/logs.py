@@ -11,6 +11,7 @@ import sys
 from collections.abc import MutableMapping
 from datetime import UTC, datetime
 from functools import lru_cache, partial
+from time import time
 from typing import Any, Literal, TextIO
 
 import msgspec
@@ -90,18 +91,24 @@ def _take_over_standard_logging(
 def complete(_logger: object, method: str, event: Event) -> Event:
     """Adds level and time; blots out what is named like a secret; bytes become text, what is long
     is cut. One pass: a line is logged for every message."""
+    for key in _secrets(tuple(event)):
+        event[key] = _BLOT
     for key, value in event.items():
-        if _is_secret(key):
-            event[key] = _BLOT
-            continue
-        if isinstance(value, (bytes, bytearray)):
+        if isinstance(value, str):
+            if len(value) > VALUE_CHARACTERS_MAX and key not in _WHOLE:
+                event[key] = _cut(value)
+        elif isinstance(value, (bytes, bytearray)):
             start = bytes(value[: VALUE_CHARACTERS_MAX + 1])
-            value = event[key] = start.decode("utf-8", "backslashreplace")
-        if type(value) is str and len(value) > VALUE_CHARACTERS_MAX and key not in _WHOLE:
-            event[key] = f"{value[:VALUE_CHARACTERS_MAX]}…"
+            event[key] = _cut(start.decode("utf-8", "backslashreplace"))
     event["level"] = _LEVELS.get(method, method)
-    event["timestamp"] = datetime.now(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
+    now = time()
+    second = int(now)
+    event["timestamp"] = f"{_second(second)}.{int((now - second) * 1e6):06}Z"
     return event
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= VALUE_CHARACTERS_MAX else f"{text[:VALUE_CHARACTERS_MAX]}…"
 
 
 def _name_worker(number: int, _logger: object, _method: str, event: Event) -> Event:
@@ -110,9 +117,15 @@ def _name_worker(number: int, _logger: object, _method: str, event: Event) -> Ev
 
 
 @lru_cache(maxsize=1024)
-def _is_secret(key: str) -> bool:
-    """Names of fields come from the code, so there are few."""
-    return any(word in key.lower() for word in _SECRETS)
+def _secrets(keys: tuple[str, ...]) -> tuple[str, ...]:
+    """Those that are named like one. Names of fields come from the code, so there are few sets."""
+    return tuple(key for key in keys if any(word in key.lower() for word in _SECRETS))
+
+
+@lru_cache(maxsize=2)
+def _second(second: int) -> str:
+    """A second since 1970 as the beginning of a time in UTC."""
+    return datetime.fromtimestamp(second, UTC).isoformat()[:-6]
 
 
 def render_json(_logger: object, _method: str, event: Event) -> str:
