@@ -8,6 +8,7 @@ octets. What is kept of an endless line or an endless reply is bounded.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from estafeta.mail.outcome import Reply
 from estafeta.wire.smtp_client.limits import (
@@ -16,6 +17,7 @@ from estafeta.wire.smtp_client.limits import (
     REPLY_OCTETS_MAX,
 )
 
+_LINE = re.compile(rb"[2-5]\d\d(?: |(-)|\Z)")  # the last of its reply, unless "-" follows
 _STATUS = re.compile(rb"([245]\.\d{1,3}\.\d{1,3})(?:[ \t]+|$)")
 _PRINTABLE = bytes(
     octet if (octet >= 0x20 and octet != 0x7F) or octet == 0x09 else 0x20 for octet in range(256)
@@ -50,29 +52,28 @@ class ReplyReader:
             raise MalformedReply("a reply line does not end")
         replies: list[Reply] = []
         for line in lines:
-            if line[0:1] not in b"2345" or not line[:3].isdigit() or len(line) < 3:
+            form = _LINE.match(line)
+            if form is None:
                 raise MalformedReply(f"not a reply: {_words(line[:64])!r}")
             if len(line) > REPLY_LINE_OCTETS_MAX:
                 raise MalformedReply("a reply line is too long")
-            mark = line[3:4]
-            if mark == b" " or not mark:
-                if self._lines:
-                    replies.append(_join([*self._lines, line]))
-                    self._lines = []
-                    self._octets = 0
-                else:
-                    replies.append(_single(line))
-            elif mark == b"-":
+            if form[1]:
                 self._lines.append(line)
                 self._octets += len(line)
                 if len(self._lines) >= REPLY_LINES_MAX or self._octets > REPLY_OCTETS_MAX:
                     raise MalformedReply("a reply has too many lines")
+            elif self._lines:
+                replies.append(_join([*self._lines, line]))
+                self._lines = []
+                self._octets = 0
             else:
-                raise MalformedReply(f"not a reply: {_words(line[:64])!r}")
+                replies.append(_single(line))
         return replies
 
 
+@lru_cache(maxsize=256)
 def _single(line: bytes) -> Reply:
+    """Most of what a server says it says to every message."""
     found = _STATUS.match(line, 4)
     if found and found[1][0] == line[0]:
         return Reply(int(line[:3]), found[1].decode(), _words(line[found.end() :]))
