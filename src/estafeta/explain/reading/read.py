@@ -63,6 +63,7 @@ _OWN_ADDRESSES = (
     "delivered-to",
     "x-original-to",
 )
+_CLASSES: dict[str, Kind] = {"2": "delivered", "4": "delay"}
 _KINDS: tuple[Kind, ...] = ("bounce", "delay", "delivered")
 
 
@@ -76,6 +77,27 @@ def read_report(data: bytes) -> Reading:
     if not more:
         return first
     return msgspec.structs.replace(first, recipients=(*first.recipients, *more)[:RECIPIENTS_MAX])
+
+
+def read_reply(words: str, *, host: str = "", address: str = "") -> Reading:
+    """A single reply, as if a server's report held nothing else; several lines are one reply."""
+    reply = said(words)
+    kind = kind_of_code(reply.code, reply.status)
+    recipient = ReportedRecipient(
+        code=reply.code,
+        status=reply.status,
+        text=reply.text,
+        host=host or reply.host,
+        command=reply.command,
+        action=_ACTION_OF[kind],
+        address=address,
+    )
+    return Reading(kind=kind, recipients=(recipient,))
+
+
+def kind_of_code(code: int, status: str) -> Kind:
+    """What a reply by its class leads to (RFC 5321 §4.2.1, RFC 3463 §3.1)."""
+    return _CLASSES.get((status or str(code))[:1], "bounce")
 
 
 def _read(data: bytes, depth: int) -> Reading:

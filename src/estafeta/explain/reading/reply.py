@@ -137,7 +137,7 @@ def _codes(words: str) -> tuple[int, str]:
 def _text(words: str, code: int, status: str) -> str:
     """The words on one line without code and status."""
     if code:
-        head = rf"(?<![\w.])#?{code}(?:[ :-]+{code})?(?:[ \t-]|:(?=\s)|(?=\n)|$)"
+        head = rf"(?<![\w.#])#?{code}(?:[ :-]+{code})?(?:[ \t-]|:(?=\s)|(?=\n)|$)"
         words = re.sub(rf"{head}[ \t]*(?:[(\[<'\"]*#?{_STATUS}(?![\w.])[)\]>:]*)?", " ", words)
     if status:
         words = re.sub(
