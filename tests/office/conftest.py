@@ -27,6 +27,11 @@ class Done(NamedTuple):
 Run = Callable[..., Done]
 
 
+def _typed(given: str) -> io.TextIOWrapper:
+    octets = io.BytesIO(given.encode("utf-8", "surrogateescape"))
+    return io.TextIOWrapper(octets, "utf-8", "surrogateescape")
+
+
 @pytest.fixture
 def plain_logs() -> Iterator[None]:
     """Whatever the test does to logging is undone."""
@@ -52,7 +57,7 @@ def estafeta(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plain_logs: None) 
     def run(*words: str, given: str = "") -> Done:
         out, err = io.StringIO(), io.StringIO()
         monkeypatch.setattr(sys, "argv", ["estafeta", *words])
-        monkeypatch.setattr(sys, "stdin", io.StringIO(given))
+        monkeypatch.setattr(sys, "stdin", _typed(given))
         code = 0
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             try:
