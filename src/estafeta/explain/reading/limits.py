@@ -41,6 +41,9 @@ FIELDS_MAX = 10_000
 RECIPIENTS_MAX = 1_000
 """Recipients of one report."""
 
+REASONS_MAX = 20
+"""Reasons that are compared: of one recipient, and of all."""
+
 WORDS_CHARACTERS_MAX = 4_000
 """A server's words about one recipient."""
 

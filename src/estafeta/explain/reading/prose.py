@@ -17,6 +17,7 @@ from estafeta.explain.reading.forms import ADDRESS, Forms, forms
 from estafeta.explain.reading.limits import (
     LINE_CHARACTERS_MAX,
     LINES_MAX,
+    REASONS_MAX,
     RECIPIENTS_MAX,
     SENTENCES_CHARACTERS_MAX,
     WORDS_CHARACTERS_MAX,
@@ -43,7 +44,9 @@ _EXPANDED = re.compile(
     re.IGNORECASE,
 )
 _SEQUENCE = re.compile(r"50[34] .*(?:RCPT|recipient|DATA|valid)", re.IGNORECASE)
-_REPLY_LINE = re.compile(r"[ \t]*[<\[('\"#]*(?:[45][0-7]\d[ -]|#?[45]\.\d{1,3}\.\d{1,3}\b)")
+_REPLY_LINE = re.compile(
+    r"[ \t]{0,80}[<\[('\"#]{0,4}(?:[45][0-7]\d[ -]|#?[45]\.\d{1,3}\.\d{1,3}\b)"
+)
 _FIELD_LINE = re.compile(
     r"(?:received|return-path|delivered-to|message-id|mime-version|from|to|cc|subject|date|sender"
     r"|reply-to|content-\w[\w-]*|dkim-signature|x-[\w-]+):",
@@ -74,7 +77,7 @@ class Prose(msgspec.Struct):
     """
 
     named: list[Named] = msgspec.field(default_factory=list)
-    reasons: list[str] = msgspec.field(default_factory=list)
+    reasons: list[Said] = msgspec.field(default_factory=list)
     asked: list[tuple[str, Said]] = msgspec.field(default_factory=list)
     lines: list[str] = msgspec.field(default_factory=list)
     header: str = ""
@@ -168,6 +171,8 @@ def _reasons(prose: Prose, known: Forms) -> None:
     """Reasons that stand apart from the recipients, the better ones first."""
     found: list[tuple[int, str]] = []
     for number, line in enumerate(prose.lines):
+        if len(found) >= REASONS_MAX:
+            break
         for rank, pattern in enumerate(known.reason):
             match = pattern.match(line)
             if match is not None:
@@ -175,7 +180,7 @@ def _reasons(prose: Prose, known: Forms) -> None:
                 if words and not known.empty.fullmatch(plain(words)):
                     found.append((rank, words))
                 break
-    prose.reasons = [words for _, words in sorted(found, key=lambda each: each[0])]
+    prose.reasons = [said(words) for _, words in sorted(found, key=lambda each: each[0])]
 
 
 def _section(lines: list[str], number: int, first: str, known: Forms) -> str:
@@ -279,7 +284,7 @@ def _add(named: list[Named], address: str, words: str) -> None:
     if expanded is not None:
         found.expanded = expanded[1]
         words = words.replace(expanded[0], "", 1).strip()
-    if words:
+    if words and len(found.words) < REASONS_MAX:
         found.words.append(words)
 
 

@@ -249,7 +249,7 @@ def _said_of_one(prose: Prose, candidates: list[Said], *, alone: bool) -> Said:
 
 
 def _said_of_all(prose: Prose) -> list[Said]:
-    return [*(said(words) for words in prose.reasons), *prose.answers("")]
+    return [*prose.reasons, *prose.answers("")]
 
 
 def _loose(prose: Prose) -> Said:

@@ -21,9 +21,9 @@ _STATUS_AND_CODE = re.compile(
     rf"(?<![\w.])#?({_STATUS})[ ):-]{{0,3}}\(?([45]\d\d)(?![\w.])(?=[ -])"
 )
 _CODE = re.compile(
-    r"(?:\A|[\n:;'\"(\[<,]\s*|(?i:said|returned|response|reply|error)[ :]+"
+    r"(?:\A|[\n:;'\"(\[<,]\s{0,8}|(?i:said|returned|response|reply|error)[ :]{1,8}"
     r"|(?<=[a-z.)\]] )(?=[45][0-7]\d(?:[ -]['\"]?[A-Z#<(]|-)))"
-    r"[<\[('\"#]*(2[25][0-4]|[45][0-7]\d)(?=[ -]|:\s|$|\n)"
+    r"[<\[('\"#]{0,4}(2[25][0-4]|[45][0-7]\d)(?=[ -]|:\s|$|\n)"
     r"(?!\s*(?i:bytes|octets|characters|kb|mb|hours?|days?|minutes?|times?)\b)"
 )
 _CODE_NAMED = re.compile(
