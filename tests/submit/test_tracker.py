@@ -11,11 +11,14 @@ from tests.read.rig import Client
 from tests.support.whole import PASSWORD, Attempts, Talk, Whole, whole
 
 from estafeta.mail.outcome import Deferred, Delivered, Refused, Reply
+from estafeta.queue.hand import Cancel, Chosen
+from estafeta.queue.handling import Hand
 from estafeta.sim.loop import run
 from estafeta.sim.net import SimNet
 from estafeta.sim.quiet import quiet
 from estafeta.sim.tls import SimClientTls
 from estafeta.store import accounts, mailboxes
+from estafeta.store.ids import parse_queue_id
 
 pytestmark = pytest.mark.usefixtures("each_engine")
 
@@ -477,3 +480,35 @@ def test_an_account_without_room_sends_all_the_same() -> None:
         assert (await client.ok("SEARCH ALL"))[0] == b"* SEARCH 1"
 
     with_ana(work)
+
+
+# The hand of operators -------------------------------------------------------------------------
+
+
+def hand_of(house: Whole) -> Hand:
+    return Hand(
+        house.store,  # type: ignore[arg-type]
+        ids=house.built.ids,
+        clock=house.world.clock,
+        bodies=house.built.bodies,
+        acceptor=house.acceptor,
+    )
+
+
+def test_what_an_operator_does_is_told() -> None:
+    async def work(ana: Ana) -> None:
+        hand = hand_of(ana.house)
+        client = await ana.reads()
+        await client.ok("APPEND Sent", MESSAGE)
+        answer = await ana.submits(BOB, EVA)
+        acceptance = parse_queue_id(answer.split()[-1])
+        await asyncio.sleep(1)
+        assert await flags(client) == {"$Delayed"}
+        await idles(client)
+        await hand.touch(Cancel(), Chosen(acceptance=acceptance, addresses=(BOB,)), "op")
+        await heard(client, "$PartlyDelivered")
+        await hand.correct(acceptance, [(BOB, CARL)], "op")
+        await heard(client, "$Queued")
+        await heard(client, "$Delivered")
+
+    with_ana(work, attempts=Attempts(plan={BOB: [BUSY]}))
