@@ -258,10 +258,17 @@ def next_due(tx: Tx) -> int | None:
     return None if due is None or due == NEVER else due
 
 
+_STALE = (
+    "FROM backoff WHERE not_before < ? AND NOT EXISTS "
+    "(SELECT 1 FROM destination WHERE waits_for = backoff.name AND waits_for <> '')"
+)
+
+
+def is_stale(tx: Tx, before: int) -> bool:
+    """Whether there are any for `forget`."""
+    return tx.value(f"SELECT 1 {_STALE} LIMIT 1", (before,)) is not None
+
+
 def forget(tx: Tx, before: int) -> None:
     """Hosts that nobody waits for and nobody has asked since `before`."""
-    tx.send(
-        "DELETE FROM backoff WHERE not_before < ? AND NOT EXISTS "
-        "(SELECT 1 FROM destination WHERE waits_for = backoff.name AND waits_for <> '')",
-        (before,),
-    )
+    tx.send(f"DELETE {_STALE}", (before,))

@@ -19,6 +19,9 @@ from estafeta.queue.plan import DomainRules
 RATE_BURST_SECONDS = 10.0
 """Of a rate, what may be sent at once after a rest."""
 
+_WAIT_SECONDS_LEAST = 0.001
+_EPSILON = 1e-6  # tokens that are lost by reckoning with fractions
+
 
 class _Domain(msgspec.Struct):
     """window: deliveries at once. steady: it has given way before. tokens: messages that the rate
@@ -62,7 +65,7 @@ class Flow:
         free = max(1, min(int(known.window), rules.concurrency)) - known.active
         if rules.rate:
             self._refill(known, rules.rate)
-            free = min(free, int(known.tokens))
+            free = min(free, int(known.tokens + _EPSILON))
         return max(0, free)
 
     def full(self) -> set[str]:
@@ -78,7 +81,7 @@ class Flow:
                 self._busy.discard(name)
             elif rate and known.tokens < 1:
                 self._refill(known, rate)
-                found.append(max(0.0, (1 - known.tokens) * 60 / rate))
+                found.append(max(_WAIT_SECONDS_LEAST, (1 - known.tokens) * 60 / rate))
         return min(found, default=None)
 
     def begin(self, destination: str) -> None:

@@ -25,7 +25,7 @@ from estafeta.queue.contract import Acceptor, Attempt
 from estafeta.queue.errand import STORE_RETRY_SECONDS, Errands, Job, insistently
 from estafeta.queue.flow import Flow
 from estafeta.queue.hosts import Hosts
-from estafeta.queue.limits import EXPIRED_SECONDS
+from estafeta.queue.limits import EXPIRED_SECONDS, FORGET_SECONDS
 from estafeta.queue.notices import Notices
 from estafeta.queue.plan import DomainRules, Rules
 from estafeta.queue.retries import BackoffSettings, Retries
@@ -376,6 +376,9 @@ class Queue:
             if loop_time < self._expired_at:
                 return False
             self._expired_at = loop_time + EXPIRED_SECONDS
+            before = self._now() - int(FORGET_SECONDS * 1000)
+            if await self._store.read(lambda tx: backoff.is_stale(tx, before)):
+                await self._store.run(lambda tx: backoff.forget(tx, before))
             if not await self._store.read(expired.anybody):
                 return False
             self._expired = expired.START
