@@ -208,6 +208,7 @@ def _as_data(told: Told, language: str) -> dict[str, Any]:
         "repair_by": reason.owner,
         "title": words.title,
         "remedy": _remedy(told, words, language),
+        **({"suggestion": told.meant} if told.meant else {}),
     }
 
 

@@ -146,7 +146,7 @@ class Installation:
         )
         self._drains: Mapping[str, Drain] = {}
         hosts = Hosts(store, world.clock, meter)
-        self.relay = Relay(world, self._router(), self._relay_settings(), meter, hosts)
+        self.relay = Relay(world, self._router(), self.relay_settings(), meter, hosts)
         self.queue = Queue(
             store=store,
             bodies=self.bodies,
@@ -201,7 +201,7 @@ class Installation:
         )
         self.outside = outside
         self.tokens.forget()
-        self.relay.use(self._router(), self._relay_settings())
+        self.relay.use(self._router(), self.relay_settings())
         self._notices.settings = _notice_settings(config)
         self.queue.use(_queue_settings(self.config))
         self.doors.use(self._all_doors())
@@ -255,9 +255,9 @@ class Installation:
     def _reroute(self) -> None:
         """For attempts from now on: other destinations are drained."""
         self._drains = self.queue.standing.drains
-        self.relay.use(self._router(), self._relay_settings())
+        self.relay.use(self._router(), self.relay_settings())
 
-    def _relay_settings(self) -> RelaySettings:
+    def relay_settings(self) -> RelaySettings:
         relay = self.config.relay
         return RelaySettings(
             hello_name=relay.hello_name,
@@ -430,6 +430,7 @@ def _queue_settings(config: Config) -> QueueSettings:
         ),
         backoff=BackoffSettings(first=queue.host_backoff, most=queue.host_backoff_max),
         total=_share(queue.concurrency, workers),
+        park_max=queue.park_max,
     )
 
 

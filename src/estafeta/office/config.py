@@ -410,6 +410,18 @@ class Queue(_Section, frozen=True):
             "Returned after so many retries even when younger. 0: only age, or the list, counts."
         ),
     ] = 0
+    park_max: Annotated[
+        Duration,
+        _about(
+            "What others refuse for a fault of our own set-up (no reverse DNS, a blocked address, "
+            "an SPF record that lacks us …) is held so long for it to be repaired, and then "
+            "returned. 0s: returned at once."
+        ),
+    ] = 2 * _DAY
+    park_check: Annotated[
+        Duration,
+        _about("Such a fault is checked so often; once it is mended, what is held is sent."),
+    ] = 10 * _MINUTE
     concurrency: Annotated[
         Count, _about("Deliveries at once, all destinations and workers together.")
     ] = 200

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -55,10 +55,12 @@ def make_app(
     routes: Sequence[BaseRoute] = (),
     *,
     colleagues: Colleagues | None = None,
+    remarks: Mapping[str, Check] | None = None,
 ) -> Starlette:
     """The pages. checks: by the name that /healthz shows. meter: None leaves /metrics out.
 
-    colleagues: None where one process is all there is.
+    colleagues: None where one process is all there is. remarks: what /healthz tells besides, where
+    there is something; the service is well all the same.
     """
 
     async def healthz(_request: Request) -> Response:
@@ -74,6 +76,9 @@ def make_app(
                 "ok": well,
                 "workers": {str(number): _shown(each) for number, each in by_worker.items()},
             }
+        said = await check_all(remarks or {})
+        if any(said.values()):
+            body["remarks"] = {name: text for name, text in said.items() if text}
         return Response(
             msgspec.json.encode(body), 200 if well else 503, media_type="application/json"
         )
@@ -94,7 +99,7 @@ def make_app(
     return Starlette(routes=[*pages, *routes])
 
 
-async def check_all(checks: dict[str, Check]) -> Health:
+async def check_all(checks: Mapping[str, Check]) -> Health:
     return dict(zip(checks, await asyncio.gather(*map(_checked, checks.values())), strict=True))
 
 

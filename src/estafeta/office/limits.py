@@ -62,3 +62,12 @@ TENURE_WAIT_SECONDS = 15.0
 
 OBJECTS_CHECK_SECONDS = 10.0
 """`estafeta config check` waits at most so long for the object store."""
+
+SELF_CHECK_LOOK_SECONDS = 30.0
+"""Mail that is held for a fault of our own set-up is looked after every so many seconds."""
+
+SELF_CHECK_TERM_SECONDS = 600.0
+"""A worker that looks after it and died is waited for so long, seconds."""
+
+SELF_CHECK_SECONDS_MAX = 30.0
+"""A handshake with our own listener may take so long, seconds."""

@@ -114,6 +114,18 @@ CATALOGUE: tuple[Metric, ...] = (
         "Recipients taken after a greylist had turned them away.",
     ),
     Metric(
+        "estafeta_queue_parked",
+        "gauge",
+        "Recipients that are held for a fault of our own set-up, or were.",
+        of_store=True,
+    ),
+    Metric(
+        "estafeta_self_checks_total",
+        "counter",
+        "Checks of our own set-up while mail is held for it. result: holds, fails, unknown.",
+        ("fault", "result"),
+    ),
+    Metric(
         "estafeta_relay_outcomes_total",
         "counter",
         "Recipients tried elsewhere. outcome: delivered, deferred, refused, looped.",

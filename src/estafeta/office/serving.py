@@ -24,6 +24,7 @@ from estafeta.office.metrics import PrometheusMeter
 from estafeta.office.node import life_of
 from estafeta.office.objects import objects_of
 from estafeta.office.privileges import Identity, drop, find_identity, hand_over, prepare_folder
+from estafeta.office.self_check import SelfCheck, remarks
 from estafeta.office.service import Component, Service
 from estafeta.office.settings_shown import effective
 from estafeta.office.settings_table import FIXED_AT_START
@@ -106,10 +107,11 @@ class Built:
             Latch(whole.doors),
             whole.sender,
             whole.doors,
+            SelfCheck(whole, self.meter),
         ]
         if pages := http_endpoints(whole.config):
             meter = self.meter if whole.config.http.metrics else None
-            app = make_app(self.checks, meter, colleagues=colleagues)
+            app = make_app(self.checks, meter, colleagues=colleagues, remarks=remarks(whole.store))
             found.append(HttpServer(app, pages, bind))
         return found
 

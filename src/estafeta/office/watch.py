@@ -6,6 +6,7 @@ from typing import Any
 
 from estafeta.mail.protocols import Meter
 from estafeta.office.metrics import PrometheusMeter
+from estafeta.queue import parked
 from estafeta.store.engine import Store, Tx
 from estafeta.store.ids import milliseconds
 from estafeta.world.seams import Clock
@@ -57,6 +58,7 @@ async def measure_queue(meter: Meter, store: Store, clock: Clock) -> None:
     rows, leased, hosts, waiting, oldest = await store.read(unit)
     meter.gauge("queue_rows", rows)
     meter.gauge("queue_leased", leased)
+    meter.gauge("queue_parked", await store.read(parked.count))
     meter.gauge("queue_hosts_backing_off", hosts)
     meter.gauge("queue_destinations_waiting", waiting)
     age = clock.now() - milliseconds(oldest) / 1000 if oldest else 0.0

@@ -16,11 +16,12 @@ import msgspec
 import structlog
 
 from estafeta.mail.envelope import Envelope, Recipient
-from estafeta.mail.outcome import Deferred, Delivered, Outcome, Reply
+from estafeta.mail.outcome import Deferred, Delivered, Outcome, Refused, Reply
 from estafeta.mail.protocols import Content
-from estafeta.queue import backoff, rows, wish
+from estafeta.queue import backoff, parked, rows, wish
 from estafeta.queue.conceal import written_in
 from estafeta.queue.contract import Acceptor, Attempt, HostSeen, Note, Notice, Prepared
+from estafeta.queue.meant import meant
 from estafeta.queue.notices import Failure, Notices
 from estafeta.queue.retries import Retries
 from estafeta.queue.settle import Attempted, record_late, settle
@@ -52,7 +53,8 @@ class Job(msgspec.Struct):
     """Leased rows with what an attempt needs. recipients: parallel to leased.numbers.
 
     fresh: accepted a moment ago for somebody else's domain; no need to look whether it is ours.
-    harmless: under way, and cut now it has done nothing that must be known.
+    harmless: under way, and cut now it has done nothing that must be known. decided: outcomes that
+    stand already, of what was held for a fault of ours and not mended in time.
     """
 
     leased: rows.Leased
@@ -61,6 +63,7 @@ class Job(msgspec.Struct):
     content: Content
     fresh: bool = False
     harmless: bool = False
+    decided: Sequence[Outcome] = ()
 
     def sent(self) -> None:
         """The message goes out whole: what becomes of it must be heard."""
@@ -81,7 +84,9 @@ class Errands:
         notices: Notices,
         tokens: Tokens,
         retries: Retries,
+        park_max: float = 0.0,
     ) -> None:
+        """park_max: seconds for which a fault of ours holds what others refuse for it; 0: none."""
         self._store = store
         self._ids = ids
         self._world = world
@@ -91,16 +96,36 @@ class Errands:
         self._tokens = tokens
         self._log = log.bind()  # not bound anew for every line
         self._retries = retries
+        self.park_max = park_max
 
     async def run(self, job: Job) -> bool:
         """Raises nothing that a peer or the store can be the cause of. False: no attempt was made,
         for no host had time."""
-        done = await self._attempted(job)
+        done = self._decided(job) if job.decided else await self._attempted(job)
         if done.untried and not self._retries.is_over(done.leased, done.acceptance, done.ended):
             await self._postpone(done)
             return False
+        if not all(isinstance(outcome, Delivered) for outcome in done.outcomes):
+            done.meant = await meant(
+                self._store, self._world.cpu, done.acceptance, done.recipients, done.outcomes
+            )
         await self._settle(done, job.content)
         return True
+
+    def _decided(self, job: Job) -> Attempted:
+        """No attempt: what was said the last time holds."""
+        now, none = self._now(), [None] * len(job.decided)
+        return Attempted(
+            job.leased,
+            job.acceptance,
+            job.recipients,
+            job.decided,
+            (),
+            none,
+            now,
+            now,
+            tried=False,
+        )
 
     async def _attempted(self, job: Job) -> Attempted:
         began = self._now()
@@ -161,7 +186,33 @@ class Errands:
             seen,
             waits_for,
             untried,
+            await self._parks(job, outcomes, notes, ended),
         )
+
+    async def _parks(
+        self, job: Job, outcomes: Sequence[Outcome], notes: Sequence[Note], now: int
+    ) -> dict[int, parked.Park]:
+        """Those that are refused for a fault of ours, and may be held for it still."""
+        if not self.park_max:
+            return {}
+        path, acceptance = job.acceptance.reverse_path, job.acceptance.id
+        named = {
+            n: parked.parking(outcome, notes, path)
+            for n, outcome in enumerate(outcomes)
+            if isinstance(outcome, Refused)
+        }
+        if not any(named.values()):
+            return {}
+        numbers = job.leased.numbers
+        known = await insistently(
+            lambda: self._store.read(lambda tx: parked.limits(tx, acceptance, numbers))
+        )
+        found: dict[int, parked.Park] = {}
+        for n, why in named.items():
+            until = known.get(numbers[n], now + int(self.park_max * 1000))
+            if why is not None and until > now:
+                found[n] = parked.Park(why, until)
+        return found
 
     async def _envid(self, acceptance: Acceptance) -> str:
         """The sender's, or ours, by which a report of another server shows what it is about."""
@@ -295,9 +346,10 @@ class Errands:
         return int(self._world.clock.now() * 1000)
 
     def _tell(self, done: Attempted) -> None:
-        self._retries.learn(done.leased, done.acceptance, done.outcomes, done.seen, done.ended)
-        for recipient, outcome, due in zip(
-            done.recipients, done.outcomes, done.next_tries, strict=True
+        if done.tried:
+            self._retries.learn(done.leased, done.acceptance, done.outcomes, done.seen, done.ended)
+        for n, (recipient, outcome, due) in enumerate(
+            zip(done.recipients, done.outcomes, done.next_tries, strict=True)
         ):
             self._log.info(
                 type(outcome).__name__.lower(),
@@ -306,6 +358,8 @@ class Errands:
                 host=outcome.host,
                 reply=str(outcome.reply),
                 **({} if due is None else {"next": due}),
+                **({"held": done.parks[n].why.held} if n in done.parks else {}),
+                **({"meant": done.meant[n]} if done.meant and done.meant[n] else {}),
             )
 
 

@@ -49,7 +49,8 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     """One recipient that has not got the message. outcome: of the last attempt. at: when that was,
     in milliseconds since 1970, as next_try and until, which are 0 for one that has ended.
 
-    written: the address as the sender wrote it, where ORCPT does not tell.
+    written: the address as the sender wrote it, where ORCPT does not tell. meant: the one that was
+    probably meant.
     """
 
     recipient: Recipient
@@ -60,6 +61,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     written: str = ""
     next_try: int = 0
     until: int = 0
+    meant: str = ""
 
 
 class Notices:
@@ -260,6 +262,7 @@ def _told(known: _Known, acceptance: Acceptance) -> Told:
         expired=failure.expired,
         next_try=failure.next_try / 1000,
         until=failure.until / 1000,
+        meant=failure.meant,
     )
 
 

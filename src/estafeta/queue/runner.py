@@ -20,7 +20,7 @@ import structlog
 
 from estafeta.mail.envelope import Recipient
 from estafeta.mail.protocols import Content, Meter, NoMeter
-from estafeta.queue import backoff, expired, holders, rows, suspended, wish
+from estafeta.queue import backoff, expired, holders, parked, rows, suspended, wish
 from estafeta.queue.contract import Acceptor, Attempt
 from estafeta.queue.errand import STORE_RETRY_SECONDS, Errands, Job, insistently
 from estafeta.queue.flow import Flow
@@ -61,6 +61,7 @@ class QueueSettings(msgspec.Struct, frozen=True):
     backoff: BackoffSettings = BackoffSettings()
     total: int = 200
     recipients: int = 100
+    park_max: float = 0.0
 
 
 class Unloadable(msgspec.Struct):
@@ -119,6 +120,7 @@ class Queue:
             notices=notices,
             tokens=tokens,
             retries=self._retries,
+            park_max=settings.park_max,
         )
         self._settings = settings
         self._expired: expired.Place | None = None  # where the look at them goes on
@@ -140,6 +142,12 @@ class Queue:
         self._settings = settings
         self._retries.rules = settings.rules
         self._retries.settings = settings.backoff
+        self._errands.park_max = settings.park_max
+
+    def given_up(self, destination: str, accepted: int) -> int | None:
+        """When a message accepted then is given up, as it is in milliseconds; None: not by age."""
+        span = self._settings.rules.of(destination).plan.span
+        return None if span is None else accepted + int(span * 1000)
 
     # -- work that begins with its acceptance --------------------------------------------------
 
@@ -403,6 +411,25 @@ class Queue:
         begun = await self._take(unit, spare)
         self._expired = ended[-1]
         return begun > 0
+
+    async def return_parked(self) -> int:
+        """Begins to return what was held for a fault of ours, and was not mended in time, as far as
+        there is room now. Returns how many jobs that is. Raises StoreError."""
+        room = self._settings.total - self._flow.active
+        if self._tokens is None or self._stopping or room <= 0:
+            return 0
+        spare = list(islice(self._tokens, room))
+
+        def unit(tx: Tx) -> list[Job | Unloadable]:
+            found: list[Job | Unloadable] = []
+            for each in parked.take_ended(tx, self._now(), until=self.lease_end(), tokens=spare):
+                job = self._load(tx, each.leased)
+                if isinstance(job, Job):
+                    job.decided = each.outcomes
+                found.append(job)
+            return found
+
+        return await self._take(unit, spare)
 
     async def _take(self, unit: Unit[list[Job | Unloadable]], spare: Sequence[int]) -> int:
         """Begins what `unit` leases under `spare`. Returns how many."""

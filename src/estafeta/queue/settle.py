@@ -14,7 +14,7 @@ import msgspec
 
 from estafeta.mail.envelope import Recipient
 from estafeta.mail.outcome import Deferred, Delivered, Outcome
-from estafeta.queue import backoff, rows, wish
+from estafeta.queue import backoff, parked, rows, wish
 from estafeta.queue.contract import Note, Prepared
 from estafeta.queue.notices import Failure
 from estafeta.store import ledger, tracker
@@ -28,7 +28,9 @@ class Attempted(msgspec.Struct):
     next_tries: milliseconds since 1970, None to give up; read for `Deferred` alone.
     child: the acceptance that takes over those in `in_child` (indices), who are ours after all.
     seen: hosts that failed or answer again. waits_for: what the destination waits for from now on.
-    untried: no host had time, and so no attempt was made.
+    untried: no host had time, and so no attempt was made. parks: by index, those that are held for
+    a fault of ours. meant: the addresses probably meant, or () for none. tried: False where what
+    was held for too long is returned without an attempt.
     """
 
     leased: rows.Leased
@@ -44,6 +46,9 @@ class Attempted(msgspec.Struct):
     seen: Sequence[backoff.Seen] = ()
     waits_for: Sequence[str] = ()
     untried: bool = False
+    parks: dict[int, parked.Park] = {}
+    meant: Sequence[str] = ()
+    tried: bool = True
 
     def failures(self) -> list[Failure]:
         """Recipients that end here without having arrived, and whose sender is told of it."""
@@ -61,7 +66,8 @@ class Attempted(msgspec.Struct):
                 recipient=recipient,
                 outcome=self.outcomes[n],
                 at=self.ended,
-                attempts=self.leased.attempts[n] + 1,
+                attempts=self.leased.attempts[n] + self.tried,
+                meant=self.meant[n] if self.meant else "",
                 expired=isinstance(self.outcomes[n], Deferred),
             )
             for n, recipient in enumerate(self.recipients)
@@ -70,6 +76,8 @@ class Attempted(msgspec.Struct):
 
     def ends_unarrived(self, n: int) -> bool:
         """Refused for good, or deferred once too often."""
+        if n in self.parks:
+            return False
         outcome = self.outcomes[n]
         if isinstance(outcome, Deferred):
             return self.next_tries[n] is None
@@ -111,6 +119,11 @@ def settle(
             wished = rows.defer(tx, leased, number, due=due, last=last)
             wish.grant(tx, acceptance.id, number, wished, done.ended)
             continue
+        if n in done.parks:
+            last = msgspec.json.encode(outcome).decode()
+            wished = parked.park(tx, leased, number, done.parks[n], now=done.ended, last=last)
+            wish.grant(tx, acceptance.id, number, wished, done.ended)
+            continue
         rows.finish(tx, leased, number)
         fate: Fate
         if n in done.in_child and done.child is not None:
@@ -120,8 +133,9 @@ def settle(
         else:
             fate = _fate_of_failure(done, n, bounce)
         ledger.end(tx, acceptance.id, number, fate, done.ended)
+    kind = "attempt" if done.tried else "unparked"
     ledger.add_event(
-        tx, event_id, acceptance.id, done.began, ledger.ALL_RECIPIENTS, "attempt", _detail(done)
+        tx, event_id, acceptance.id, done.began, ledger.ALL_RECIPIENTS, kind, _detail(done)
     )
     if done.child is not None:
         done.child.apply(tx)
@@ -159,7 +173,13 @@ def record_late(tx: Tx, done: Attempted, event_id: int) -> None:
 
 def _detail(done: Attempted) -> dict[str, Any]:
     """Outcomes and notes are structs, which become JSON with the rest."""
+    more: dict[str, Any] = {}
+    if any(done.meant):
+        more["meant"] = done.meant
+    if done.parks:
+        more["parked"] = {str(done.leased.numbers[n]): each for n, each in done.parks.items()}
     return {
+        **more,
         "destination": done.leased.destination,
         "recipients": done.leased.numbers,
         "outcomes": done.outcomes,

@@ -119,4 +119,25 @@ TRANSITIONS = (
     Transition(
         "wished", "", "its worker has ended, and it was cancelled", "wish.grant_due", "cancelled"
     ),
+    Transition(
+        "leased",
+        "held",
+        "refused for a fault of our own set-up, and park_max is not over",
+        "parked.park",
+        "unchanged; an event",
+    ),
+    Transition(
+        "held",
+        "waiting",
+        "that fault is mended: due now",
+        "parked.release",
+        "unchanged; an event",
+    ),
+    Transition(
+        "held",
+        "leased",
+        "that fault was not mended in time: a worker returns it, without an attempt",
+        "parked.take_ended",
+        "unchanged",
+    ),
 )

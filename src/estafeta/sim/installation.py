@@ -26,6 +26,7 @@ from estafeta.office.config import Bodies as BodiesSetting
 from estafeta.office.config import Config, Dns, Listener, Relay, Server, Smtp
 from estafeta.office.config import Queue as QueueSetting
 from estafeta.office.doors import Latch
+from estafeta.office.self_check import SelfCheck
 from estafeta.office.service import Component
 from estafeta.office.upkeep import Upkeep
 from estafeta.queue.holders import Life
@@ -329,6 +330,7 @@ class SimWorker:
             Latch(installation.doors),
             installation.sender,
             installation.doors,
+            SelfCheck(installation, NoMeter()),
         ]
         for component in components:
             await component.start()

@@ -46,6 +46,8 @@ def _parts(body: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for number, checks in sorted(workers.items()):
         for part, state in sorted(checks.items()):
             yield f"worker {number}: {part}" if number else str(part), str(state)
+    for name, text in sorted(body.get("remarks", {}).items()):
+        yield str(name), str(text)
 
 
 def _door(config: Config) -> Listener:
