@@ -18,6 +18,7 @@ from estafeta.mail.header import (
     fold,
     fold_addresses,
     fold_structured,
+    message_id,
     new_message_id,
     prepend,
     remove,
@@ -171,3 +172,24 @@ def test_problems(header: bytes, codes: list[str]) -> None:
     found = examine(header + b"\r\nFrom: body@b.c\r\n").problems
     assert [problem.code for problem in found] == codes
     assert all(problem.field and "expected" in problem.text for problem in found)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"From: a@b.c\r\n",
+        b"Message-ID: <x@y>\r\nDate: now\r\nFrom: a@b.c\r\n",
+        b"from: a@b.c\r\nmessage-id:\r\n <x@y>\r\nDATE : now\r\n",
+        b"From: a@b.c\r\nMessage-ID: <x y>\r\n",
+        b"From: a@b.c\r\nMessage-ID: <" + b"x" * 1000 + b">\r\n",
+        b"Message-ID: <x@y>\r\nMessage-ID: <z@y>\r\n",
+        b"Received: a\r\nFrom: a@b.c\r\n",
+        b"Received: a\r\nreceived : b\r\nReceived-SPF: c\r\nReceived: d\r\n Received: e\r\n",
+        b"",
+    ],
+)
+def test_one_look_finds_what_the_single_ones_do(header: bytes) -> None:
+    found = examine(header + b"\r\nDate: body\r\nReceived: body\r\n")
+    assert found.message_id == message_id(header)
+    assert found.received == count(header, "Received")
+    assert found.dated == (count(header, "Date") > 0)

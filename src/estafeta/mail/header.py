@@ -33,6 +33,8 @@ _MESSAGE_ID = re.compile(
     rb"\n(?:\r?\n|(message-id)[ \t]*+:(?:[ \t]*+([!-~]++)[ \t]*+\r?\n(?![ \t]))?)", re.IGNORECASE
 )
 
+_AN_ADDRESS = "an address, local-part@domain, was expected"
+
 _ONCE = (
     b"date",
     b"sender",
@@ -115,7 +117,12 @@ def message_id(message: bytes) -> str:
 
 def message_id_of_any(message: bytes) -> str:
     """As `message_id`, however the field is written."""
-    value = next(iter(find(message, "Message-ID")), b"").strip()
+    return _message_id_of(next(iter(find(message, "Message-ID")), b""))
+
+
+def _message_id_of(value: bytes) -> str:
+    """From the field's value, unfolded."""
+    value = value.strip()
     if len(value) > LINE_OCTETS_MAX or len(value.split()) != 1:
         return ""
     return decode_charset(value)
@@ -244,10 +251,15 @@ def _phrase(name: str, utf8: bool) -> list[str]:
 
 
 class Examined(msgspec.Struct, frozen=True):
-    """authors: the addresses in From, canonical; [] where it cannot be understood."""
+    """authors: the addresses in From, canonical; [] where it cannot be understood.
+    message_id: as `message_id` gives it. received: how many Received fields there are. dated: there
+    is a Date."""
 
     problems: list[HeaderProblem]
     authors: list[str]
+    message_id: str
+    received: int
+    dated: bool
 
 
 def examine(message: bytes) -> Examined:
@@ -255,39 +267,48 @@ def examine(message: bytes) -> Examined:
 
     A missing Date or Message-ID is no problem: submission completes them (RFC 6409 §8).
     """
-    seen: dict[bytes, bytes] = {}
-    again: set[bytes] = set()
+    first: dict[bytes, bytes] = {}
+    times: dict[bytes, int] = {}  # of those that stand more than once
     for name, value in pairs(message[: header_end(message)]):
         key = name.lower()
-        if key in seen:
-            again.add(key)
+        if key in first:
+            times[key] = times.get(key, 1) + 1
         else:
-            seen[key] = value
-    found = [
+            first[key] = value
+    problems = [
         HeaderProblem(f"several-{name.decode()}", _title(name), f"one {_title(name)} was expected")
-        for name in (_ONCE if again else ())
-        if name in again
+        for name in (_ONCE if times else ())
+        if name in times
     ]
-    sent_from = seen.get(b"from")
+    authors: list[str] = []
+    sent_from = first.get(b"from")
     if sent_from is None:
-        missing = HeaderProblem("no-from", "From", "a From field was expected")
-        return Examined([missing, *found], [])
-    if b"from" in again:
-        several = HeaderProblem("several-from", "From", "one From field was expected")
-        return Examined([several, *found], [])
-    authors = _valid(sent_from)
-    if not authors:
-        found.insert(
-            0, HeaderProblem("bad-from", "From", "an address, local-part@domain, was expected")
-        )
-    sender = seen.get(b"sender")
-    if len(authors) > 1 and sender is None:  # RFC 5322 §3.6.2
-        found.append(
-            HeaderProblem("no-sender", "Sender", "Sender was expected beside several authors")
-        )
-    if sender is not None and len(_valid(sender)) != 1:
-        found.append(HeaderProblem("bad-sender", "Sender", "one address was expected"))
-    return Examined(found, authors)
+        problems.insert(0, HeaderProblem("no-from", "From", "a From field was expected"))
+    elif b"from" in times:
+        problems.insert(0, HeaderProblem("several-from", "From", "one From field was expected"))
+    else:
+        authors = _valid(sent_from)
+        if not authors:
+            problems.insert(0, HeaderProblem("bad-from", "From", _AN_ADDRESS))
+        problems += _sender_problems(first.get(b"sender"), len(authors))
+    return Examined(
+        problems,
+        authors,
+        message_id=_message_id_of(unfold(first.get(b"message-id", b""))),
+        received=times.get(b"received", 1 if b"received" in first else 0),
+        dated=b"date" in first,
+    )
+
+
+def _sender_problems(sender: bytes | None, authors: int) -> list[HeaderProblem]:
+    if sender is None:
+        if authors <= 1:
+            return []
+        text = "Sender was expected beside several authors"  # RFC 5322 §3.6.2
+        return [HeaderProblem("no-sender", "Sender", text)]
+    if len(_valid(sender)) == 1:
+        return []
+    return [HeaderProblem("bad-sender", "Sender", "one address was expected")]
 
 
 def _valid(value: bytes) -> list[str]:

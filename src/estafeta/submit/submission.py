@@ -86,9 +86,9 @@ class SubmissionRole:
     def header(
         self, client: Client, transaction: Transaction, header: bytes, received: bytes
     ) -> bytes | Reply:
-        if fields.count(header, "Received") >= RECEIVED_FIELDS_MAX:
-            return replies.LOOP
         examined = fields.examine(header)
+        if examined.received >= RECEIVED_FIELDS_MAX:
+            return replies.LOOP
         for problem in examined.problems:
             match problem.code:
                 case "no-from":
@@ -100,13 +100,13 @@ class SubmissionRole:
         transaction.authors = examined.authors
         transaction.header = header
         added = [received]
-        message_id = fields.message_id(header)
+        message_id = examined.message_id
         transaction.recognisable = bool(message_id)
         if not message_id:
             message_id = self._tokens.message_id(transaction.id, self._host_name)
             added.append(f"Message-ID: {message_id}\r\n".encode())
         transaction.message_id = message_id
-        if not fields.count(header, "Date"):
+        if not examined.dated:
             added.append(f"Date: {format_date(self._clock.now())}\r\n".encode())
         return b"".join((*added, fields.remove(header, PRIVATE_FIELDS)))
 
