@@ -108,6 +108,30 @@ def test_a_black_hole_keeps_only_its_own_jobs_waiting() -> None:
     with_house(work, per_destination_concurrency=2)
 
 
+@pytest.mark.parametrize(("wait", "read"), [(1.0, 0), (30.0, 1)])
+def test_what_found_no_place_a_moment_ago_is_not_read_back(wait: float, read: int) -> None:
+    async def work(house: Whole) -> None:
+        looked: list[int] = []
+        content = house.built.bodies.content
+
+        def counted(tx: Tx, id: int) -> Any:
+            looked.append(id)
+            return content(tx, id)
+
+        house.built.bodies.content = counted  # type: ignore[method-assign]
+        gate = house.attempts.gates["remote.example"] = asyncio.Event()
+        for _ in range(2):
+            await house.accept(BOB, CARL)
+        await asyncio.sleep(wait)
+        gate.set()
+        await house.settled(20)
+        assert house.attempts.addresses == [[BOB, CARL], [BOB, CARL]]
+        assert len(looked) == read
+        house.built.bodies.content = content  # type: ignore[method-assign]
+
+    with_house(work, per_destination_concurrency=1)
+
+
 def test_all_destinations_together_are_bounded() -> None:
     async def work(house: Whole) -> None:
         names = [f"d{n}.example" for n in range(6)]

@@ -98,6 +98,12 @@ class Jobs(Protocol):
         content: Content,
     ) -> None: ...
 
+    def keep(
+        self, acceptance: Acceptance, recipients: Sequence[Recipient], content: Content
+    ) -> None:
+        """Rows of it found no place: they are leased as soon as there is one."""
+        ...
+
 
 class Entry(msgspec.Struct):
     """One acceptance of the tree that an incoming message becomes.
@@ -114,11 +120,15 @@ class Entry(msgspec.Struct):
 
 
 class Claim(msgspec.Struct):
-    """Queue rows that this worker takes on at once. token None: they wait for the next lease."""
+    """Queue rows that this worker takes on at once. token None: they wait for the next lease.
+
+    ours: whoever leases them must look whose the destination is.
+    """
 
     destination: str
     token: int | None
     numbers: list[int]
+    ours: bool
 
 
 class PreparedAcceptance:
@@ -276,7 +286,8 @@ class PreparedAcceptance:
                 token = None
                 if self._jobs is not None and not target.ours:
                     token = self._jobs.claim(target.destination)
-                claim = open_claims[target.destination] = Claim(target.destination, token, [])
+                claim = Claim(target.destination, token, [], target.ours)
+                open_claims[target.destination] = claim
                 claims.append(claim)
             claim.numbers.append(n)
         return claims
@@ -361,7 +372,11 @@ class PreparedAcceptance:
         for entry, claims in zip(self._entries, self._claims, strict=True):
             self._meter.count("estafeta_messages_accepted_total", origin=entry.row.origin)
             for claim in claims:
-                if claim.token is None or self._jobs is None:
+                if self._jobs is None:
+                    continue
+                if claim.token is None:
+                    if not claim.ours:
+                        self._jobs.keep(entry.row, entry.recipients, self._incoming.body)
                     continue
                 leased = rows.Leased(
                     claim.token,

@@ -59,3 +59,12 @@ LISTED_MAX = 1000
 
 REASON_CHARACTERS_MAX = 500
 """The reason that somebody gives for holding, cancelling or suspending."""
+
+LATELY_MAX = 200
+"""Messages kept in memory that were accepted a moment ago and found no place at once."""
+
+LATELY_OCTETS_MAX = 64 * 1024
+"""A larger one is not kept."""
+
+LATELY_SECONDS_MAX = 5.0
+"""So long whose a domain is need not be asked again."""

@@ -25,6 +25,7 @@ from estafeta.queue.contract import Acceptor, Attempt
 from estafeta.queue.errand import STORE_RETRY_SECONDS, Errands, Job, insistently
 from estafeta.queue.flow import Flow
 from estafeta.queue.hosts import Hosts
+from estafeta.queue.lately import Lately
 from estafeta.queue.limits import EXPIRED_SECONDS, FORGET_SECONDS
 from estafeta.queue.notices import Notices
 from estafeta.queue.plan import DomainRules, Rules
@@ -103,6 +104,7 @@ class Queue:
             lambda domain: self._settings.rules.of(domain),
             lambda: asyncio.get_running_loop().time(),
         )
+        self._lately = Lately(lambda: asyncio.get_running_loop().time())
         self._retries = Retries(
             world=world,
             hosts=self._hosts,
@@ -180,6 +182,11 @@ class Queue:
         content: Content,
     ) -> None:
         self._begin(Job(leased, acceptance, recipients, content, fresh=True))
+
+    def keep(
+        self, acceptance: Acceptance, recipients: Sequence[Recipient], content: Content
+    ) -> None:
+        self._lately.keep(acceptance, recipients, content)
 
     # -- work that was waiting -----------------------------------------------------------------
 
@@ -444,6 +451,7 @@ class Queue:
                 log.error("job cannot be loaded", queue_id=queue_id(job.acceptance), why=job.why)
                 continue
             self._flow.begin(job.leased.destination)
+            self._lately.drop(job.acceptance.id)
             self._begin(job)
         return len(found)
 
@@ -464,6 +472,10 @@ class Queue:
 
     def _load(self, tx: Tx, leased: rows.Leased) -> Job | Unloadable:
         """One message whose body or record is lost does not keep the others."""
+        kept = self._lately.find(leased.acceptance)
+        if kept is not None:
+            recipients = [kept.recipients[n] for n in leased.numbers]
+            return Job(leased, kept.acceptance, recipients, kept.content, fresh=True)
         try:
             acceptance = ledger.acceptance(tx, leased.acceptance)
             recipients = [ledger.recipient(tx, leased.acceptance, n) for n in leased.numbers]
