@@ -219,3 +219,24 @@ def test_ids_rise_and_read_back(tmp_path: Path) -> None:
         assert first_at(milliseconds(id)) <= id < first_at(milliseconds(id) + 1)
     with pytest.raises(ValueError, match="queue id"):
         parse_queue_id("not an id")
+
+
+def test_what_keeps_a_recipient_waiting(tmp_path: Path) -> None:
+    async def work(stand: Stand) -> None:
+        row = await stand.accept(("x@b.example", None), ("x@c.example", None))
+
+        def unit(tx: Any) -> None:
+            tx.run("DELETE FROM destination")
+            for n, name in enumerate(("mx.b", "")):
+                queued = (f"{'bc'[n]}.example", 5 + n, name)
+                tx.run("UPDATE queue SET destination = ?, due = ? WHERE n = ?", (*queued[:2], n))
+                tx.run("INSERT INTO destination (name, due, waits_for) VALUES (?, ?, ?)", queued)
+            tx.run("INSERT INTO backoff VALUES ('mx.b', 1, 3, 2, 9, 9, NULL, '{}')")
+
+        await stand.run(unit)
+        known = await stand.read(lambda tx: journey.journey(tx, row.id))
+        first, second = known.queue
+        assert first.waits == journey.Waits("mx.b", 1, 9, 3, probed=False)
+        assert (first.due, second.due, second.waits) == (5, 6, None)
+
+    with_stand(tmp_path, work)

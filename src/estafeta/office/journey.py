@@ -16,7 +16,7 @@ from estafeta.explain.causes import cause
 from estafeta.explain.words import DEFAULT_LANGUAGE, say, say_note, texts
 from estafeta.office.times import shown_time
 from estafeta.store.ids import queue_id
-from estafeta.store.journey import Event
+from estafeta.store.journey import Event, Waits
 from estafeta.store.journey import Journey as Known
 from estafeta.store.ledger import ALL_RECIPIENTS, Entry
 from estafeta.store.rows import (
@@ -170,6 +170,17 @@ class _Teller:
             if event.n == n or (event.n == ALL_RECIPIENTS and n in among):
                 yield event
 
+    def _behind(self, waits: Waits) -> str:
+        """What keeps it from being tried before."""
+        of_domain = waits.name.startswith("@")
+        what = "domain" if of_domain else "probed" if waits.probed else "host"
+        return self.say(
+            f"trace.waits-{what}",
+            host=waits.name.removeprefix("@"),
+            since=shown_time(waits.since),
+            at=shown_time(waits.until),
+        )
+
     def _dns_step(self, entry: Entry, attempts: Sequence[Event]) -> Step:
         if not attempts:
             return self._no_travel(4, entry)
@@ -186,6 +197,9 @@ class _Teller:
 
     def _smtp_step(self, entry: Entry, attempts: Sequence[Event]) -> Step:
         if not attempts:
+            waits = self.waiting.get(entry.n)
+            if waits is not None and waits.waits is not None and not waits.leased:
+                return self.step(5, "waiting", None, self._behind(waits.waits))
             return self._no_travel(5, entry)
         lines: list[str] = []
         at = attempts[-1].at
@@ -200,6 +214,8 @@ class _Teller:
                 lines += texts
         waits = self.waiting.get(entry.n)
         if waits is not None and entry.fate is None:
+            if waits.waits is not None and not waits.leased:
+                lines.append(self._behind(waits.waits))
             lines.append(self.say("trace.next-try", at=shown_time(waits.due)))
         state: State = "waiting"
         if isinstance(entry.fate, Relayed):

@@ -25,9 +25,21 @@ class Event(msgspec.Struct, frozen=True):
     detail: dict[str, Any]
 
 
+class Waits(msgspec.Struct, frozen=True):
+    """What a destination waits for: a host that has no time, or, named by "@" and its domain, one
+    that asked us to slow down. since: of the first failure of those in a row; until: of the next
+    probe (ms since 1970). probed: one is being made now."""
+
+    name: str
+    since: int
+    until: int
+    failures: int
+    probed: bool
+
+
 class QueueRow(msgspec.Struct, frozen=True):
     """Where an open recipient waits. due: ms since 1970. leased: somebody is at it now; due is
-    then when that lease ends. last: the last Outcome, or None."""
+    then when that lease ends. last: the last Outcome, or None. waits: nobody tries it before."""
 
     n: int
     destination: str
@@ -36,6 +48,7 @@ class QueueRow(msgspec.Struct, frozen=True):
     leased: bool
     held: str
     last: dict[str, Any] | None
+    waits: Waits | None = None
 
 
 class Relative(msgspec.Struct, frozen=True):
@@ -64,7 +77,10 @@ def journey(tx: Tx, id: int) -> Journey:
         "SELECT id, at, n, kind, detail FROM event WHERE acceptance = ? ORDER BY at, id", (id,)
     )
     queue = tx.rows(
-        "SELECT n, destination, due, attempts, lease, held, last FROM queue"
+        "SELECT n, destination, queue.due, attempts, lease, held, last, backoff.name, since,"
+        " not_before, failures, prober FROM queue"
+        " LEFT JOIN destination ON destination.name = queue.destination"
+        " LEFT JOIN backoff ON backoff.name = waits_for"
         " WHERE acceptance = ? ORDER BY n",
         (id,),
     )
@@ -85,8 +101,9 @@ def journey(tx: Tx, id: int) -> Journey:
 
 
 def _queue_row(row: Row) -> QueueRow:
-    n, destination, due, attempts, lease, held, last = row
-    return QueueRow(n, destination, due, attempts, lease is not None, held, _object(last))
+    n, destination, due, attempts, lease, held, last, name, since, until, failures, prober = row
+    waits = None if name is None else Waits(name, since, until, failures, prober is not None)
+    return QueueRow(n, destination, due, attempts, lease is not None, held, _object(last), waits)
 
 
 def _relative(id: int, origin: str, at: int) -> Relative:
