@@ -42,20 +42,25 @@ from estafeta.mail.outcome import Reply
         (451, "4.7.1", "Please try again later", "greylisted"),
         (450, "", "graylisting in action", "greylisted"),
         (421, "", "Too busy", "server-busy"),
-        (451, "4.3.0", "Local error", "server-busy"),
-        (452, "4.3.1", "Insufficient storage", "server-busy"),
+        (451, "4.3.0", "Local error", "server-trouble"),
+        (451, "4.3.0", "Later", "server-busy"),
+        (452, "4.3.1", "Insufficient storage", "server-full"),
         (421, "4.7.28", "Unusual rate", "rate-limited"),
         (450, "4.7.0", "Slow down", "rate-limited"),
-        (550, "5.7.25", "No PTR record", "blocked-ip"),
+        (550, "5.7.25", "No PTR record", "no-reverse-dns"),
         (550, "5.7.26", "Unauthenticated", "not-authenticated-mail"),
-        (530, "5.7.0", "Must issue a STARTTLS command first", "policy"),
+        (530, "5.7.0", "Must issue a STARTTLS command first", "tls-required"),
         (554, "5.4.6", "Too many hops", "loop"),
         (554, "5.7.1", "Not allowed here", "policy"),
         (553, "", "What address is that?", "bad-address"),
         (535, "5.7.8", "Bad login", "login-failed"),
-        (554, "5.4.14", "Hop count", "other"),
+        (554, "5.4.14", "Hop count", "loop"),
         (500, "", "What?", "other"),
         (554, "", "Transaction failed", "other"),
+        (554, "5.3.2", "No service", "host-takes-no-mail"),
+        (521, "", "Host does not accept mail", "null-mx"),
+        (554, "5.0.0", "<a@b>: Recipient address rejected: I would prefer not to", "other"),
+        (550, "5.7.1", "<a@b>: Recipient address rejected: Greylisted", "greylisted"),
     ],
 )
 def test_cause(code: int, status: str, text: str, cause: str) -> None:
@@ -64,12 +69,12 @@ def test_cause(code: int, status: str, text: str, cause: str) -> None:
 
 def test_every_cause_it_gives_is_in_the_catalogue() -> None:
     subjects = ["", *(f"{a}.{b}" for a in range(8) for b in range(40))]
-    words = ["", "greylisted", "relay", "attachment", "spam", "not owned by user"]
-    for code in range(400, 600):
-        for subject in subjects:
+    for subject in subjects:
+        for code in (421, 450, 500, 550, 599):
             status = f"{code // 100}.{subject}" if subject else ""
-            for word in words if subject in ("", "7.1") else [""]:
-                assert cause_of(Reply(code, status, word)) in causes()
+            assert cause_of(Reply(code, status, "")) in causes()
+    for code in range(400, 600):
+        assert cause_of(Reply(code, "", "")) in causes()
 
 
 def test_every_cause_that_routes_and_relay_name_is_in_the_catalogue() -> None:
