@@ -30,6 +30,7 @@ from estafeta.office.doors import ANY, Door, Doors, hosts_of
 from estafeta.office.http import Check
 from estafeta.office.sender import Sender
 from estafeta.queue import rows as queue_rows
+from estafeta.queue.delays import Delays
 from estafeta.queue.handling import Hand
 from estafeta.queue.holders import Life
 from estafeta.queue.hosts import Hosts
@@ -171,7 +172,7 @@ class Installation:
             bodies=self.bodies,
             acceptor=self.acceptor,
         )
-        self.sender = Sender(self.queue, self.relay, self.resolver)
+        self.sender = Sender(self.queue, self.relay, self.resolver, self._delays())
         self.doors = Doors(world.net, self._all_doors())
 
     def health_checks(self) -> dict[str, Check]:
@@ -230,6 +231,17 @@ class Installation:
 
         return pick_language(
             *(wish for wish in await self.store.read(wishes) if wish), self.config.server.language
+        )
+
+    def _delays(self) -> Delays:
+        return Delays(
+            store=self.store,
+            bodies=self.bodies,
+            ids=self.ids,
+            world=self.world,
+            acceptor=self.acceptor,
+            notices=self._notices,
+            until=self.queue.given_up,
         )
 
     def _router(self) -> Router:
