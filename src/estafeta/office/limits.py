@@ -32,6 +32,9 @@ HTTP_KEEP_ALIVE_SECONDS = 5
 TRACE_MESSAGES_MAX = 50
 """Messages `estafeta trace` looks up for one address or Message-ID."""
 
+EXPLAIN_OCTETS_MAX = 64 * 1024 * 1024
+"""A message that `estafeta explain` takes, octets."""
+
 PASSWORD_CHARACTERS_MAX = 1024
 """Characters read from a `password_file`."""
 

@@ -8,4 +8,11 @@ servers write that follow none of these, by how they speak (`forms.toml`).
 from estafeta.explain.reading.nouns import Kind, Reading, ReportedRecipient, Returned
 from estafeta.explain.reading.read import read_reply, read_report
 
-__all__ = ["Kind", "Reading", "ReportedRecipient", "Returned", "read_reply", "read_report"]
+__all__ = [
+    "Kind",
+    "Reading",
+    "ReportedRecipient",
+    "Returned",
+    "read_reply",
+    "read_report",
+]

@@ -14,6 +14,7 @@ import estafeta
 from estafeta.office.commands import account, alias, domain, queue, settings, store
 from estafeta.office.commands.audit import audit
 from estafeta.office.commands.common import clean, print_json
+from estafeta.office.commands.explain import explain
 from estafeta.office.commands.health import health
 from estafeta.office.commands.serve import serve
 from estafeta.office.commands.trace import trace
@@ -47,6 +48,7 @@ app.add_typer(alias.alias_app, name="alias")
 app.add_typer(alias.identity_app, name="identity")
 app.add_typer(queue.app, name="queue")
 app.command()(trace)
+app.command()(explain)
 app.command()(audit)
 app.add_typer(settings.app, name="config")
 app.add_typer(store.app, name="store")

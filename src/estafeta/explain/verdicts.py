@@ -1,0 +1,31 @@
+"""Verdicts: what a report comes to, a cause for each of its recipients."""
+
+from __future__ import annotations
+
+import msgspec
+
+from estafeta.explain.judge import judge
+from estafeta.explain.reading import Kind, Reading, ReportedRecipient
+from estafeta.explain.refusal import Verdict
+
+_CAUSES: dict[Kind, str] = {
+    "delivered": "delivered",
+    "feedback": "complaint",
+    "auto-reply": "auto-reply",
+}
+
+
+def verdicts(reading: Reading) -> list[tuple[ReportedRecipient, Verdict]]:
+    """Each recipient and what became of their message, in the order of the report."""
+    return [(each, verdict(reading.kind, each)) for each in reading.recipients]
+
+
+def verdict(kind: Kind, recipient: ReportedRecipient) -> Verdict:
+    """What one recipient's words come to. What is no failure is not judged by its words."""
+    found = judge(recipient)
+    cause = _CAUSES.get(kind)
+    if cause is None or (kind == "delivered" and recipient.action in ("failed", "delayed")):
+        return found
+    return msgspec.structs.replace(
+        found, cause=cause, permanent=kind == "feedback", hard=False, rule=f"kind: {kind}"
+    )
