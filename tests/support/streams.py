@@ -235,6 +235,9 @@ class InlineCpu:
     async def run(self, work: Callable[..., Any], *arguments: Any) -> Any:
         return work(*arguments)
 
+    async def apart(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        return work(*arguments)
+
 
 class FixedClock:
     def now(self) -> float:

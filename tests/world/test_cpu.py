@@ -24,6 +24,7 @@ def test_little_is_done_here_and_much_elsewhere() -> None:
         assert await cpu.run(os.getpid) == os.getpid()
         assert await cpu.run(len, LARGE) == len(LARGE)
         assert await cpu.run(bytes.count, LARGE, b"x") == len(LARGE)
+        assert await cpu.apart(os.getpid) != os.getpid()
         with pytest.raises(ValueError, match="invalid literal"):
             await cpu.run(int, LARGE)
         # a worker that dies is replaced, the work tried once more, then the caller hears of it

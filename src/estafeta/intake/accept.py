@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import msgspec
 import structlog
 
+from estafeta.intake.claims import Claims
 from estafeta.intake.limits import HEADER_OCTETS_MAX
 from estafeta.intake.prepared import Incoming, Jobs, Place, PreparedAcceptance
 from estafeta.intake.target import Directory, Target, accounts_of
@@ -47,6 +48,7 @@ class Acceptor:
         place: Place,
         notices: Notices,
         meter: Meter,
+        claims: Claims | None = None,
     ) -> None:
         self._store = store
         self._bodies = bodies
@@ -56,6 +58,7 @@ class Acceptor:
         self._place = place
         self._notices = notices
         self._meter = meter
+        self._claims = claims
         self._jobs: Jobs | None = None
         self._confirming: set[asyncio.Task[None]] = set()
 
@@ -82,6 +85,7 @@ class Acceptor:
         text = None
         if accounts or incoming.sent is not None:
             text = await self._text(incoming.body)
+        claims = None if self._claims is None else await self._claims.of(incoming, text)
         prepared = PreparedAcceptance(
             incoming,
             text=text,
@@ -92,6 +96,8 @@ class Acceptor:
             meter=self._meter,
             sent_copy=_sent_copy(incoming, text),
         )
+        if claims is not None:
+            prepared.also(claims)
         if prepared.wants_success:
             try:
                 await self._add_success_report(prepared)

@@ -32,3 +32,19 @@ SESSIONS_PER_CLIENT_MAX = 100
 
 LOGGED_USER_CHARACTERS_MAX = 254
 """Of the name in a failed login that is written to the log."""
+
+CLAIM_SECONDS_MAX = 5.0
+"""A message that may be a report of ours waits so long for being read, before it is taken as it is.
+"""
+
+CLAIMS_MAX = 50
+"""Recipients of one report that become events of the message it concerns."""
+
+CLAIM_TEXT_CHARACTERS_MAX = 1000
+"""Of another server's words in such an event."""
+
+CLAIM_NAME_CHARACTERS_MAX = 256
+"""Of an address or a host in it."""
+
+CLAIM_CANDIDATES_MAX = 20
+"""Messages of ours that are looked at for the one that a report without our token concerns."""

@@ -17,6 +17,7 @@ from estafeta.deliver.inbound import InboundRole
 from estafeta.deliver.place import place
 from estafeta.explain.words import pick_language
 from estafeta.intake.accept import Acceptor
+from estafeta.intake.claims import Claims
 from estafeta.intake.proxied import proxied
 from estafeta.intake.role import Role
 from estafeta.intake.server import Network, Places, SmtpService
@@ -141,6 +142,7 @@ class Installation:
             place=place,
             notices=self._notices,
             meter=meter,
+            claims=Claims(store=store, ids=self.ids, tokens=self.tokens, world=world, meter=meter),
         )
         self.resolver = Resolver(
             world, outside.dns_servers, try_seconds=config.dns.timeout, meter=meter

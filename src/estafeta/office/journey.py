@@ -16,7 +16,7 @@ from estafeta.explain.causes import cause
 from estafeta.explain.words import DEFAULT_LANGUAGE, say, say_note, texts
 from estafeta.office.times import shown_time
 from estafeta.store.ids import queue_id
-from estafeta.store.journey import Event, Waits
+from estafeta.store.journey import Event
 from estafeta.store.journey import Journey as Known
 from estafeta.store.ledger import ALL_RECIPIENTS, Entry
 from estafeta.store.rows import (
@@ -32,6 +32,8 @@ from estafeta.store.rows import (
 
 State = Literal["done", "waiting", "failed", "skipped"]
 DNS_NOTES = frozenset({"dns"})
+CLAIM = "claim"
+_CLAIMED = ("report", "kind", "address", "cause", "host")
 SMTP_NOTES = frozenset({"connect", "tls", "auth", "mail", "reply"})
 
 
@@ -61,17 +63,21 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Way(msgspec.Struct, frozen=True):
-    """One recipient: steps 4 to 7, and how it ended. fate: "open" or its name in the ledger."""
+    """One recipient: steps 4 to 7, and how it ended. fate: "open" or its name in the ledger.
+
+    claims: what reports from outside say of it, whatever is true.
+    """
 
     recipient: str
     fate: str
     ending: str
     cause: str
     steps: tuple[Step, ...]
+    claims: tuple[str, ...] = ()
 
 
 class Journey(msgspec.Struct, frozen=True):
-    """The whole, JSON-able."""
+    """The whole, JSON-able. claims: those that name none of its recipients."""
 
     queue_id: str
     origin: str
@@ -79,6 +85,7 @@ class Journey(msgspec.Struct, frozen=True):
     children: tuple[str, ...]
     steps: tuple[Step, ...]
     recipients: tuple[Way, ...]
+    claims: tuple[str, ...] = ()
 
 
 def tell(story: Story, language: str) -> Journey:
@@ -92,6 +99,7 @@ def tell(story: Story, language: str) -> Journey:
         children=tuple(child.queue_id for child in story.known.children),
         steps=tuple(told.message_steps()),
         recipients=tuple(told.way(entry) for entry in story.known.recipients),
+        claims=tuple(told.claims(ALL_RECIPIENTS)),
     )
 
 
@@ -160,7 +168,25 @@ class _Teller:
             ending=self.ending(entry),
             cause=self._last_cause(entry, attempts),
             steps=steps,
+            claims=tuple(self.claims(entry.n)),
         )
+
+    def claims(self, n: int) -> Iterator[str]:
+        """What reports from outside say of a recipient: nobody here vouches for it."""
+        for event in self.story.known.events:
+            if event.kind != CLAIM or event.n != n:
+                continue
+            told = {key: str(event.detail.get(key, "")) for key in _CLAIMED}
+            proven = "trace.claim-proven" if event.detail.get("proven") else "trace.claim"
+            address = told["address"] or self.say("explain.somebody")
+            words = cause(told["cause"]).in_words(self.language, address=address, host=told["host"])
+            what = self.say(f"trace.claim-{told['kind']}")
+            yield f"{shown_time(event.at)} " + self.say(
+                proven, report=told["report"], what=what, title=words.title
+            )
+            if reply := _said({"reply": {**event.detail, "code": event.detail.get("code") or ""}}):
+                by = "explain.words-of" if told["host"] else "explain.words"
+                yield self.say(by, host=told["host"], reply=reply)
 
     def _attempts(self, n: int) -> Iterator[Event]:
         for event in self.story.known.events:
@@ -169,17 +195,6 @@ class _Teller:
             among = event.detail.get("recipients", [n])
             if event.n == n or (event.n == ALL_RECIPIENTS and n in among):
                 yield event
-
-    def _behind(self, waits: Waits) -> str:
-        """What keeps it from being tried before."""
-        of_domain = waits.name.startswith("@")
-        what = "domain" if of_domain else "probed" if waits.probed else "host"
-        return self.say(
-            f"trace.waits-{what}",
-            host=waits.name.removeprefix("@"),
-            since=shown_time(waits.since),
-            at=shown_time(waits.until),
-        )
 
     def _dns_step(self, entry: Entry, attempts: Sequence[Event]) -> Step:
         if not attempts:
@@ -197,9 +212,6 @@ class _Teller:
 
     def _smtp_step(self, entry: Entry, attempts: Sequence[Event]) -> Step:
         if not attempts:
-            waits = self.waiting.get(entry.n)
-            if waits is not None and waits.waits is not None and not waits.leased:
-                return self.step(5, "waiting", None, self._behind(waits.waits))
             return self._no_travel(5, entry)
         lines: list[str] = []
         at = attempts[-1].at
@@ -214,8 +226,6 @@ class _Teller:
                 lines += texts
         waits = self.waiting.get(entry.n)
         if waits is not None and entry.fate is None:
-            if waits.waits is not None and not waits.leased:
-                lines.append(self._behind(waits.waits))
             lines.append(self.say("trace.next-try", at=shown_time(waits.due)))
         state: State = "waiting"
         if isinstance(entry.fate, Relayed):

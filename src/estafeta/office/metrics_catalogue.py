@@ -51,6 +51,13 @@ CATALOGUE: tuple[Metric, ...] = (
         ("origin",),
     ),
     Metric(
+        "estafeta_claims_total",
+        "counter",
+        "What reports from outside say of recipients of our messages. proven: the report shows our "
+        "token.",
+        ("kind", "proven"),
+    ),
+    Metric(
         "estafeta_messages_refused_total",
         "counter",
         "Messages refused after their end, by reply code.",

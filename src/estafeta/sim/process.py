@@ -32,6 +32,9 @@ class InlineCpu:
         await asyncio.sleep(0)
         return work(*arguments)
 
+    async def apart(self, work: Callable[..., T], *arguments: Any) -> T:
+        return await self.run(work, *arguments)
+
 
 class Life:
     """From a start to the death: what the tasks of one run of a program can touch."""

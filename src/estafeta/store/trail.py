@@ -98,6 +98,21 @@ def newest(tx: Tx, address: str, limit: int) -> list[int]:
     return sorted({id for (id,) in (*filed, *recent)}, reverse=True)[:limit]
 
 
+def sent_as(tx: Tx, message_id: str, limit: int) -> list[int]:
+    """The newest acceptances with that Message-ID; of those not filed yet, only among the newest of
+    all. Costs the same whatever the age of the store."""
+    filed = tx.rows(
+        "SELECT acceptance FROM trail WHERE key = ? ORDER BY acceptance DESC LIMIT ?",
+        (message_id, limit),
+    )
+    recent = tx.rows(
+        "SELECT id FROM (SELECT id, message_id FROM acceptance WHERE id > ?"
+        " ORDER BY id DESC LIMIT ?) AS recent WHERE message_id = ?",
+        (_last(tx), TRAIL_RECENT, message_id),
+    )
+    return sorted({id for (id,) in (*filed, *recent)}, reverse=True)[:limit]
+
+
 def _last(tx: Tx) -> int:
     last: int | None = tx.value("SELECT value FROM counter WHERE name = ?", (_COUNTER,))
     return last or 0

@@ -33,6 +33,10 @@ class ProcessCpu:
         octets = sum(len(given) for given in arguments if isinstance(given, (bytes, str)))
         if octets <= CPU_INLINE_OCTETS_MAX:
             return work(*arguments)
+        return await self.apart(work, *arguments)
+
+    async def apart(self, work: Callable[..., T], *arguments: Any) -> T:
+        """As `run`, in a worker however little the input is."""
         loop = asyncio.get_running_loop()
         pool = self._start()
         try:

@@ -276,9 +276,13 @@ class Objects(Protocol):
 
 
 class Cpu(Protocol):
-    """Where Python work of more than 2 ms goes; a process pool in the real world."""
+    """Where Python work of more than 2 ms goes; a process pool in the real world.
+
+    run: what takes long only where its input is large. apart: what may take long for any input.
+    """
 
     async def run(self, work: Callable[..., T], *arguments: Any) -> T: ...
+    async def apart(self, work: Callable[..., T], *arguments: Any) -> T: ...
 
 
 @dataclass(frozen=True, slots=True)

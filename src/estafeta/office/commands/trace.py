@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -106,6 +107,7 @@ def show_journey(journey: Journey, language: str, to: Console) -> None:
         _show_step(step, "  ", to)
     for way in journey.recipients:
         _show_way(way, language, to)
+    _show_claims(journey.claims, "  ", to)
     to.print()
 
 
@@ -116,6 +118,12 @@ def _show_way(way: Way, language: str, to: Console) -> None:
     to.print(line)
     for step in way.steps:
         _show_step(step, "    ", to)
+    _show_claims(way.claims, "    ", to)
+
+
+def _show_claims(claims: Sequence[str], indent: str, to: Console) -> None:
+    for text in claims:
+        to.print(Text(f"{indent}» {clean(text)}", style="magenta"))
 
 
 def _show_step(step: Step, indent: str, to: Console) -> None:
