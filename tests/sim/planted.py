@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+import estafeta.queue.settle
 from estafeta.intake.accept import Acceptor
 from estafeta.intake.prepared import Incoming
 from estafeta.queue.contract import Prepared
@@ -78,6 +80,12 @@ def bounce_and_delete_apart(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Errands, "_settle", settle_twice)
 
 
+def copy_not_told(patch: pytest.MonkeyPatch) -> None:
+    """An outcome changes the ledger and leaves the sender's copy as it was."""
+    untold = SimpleNamespace(follow=lambda tx, acceptance: None)
+    patch.setattr(estafeta.queue.settle, "tracker", untold)
+
+
 def dot_at_a_border_not_stuffed(patch: pytest.MonkeyPatch) -> None:
     """Sending: a dot that begins a piece counts as the middle of a line."""
 
@@ -91,5 +99,6 @@ def dot_at_a_border_not_stuffed(patch: pytest.MonkeyPatch) -> None:
 PLANTS: tuple[Plant, ...] = (
     answer_before_commit,
     bounce_and_delete_apart,
+    copy_not_told,
     dot_at_a_border_not_stuffed,
 )

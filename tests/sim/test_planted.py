@@ -7,6 +7,7 @@ from tests.sim.planted import (
     Plant,
     answer_before_commit,
     bounce_and_delete_apart,
+    copy_not_told,
     dot_at_a_border_not_stuffed,
 )
 
@@ -36,6 +37,11 @@ def test_answer_before_commit(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_bounce_and_delete_in_two_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
     found = first_found(bounce_and_delete_apart, monkeypatch, range(120))
     assert says(found, "acceptance-lost", "vanished"), found
+
+
+def test_a_copy_that_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = first_found(copy_not_told, monkeypatch, range(20))
+    assert says(found, "tracked-untrue"), found
 
 
 def test_a_dot_not_stuffed_at_a_border(monkeypatch: pytest.MonkeyPatch) -> None:

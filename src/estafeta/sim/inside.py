@@ -41,7 +41,7 @@ async def double_bounces(installations: Iterable[SimInstallation]) -> frozenset[
 
 
 async def uids(installations: Iterable[SimInstallation]) -> dict[str, list[tuple[int, int]]]:
-    """(uid, modseq of its arrival) of each message, by account."""
+    """(uid, modseq of its arrival) of each message in INBOX, by account."""
     found: dict[str, list[tuple[int, int]]] = {}
     for installation in installations:
         for address, uid, created in await store_of(installation).read(_arrivals):
@@ -87,7 +87,9 @@ def _waiting(tx: Tx) -> list[tuple[object, ...]]:
 def _arrivals(tx: Tx) -> list[tuple[str, int, int]]:
     found = tx.rows(
         "SELECT address, uid, message.created FROM message"
-        " JOIN account ON account.id = message.account ORDER BY address, mailbox, uid"
+        " JOIN account ON account.id = message.account"
+        " JOIN mailbox ON mailbox.account = message.account AND mailbox.id = message.mailbox"
+        " WHERE mailbox.name = 'INBOX' ORDER BY address, uid"
     )
     return [(address, uid, created) for address, uid, created in found]
 

@@ -263,8 +263,11 @@ class SimInstallation:
         if accounts.domain(tx, domain.name) is not None:
             return
         accounts.add_domain(tx, domain.name, 0)
-        for person in domain.people:
-            accounts.add_account(tx, f"{person}@{domain.name}", 0, password=cheap_password())
+        for n, person in enumerate(domain.people):
+            address = f"{person}@{domain.name}"
+            made = accounts.add_account(tx, address, 0, password=cheap_password())
+            # Of every other one the audits see what becomes of each letter's copy.
+            accounts.set_account(tx, made.id, save_sent=n % 2 == 0)
         for address, target in domain.aliases:
             accounts.add_alias(tx, address, target)
 
