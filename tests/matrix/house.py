@@ -19,10 +19,10 @@ from tests.support.peers.process import wait_for
 from tests.support.peers.server import MAIL_TIMEOUT_S, NOTHING_ASKED, Dsn, submit_by_smtp
 
 from estafeta.office.commands.common import in_store
-from estafeta.office.commands.trace import with_children
 from estafeta.office.config import Config
 from estafeta.office.journey import Journey, tell
 from estafeta.office.limits import TRACE_MESSAGES_MAX
+from estafeta.office.story import with_children
 from estafeta.sim.installation import cheap_password
 from estafeta.store import accounts
 from estafeta.store.bodies import Bodies

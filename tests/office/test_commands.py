@@ -140,6 +140,7 @@ def test_a_mistake_is_one_sentence_and_exit_1(
         (("domain", "add", "a..b"), "is not a domain"),
         (("domain", "set", "x.example"), "nothing to change"),
         (("queue", "show", "xyz"), "not a queue id"),
+        (("queue", "show", "ZZZZZZZZZZZZZ"), "larger than any"),
         (("trace", "a@x.example", "--lang", "fr"), "en or es was expected"),
     ],
 )
@@ -241,7 +242,7 @@ def test_the_queue_says_what_waits_and_why(estafeta: Run, tmp_path: Path) -> Non
                 (number, n, held, last.decode()),
             )
     rows = ok(estafeta("queue", "list", "--json"))
-    assert [row["state"] for row in rows] == ["waiting", "held: by hand"]
+    assert [(row["state"], row["reason"]) for row in rows] == [("waiting", ""), ("held", "by hand")]
     assert rows[0]["cause"] == "greylisted"
     assert rows[0]["reply"] == "451 4.7.1 Come [back] later"
     assert ok(estafeta("queue", "list", "--destination", "z.example", "--json")) == []

@@ -131,7 +131,7 @@ def test_real_mail_through_postgresql_and_back(
     after = [estafeta(*words).out for words in LOOKS]
     assert before[1:] == after[1:]
     # What was leased waits again, at once.
-    assert [row["state"] for row in json.loads(before[0])] == ["waiting", "being sent"]
+    assert [row["state"] for row in json.loads(before[0])] == ["waiting", "sending"]
     assert [row["state"] for row in json.loads(after[0])] == ["waiting", "waiting"]
 
 

@@ -15,9 +15,9 @@ from rich.console import Console
 
 from estafeta.mail.envelope import Recipient
 from estafeta.mail.outcome import Deferred, Delivered, Outcome, Refused, Reply
-from estafeta.office.commands.trace import show_journey, with_children
+from estafeta.office.commands.trace import show_journey
 from estafeta.office.journey import Story, tell
-from estafeta.office.story import read_story
+from estafeta.office.story import read_story, with_children
 from estafeta.store import accounts, ledger, mailboxes
 from estafeta.store.bodies import Bodies, put
 from estafeta.store.engine import Tx

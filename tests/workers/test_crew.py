@@ -230,7 +230,7 @@ def test_leases_of_a_dead_worker_pass_on_at_once(tmp_path: Path, people: Path) -
             assert dead not in now
             assert now[living] >= before[living]
             rows = json.loads(await asyncio.to_thread(server.command, "queue", "list", "--json"))
-            assert {row["state"] for row in rows} == {"being sent"}
+            assert {row["state"] for row in rows} == {"sending"}
             assert len(rows) == sent
             assert lines(server, "leases passed on")[0]["recipients"] == before[dead]
         finally:

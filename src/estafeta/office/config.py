@@ -560,9 +560,16 @@ class Pop3(_Section, frozen=True):
 
 
 class Http(_Section, frozen=True):
-    """HTTP: /healthz and /metrics."""
+    """HTTP: /healthz, /metrics and the API."""
 
     metrics: Annotated[bool, _about("Answer /metrics, for Prometheus.")] = True
+    api: Annotated[
+        bool, _about("Answer /api/v1 for those who show a token (`estafeta token add`).")
+    ] = True
+    plaintext_token_networks: Annotated[
+        list[Network],
+        _about("Networks from which tokens may come without TLS, besides this machine."),
+    ] = msgspec.field(default_factory=list)
 
 
 class Config(_Section, frozen=True):

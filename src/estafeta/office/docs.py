@@ -1,5 +1,5 @@
 """Docs: writes the pages that are made from code: settings, metrics, limits, replies, commands,
-causes, queue states, standards. `make docs` calls it; tests fail when a page is stale.
+causes, queue states, API, standards. `make docs` calls it; tests fail when a page is stale.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import typer
 
+from estafeta.office.api.page import api_page
 from estafeta.office.docs_pages import (
     causes_page,
     metrics_page,
@@ -27,6 +28,7 @@ _FROM_CODE: dict[str, Callable[[], str]] = {
     "replies.md": replies_page,
     "causes.md": causes_page,
     "queue-states.md": queue_states_page,
+    "api.md": api_page,
 }
 STANDARDS = "standards.md"
 PAGES = (*_FROM_CODE, COMMANDS, STANDARDS)

@@ -1,4 +1,4 @@
-"""HTTP: /healthz and /metrics, on starlette and uvicorn within our own loop.
+"""HTTP: /healthz, /metrics and the API, on starlette and uvicorn within our own loop.
 
 Promises: sockets are bound before privileges are dropped, and by us; uvicorn installs no signal
 handlers and writes no access log. Further pages are routes given to `make_app`.
@@ -153,6 +153,9 @@ class HttpServer:
                 access_log=False,
                 lifespan="off",
                 server_header=False,
+                # A proxy on this machine says who is behind it, and whether by TLS; nobody else.
+                proxy_headers=True,
+                forwarded_allow_ips=["127.0.0.1", "::1"],
                 limit_concurrency=HTTP_CONNECTIONS_MAX,
                 timeout_keep_alive=HTTP_KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=5,

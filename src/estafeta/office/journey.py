@@ -7,7 +7,7 @@ somebody has read it is nobody's business.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -15,8 +15,9 @@ import msgspec
 from estafeta.explain.causes import cause
 from estafeta.explain.words import DEFAULT_LANGUAGE, say, say_note, texts
 from estafeta.office.times import shown_time
+from estafeta.queue.suspended import Suspension
 from estafeta.store.ids import queue_id
-from estafeta.store.journey import Event
+from estafeta.store.journey import Event, Waits
 from estafeta.store.journey import Journey as Known
 from estafeta.store.ledger import ALL_RECIPIENTS, Entry
 from estafeta.store.rows import (
@@ -31,6 +32,7 @@ from estafeta.store.rows import (
 )
 
 State = Literal["done", "waiting", "failed", "skipped"]
+BY_HAND = frozenset({"retry", "hold", "release", "cancel", "correct"})
 DNS_NOTES = frozenset({"dns"})
 CLAIM = "claim"
 _CLAIMED = ("report", "kind", "address", "cause", "host")
@@ -42,7 +44,7 @@ class Story(msgspec.Struct, frozen=True):
 
     author, written: From and Date of its header, "" and None where unknown. login: address of the
     account that submitted it. places: (account, mailbox) -> address and mailbox name, for those
-    that still exist.
+    that still exist. suspensions: by destination, those that keep its recipients waiting.
     """
 
     known: Known
@@ -50,6 +52,7 @@ class Story(msgspec.Struct, frozen=True):
     written: int | None = None
     login: str = ""
     places: dict[tuple[int, int], str] = {}
+    suspensions: dict[str, Suspension] = {}
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -189,12 +192,60 @@ class _Teller:
                 yield self.say(by, host=told["host"], reply=reply)
 
     def _attempts(self, n: int) -> Iterator[Event]:
+        return self._events(n, ("attempt", "late-outcome"))
+
+    def _events(self, n: int, kinds: Collection[str]) -> Iterator[Event]:
         for event in self.story.known.events:
-            if event.kind not in ("attempt", "late-outcome"):
+            if event.kind not in kinds:
                 continue
             among = event.detail.get("recipients", [n])
             if event.n == n or (event.n == ALL_RECIPIENTS and n in among):
                 yield event
+
+    def _by_hand(self, entry: Entry) -> Iterator[str]:
+        """What somebody did to it, and when."""
+        for event in self._events(entry.n, BY_HAND):
+            who, reason = (str(event.detail.get(key, "")) for key in ("who", "reason"))
+            to, child = str(event.detail.get("to", "")), int(event.detail.get("child", 0))
+            again = event.kind == "correct" and to == entry.recipient.address
+            key = f"trace.by-hand-{'resend' if again else event.kind}"
+            told = self.say(key, who=who, to=to, child=queue_id(child))
+            because = f": {reason}" if reason and who not in reason else ""
+            yield f"{shown_time(event.at)} {told}{because}"
+
+    def _stands(self, entry: Entry) -> Iterator[str]:
+        """What it waits for now."""
+        waits = self.waiting.get(entry.n)
+        if waits is None or entry.fate is not None or waits.leased:
+            return
+        suspension = self.story.suspensions.get(waits.destination)
+        if waits.held:
+            yield self.say("trace.on-hold", reason=waits.held)
+        elif suspension is not None:
+            told = self.say(
+                "trace.suspended",
+                destination=suspension.destination,
+                at=shown_time(suspension.at),
+                who=suspension.who,
+            )
+            yield f"{told}: {suspension.reason}" if suspension.reason else told
+        elif waits.waits is not None:
+            yield self._behind(waits.waits)
+            if waits.attempts and waits.due > waits.waits.until:
+                yield self.say("trace.next-try", at=shown_time(waits.due))
+        elif waits.attempts:
+            yield self.say("trace.next-try", at=shown_time(waits.due))
+
+    def _behind(self, waits: Waits) -> str:
+        """What keeps it from being tried before."""
+        of_domain = waits.name.startswith("@")
+        what = "domain" if of_domain else "probed" if waits.probed else "host"
+        return self.say(
+            f"trace.waits-{what}",
+            host=waits.name.removeprefix("@"),
+            since=shown_time(waits.since),
+            at=shown_time(waits.until),
+        )
 
     def _dns_step(self, entry: Entry, attempts: Sequence[Event]) -> Step:
         if not attempts:
@@ -211,8 +262,9 @@ class _Teller:
         return self.step(4, state, at, *lines)
 
     def _smtp_step(self, entry: Entry, attempts: Sequence[Event]) -> Step:
+        stands = [*self._by_hand(entry), *self._stands(entry)]
         if not attempts:
-            return self._no_travel(5, entry)
+            return self._no_travel(5, entry, *stands)
         lines: list[str] = []
         at = attempts[-1].at
         for number, event in enumerate(attempts, 1):
@@ -224,9 +276,7 @@ class _Teller:
                 lines.append(f"{self.say('trace.attempt', number=number)}: {texts[-1]}")
             else:
                 lines += texts
-        waits = self.waiting.get(entry.n)
-        if waits is not None and entry.fate is None:
-            lines.append(self.say("trace.next-try", at=shown_time(waits.due)))
+        lines += stands
         state: State = "waiting"
         if isinstance(entry.fate, Relayed):
             state = "done"
@@ -284,12 +334,12 @@ class _Teller:
                 return self.step(7, "skipped", None, text)
         return self.step(7, "failed", None)
 
-    def _no_travel(self, number: int, entry: Entry) -> Step:
+    def _no_travel(self, number: int, entry: Entry, *lines: str) -> Step:
         if entry.fate is None:
-            return self.step(number, "waiting", None, self.say("trace.not-yet"))
+            return self.step(number, "waiting", None, *(lines or (self.say("trace.not-yet"),)))
         if isinstance(entry.fate, Stored | Expanded | Duplicate):
             return self.step(number, "skipped", None, self.say("trace.not-needed"))
-        return self.step(number, "skipped", None)
+        return self.step(number, "skipped", None, *lines)
 
     def ending(self, entry: Entry) -> str:
         """Its fate in words."""

@@ -194,6 +194,13 @@ CATALOGUE: tuple[Metric, ...] = (
         "Bodies wanted whole from the object store. result: hit (on disk already), miss.",
         ("result",),
     ),
+    # The API
+    Metric(
+        "estafeta_api_requests_total",
+        "counter",
+        "Requests of the HTTP API, by route and by the status of the answer.",
+        ("route", "status"),
+    ),
     # The program
     Metric(
         "estafeta_certificate_expiry_seconds",

@@ -13,6 +13,7 @@ import structlog
 
 from estafeta.intake.server import Places
 from estafeta.mail.protocols import Meter
+from estafeta.office.api import api_routes
 from estafeta.office.assemble import Installation, Outside, http_endpoints, parse_endpoint
 from estafeta.office.certificate_watch import CertificateWatch, Watched
 from estafeta.office.certificates import check_tls_files
@@ -111,7 +112,10 @@ class Built:
         ]
         if pages := http_endpoints(whole.config):
             meter = self.meter if whole.config.http.metrics else None
-            app = make_app(self.checks, meter, colleagues=colleagues, remarks=remarks(whole.store))
+            routes = api_routes(whole) if whole.config.http.api else ()
+            app = make_app(
+                self.checks, meter, routes, colleagues=colleagues, remarks=remarks(whole.store)
+            )
             found.append(HttpServer(app, pages, bind))
         return found
 

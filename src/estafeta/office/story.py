@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import msgspec
 
 from estafeta.mail.dates import parse_date
 from estafeta.mail.message import text_field
 from estafeta.office.journey import Story
+from estafeta.office.limits import TRACE_MESSAGES_MAX
+from estafeta.queue.suspended import Suspension, standing
 from estafeta.store import accounts, ledger, mailboxes
 from estafeta.store.bodies import Bodies, BodyMissing, bring
 from estafeta.store.engine import Store, StoreError, Tx
@@ -29,7 +33,35 @@ def read_story(tx: Tx, bodies: Bodies, id: int) -> Story:
         written=written,
         login=login.address if login else "",
         places=_places(tx, known.recipients),
+        suspensions=_suspensions(tx, {row.destination for row in known.queue}),
     )
+
+
+def _suspensions(tx: Tx, destinations: Collection[str]) -> dict[str, Suspension]:
+    """Of these destinations."""
+    if not destinations:
+        return {}
+    said = standing(tx)
+    found = {name: said.suspends(name) for name in destinations}
+    return {name: each for name, each in found.items() if each is not None}
+
+
+def with_children(tx: Tx, bodies: Bodies, found: list[int]) -> list[Story]:
+    """Their stories, each followed by those of what came of it (bounces, targets of an alias)."""
+    known: dict[int, Story] = {}
+    waiting = list(found)
+    while waiting and len(known) < TRACE_MESSAGES_MAX:
+        id = waiting.pop(0)
+        if id not in known:
+            known[id] = read_story(tx, bodies, id)
+            waiting[:0] = [child.id for child in known[id].known.children]
+    told: list[Story] = []
+    below = [id for id, story in known.items() if story.known.acceptance.parent not in known]
+    while below:
+        story = known.pop(below.pop(0))
+        told.append(story)
+        below[:0] = [child.id for child in story.known.children if child.id in known]
+    return told
 
 
 def _header(tx: Tx, bodies: Bodies, body: int) -> tuple[str, int | None]:

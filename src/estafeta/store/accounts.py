@@ -245,6 +245,7 @@ def remove_account(tx: Tx, id: int) -> None:
         ("mailbox", "account"),
         ("subscription", "account"),
         ("identity", "account"),
+        ("bearer", "account"),
         ("account", "id"),
     ):
         tx.run(f"DELETE FROM {table} WHERE {column} = ?", (id,))

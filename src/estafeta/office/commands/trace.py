@@ -24,7 +24,7 @@ from estafeta.office.config import Config
 from estafeta.office.errors import EXIT_FAILURE
 from estafeta.office.journey import Journey, State, Step, Story, Way, tell
 from estafeta.office.limits import TRACE_MESSAGES_MAX
-from estafeta.office.story import completed, read_story
+from estafeta.office.story import completed, with_children
 from estafeta.office.times import shown_time
 from estafeta.store.bodies import Bodies
 from estafeta.store.engine import Store, Tx
@@ -76,24 +76,6 @@ def trace(
         if not json:
             console(stderr=True).print(Text(say("trace.nothing-found", spoken, what=clean(what))))
         raise typer.Exit(EXIT_FAILURE)
-
-
-def with_children(tx: Tx, bodies: Bodies, found: list[int]) -> list[Story]:
-    """Their stories, each followed by those of what came of it (bounces, targets of an alias)."""
-    known: dict[int, Story] = {}
-    waiting = list(found)
-    while waiting and len(known) < TRACE_MESSAGES_MAX:
-        id = waiting.pop(0)
-        if id not in known:
-            known[id] = read_story(tx, bodies, id)
-            waiting[:0] = [child.id for child in known[id].known.children]
-    told: list[Story] = []
-    below = [id for id, story in known.items() if story.known.acceptance.parent not in known]
-    while below:
-        story = known.pop(below.pop(0))
-        told.append(story)
-        below[:0] = [child.id for child in story.known.children if child.id in known]
-    return told
 
 
 def _of_environment() -> str:
