@@ -15,6 +15,7 @@ from estafeta.explain.faults import Checked, faults
 from estafeta.mail.outcome import Deferred, Outcome, Refused, Reply
 from estafeta.queue import parked, rows
 from estafeta.queue.parked import FORGOTTEN_MS, REFUSED_AGAIN_MS_MAX, Park, Parking
+from estafeta.store import audit
 from estafeta.store.engine import Tx
 from estafeta.store.sqlite import SqliteStore
 
@@ -324,5 +325,25 @@ def test_what_has_left_is_forgotten_and_the_fault_a_day_later(tmp_path: Path) ->
         await store.run(lambda tx: parked.tidy(tx, NOW + FORGOTTEN_MS + 6))
         assert not await store.read(parked.anything)
         assert await store.read(lambda tx: tx.value("SELECT count(*) FROM fault_told")) == 0
+
+    with_store(tmp_path, work)
+
+
+@pytest.mark.parametrize("lost", ["parked", "fault"])
+def test_the_audit_finds_what_would_be_held_for_ever(tmp_path: Path, lost: str) -> None:
+    def found(tx: Tx) -> list[tuple[str, int | None]]:
+        return [
+            (each.kind, each.acceptance)
+            for each in audit.audit_open(tx)
+            if each.kind == "held-for-ever"
+        ]
+
+    async def work(store: SqliteStore) -> None:
+        await store.run(hold(1))
+        assert await store.read(found) == []
+        await store.run(lambda tx: tx.run(f"DELETE FROM {lost}"))
+        assert await store.read(found) == [("held-for-ever", 1)]
+        await store.run(lambda tx: tx.run("UPDATE queue SET held = 'by root'"))
+        assert await store.read(found) == []
 
     with_store(tmp_path, work)

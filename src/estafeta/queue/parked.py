@@ -30,9 +30,7 @@ from estafeta.queue import rows
 from estafeta.queue.contract import Note
 from estafeta.store import ledger
 from estafeta.store.engine import Tx
-
-HELD = "our own fault: "
-"""How queue.held begins while a row is parked."""
+from estafeta.store.rows import FAULT_HELD
 
 RELEASE_SLICE = 200
 """Rows released, or given up, in one unit."""
@@ -63,7 +61,7 @@ class Parking(msgspec.Struct, frozen=True):
 
     @property
     def held(self) -> str:
-        return f"{HELD}{self.fault} {self.about}".rstrip()
+        return f"{FAULT_HELD}{self.fault} {self.about}".rstrip()
 
 
 class Park(msgspec.Struct, frozen=True):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+FAULT_HELD = "our own fault: "
+"""How queue.held begins where mail is held for a fault of our own set-up (queue/parked.py)."""
+
 
 class Account(msgspec.Struct, frozen=True):
     """save_sent: what it submits is filed in its \\Sent by us."""

@@ -13,6 +13,7 @@ from estafeta.store.audit.finding import Finding, day_name
 from estafeta.store.engine import Tx
 from estafeta.store.ids import LOW_BITS, first_at, queue_id
 from estafeta.store.ledger import ANSWERED_ORIGINS, DAY_MS
+from estafeta.store.rows import FAULT_HELD
 
 _OPEN = (
     "SELECT acceptance, n, address FROM recipient WHERE fate IS NULL AND NOT EXISTS"
@@ -34,6 +35,12 @@ _FORGOTTEN = (
     " LEFT JOIN backoff ON backoff.name = destination.waits_for"
     " WHERE destination.waits_for <> ''"
     " AND (backoff.name IS NULL OR backoff.due = ? AND destination.due < ?)"
+)
+_HELD_FOR_EVER = (
+    "SELECT acceptance, n, destination FROM queue WHERE held <> '' AND substr(held, 1, ?) = ?"
+    " AND NOT EXISTS (SELECT 1 FROM parked JOIN fault ON fault.code = parked.fault"
+    " AND fault.about = parked.about WHERE parked.acceptance = queue.acceptance"
+    " AND parked.n = queue.n AND parked.held = queue.held)"
 )
 _ORIGINS = ", ".join(f"'{origin}'" for origin in sorted(ANSWERED_ORIGINS))
 _NEVER = 1 << 62
@@ -78,6 +85,16 @@ def audit_open(tx: Tx) -> list[Finding]:
         why = "is not there" if due is None else "nobody looks at"
         found.append(
             Finding("destination-out-of-sight", f"{destination} waits for {name}, which {why}")
+        )
+    for id, n, destination in tx.rows(_HELD_FOR_EVER, (len(FAULT_HELD), FAULT_HELD)):
+        found.append(
+            Finding(
+                "held-for-ever",
+                f"{queue_id(id)}: recipient {n}, queued for {destination}, is held for a fault of"
+                " ours that nobody looks for",
+                acceptance=id,
+                n=n,
+            )
         )
     sealed: int | None = tx.value("SELECT max(day) FROM seal WHERE sealed IS NOT NULL")
     return found + audit_days(tx, -1 if sealed is None else sealed)
