@@ -202,7 +202,6 @@ class _Teller:
             if event.n == n or (event.n == ALL_RECIPIENTS and n in among):
                 yield event
 
-<<<<<<< /tmp/me/j.m
     def _by_hand(self, entry: Entry) -> Iterator[str]:
         """What somebody did to it, and when."""
         for event in self._events(entry.n, BY_HAND):
@@ -237,8 +236,6 @@ class _Teller:
         elif waits.attempts:
             yield self.say("trace.next-try", at=shown_time(waits.due))
 
-=======
->>>>>>> /tmp/me/j.x
     def _behind(self, waits: Waits) -> str:
         """What keeps it from being tried before."""
         of_domain = waits.name.startswith("@")
@@ -267,14 +264,7 @@ class _Teller:
     def _smtp_step(self, entry: Entry, attempts: Sequence[Event]) -> Step:
         stands = [*self._by_hand(entry), *self._stands(entry)]
         if not attempts:
-<<<<<<< /tmp/me/j.m
             return self._no_travel(5, entry, *stands)
-=======
-            waits = self.waiting.get(entry.n)
-            if waits is not None and waits.waits is not None and not waits.leased:
-                return self.step(5, "waiting", None, self._behind(waits.waits))
-            return self._no_travel(5, entry)
->>>>>>> /tmp/me/j.x
         lines: list[str] = []
         at = attempts[-1].at
         for number, event in enumerate(attempts, 1):
@@ -286,15 +276,7 @@ class _Teller:
                 lines.append(f"{self.say('trace.attempt', number=number)}: {texts[-1]}")
             else:
                 lines += texts
-<<<<<<< /tmp/me/j.m
         lines += stands
-=======
-        waits = self.waiting.get(entry.n)
-        if waits is not None and entry.fate is None:
-            if waits.waits is not None and not waits.leased:
-                lines.append(self._behind(waits.waits))
-            lines.append(self.say("trace.next-try", at=shown_time(waits.due)))
->>>>>>> /tmp/me/j.x
         state: State = "waiting"
         if isinstance(entry.fate, Relayed):
             state = "done"
