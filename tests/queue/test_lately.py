@@ -33,9 +33,11 @@ def test_age_number_and_size_are_bounded() -> None:
     lately = Lately(lambda: now[0])
     for id in range(LATELY_MAX + 1):
         lately.keep(msgspec.structs.replace(ROW, id=id), BOB, Bytes(b"abc"))
-    assert lately.find(0) is None
-    assert lately.find(1) is not None
+    assert lately.find(0) is not None  # it is the next to be leased
+    assert lately.find(LATELY_MAX) is None
     now[0] = LATELY_SECONDS_MAX + 0.1
-    assert lately.find(1) is None
+    assert lately.find(0) is None
+    lately.keep(msgspec.structs.replace(ROW, id=LATELY_MAX), BOB, Bytes(b"abc"))
+    assert lately.find(LATELY_MAX) is not None  # those too old have left
     lately.keep(msgspec.structs.replace(ROW, id=7), BOB, Bytes(bytes(LATELY_OCTETS_MAX + 1)))
     assert lately.find(7) is None

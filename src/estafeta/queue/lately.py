@@ -8,6 +8,7 @@ there while a row of it waits.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 
 import msgspec
 
@@ -40,11 +41,14 @@ class Lately:
     def keep(
         self, acceptance: Acceptance, recipients: Sequence[Recipient], content: Content
     ) -> None:
+        """Where there is room: what is leased next is what has waited longest."""
+        kept, now = self._kept, self._time()
         if content.size > LATELY_OCTETS_MAX:
             return
-        self._kept[acceptance.id] = Kept(self._time(), acceptance, recipients, content)
-        if len(self._kept) > LATELY_MAX:
-            del self._kept[next(iter(self._kept))]
+        if len(kept) >= LATELY_MAX:
+            self._forget(now - LATELY_SECONDS_MAX)
+        if len(kept) < LATELY_MAX:
+            kept[acceptance.id] = Kept(now, acceptance, recipients, content)
 
     def find(self, acceptance: int) -> Kept | None:
         """None also where it is too old to be sure whose its domains are."""
@@ -56,3 +60,8 @@ class Lately:
     def drop(self, acceptance: int) -> None:
         """It is being worked on: nobody will ask again soon."""
         self._kept.pop(acceptance, None)
+
+    def _forget(self, before: float) -> None:
+        """What is so old that nobody may use it any more; others have sent it, perhaps."""
+        for id in [id for id, each in takewhile(lambda x: x[1].at < before, self._kept.items())]:
+            del self._kept[id]

@@ -49,8 +49,9 @@ def grant(tx: Tx, acceptance: int, n: int, text: str, now: int) -> None:
 
 def grant_due(tx: Tx, destination: str, now: int) -> None:
     """Wishes about rows whose worker has died; before they are leased again."""
+    # The sign keeps SQLite from the index of `due`, by which it would look at all that is waiting.
     for acceptance, n, text in tx.rows(
-        "SELECT acceptance, n, wish FROM queue WHERE destination = ? AND wish <> '' AND due <= ?"
+        "SELECT acceptance, n, wish FROM queue WHERE destination = ? AND wish <> '' AND +due <= ?"
         " ORDER BY acceptance, n /*postgresql: FOR UPDATE SKIP LOCKED */",
         (destination, now),
     ):

@@ -28,8 +28,7 @@ NoteKind = Literal["dns", "connect", "tls", "auth", "mail", "reply"]
 Data = dict[str, str | int | float | bool]
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(msgspec.Struct, frozen=True):
     """destination: domain (canonical) or address literal that all recipients share.
 
     sent: called before the final dot goes out; until then the attempt can be cancelled and nothing

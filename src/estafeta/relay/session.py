@@ -70,6 +70,7 @@ class Session:
 
     __slots__ = (
         "_client",
+        "_clock",
         "_lmtp",
         "_pump",
         "_settings",
@@ -96,6 +97,7 @@ class Session:
         self._lmtp = lmtp
         self._client = SmtpClient(settings.hello_name, lmtp=lmtp)
         self._pump = Pump(stream, self._client)
+        self._clock = asyncio.get_running_loop().time
 
     @property
     def offer(self) -> Offer:
@@ -295,13 +297,12 @@ class Session:
         event = client.next_event()
         if event is not None:
             return event
-        clock = asyncio.get_running_loop().time
+        clock = self._clock
         end = clock() + seconds
         try:
-            await pump.flush(seconds)
             while event is None:
-                await pump.feed(end - clock())
                 await pump.flush(end - clock())
+                await pump.feed(end - clock())
                 event = client.next_event()
         except TimeoutError:
             client.abandon(f"no reply within {seconds:.0f} s")

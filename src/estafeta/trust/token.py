@@ -26,7 +26,9 @@ FORMER_KEYS_MAX = 2
 
 _VERSION = "E1"
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # as of queue ids: no I, L, O, U
+_PAIRS = tuple(high + low for high in _ALPHABET for low in _ALPHABET)
 _SIGNATURE_LETTERS = 26
+_SHIFTS = range(5 * (_SIGNATURE_LETTERS - 2), -1, -10)  # of its pairs of letters
 _FORM = re.compile(
     rf"(?<![0-9A-Z.]){_VERSION}\.([{_ALPHABET}]{{13}})\.([{_ALPHABET}]{{{_SIGNATURE_LETTERS}}})"
     r"(?![0-9A-Z.])"
@@ -68,4 +70,4 @@ def _candidates(text: str) -> Iterable[tuple[str, str]]:
 def _signature(key: bytes, queue_id: str, place: Place) -> str:
     digest = hmac.digest(key, f"{_VERSION}\0{place}\0{queue_id}".encode(), "sha256")
     number = int.from_bytes(digest[:17], "big") >> 6
-    return "".join(_ALPHABET[number >> 5 * n & 31] for n in range(_SIGNATURE_LETTERS - 1, -1, -1))
+    return "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])
