@@ -82,7 +82,9 @@ def waits(due: int) -> QueueRow:
     return QueueRow(0, "sudominio.example", due, 1, False, "", None)
 
 
-def attempt(outcome: Outcome, notes: Sequence[tuple[str, str]], at: int = AT + 500) -> Event:
+def attempt(
+    outcome: Outcome, notes: Sequence[tuple[str, str]], at: int = AT + 500, **more: Any
+) -> Event:
     detail = {
         "destination": "sudominio.example",
         "recipients": [0],
@@ -91,6 +93,7 @@ def attempt(outcome: Outcome, notes: Sequence[tuple[str, str]], at: int = AT + 5
         "notes": [
             {"at": 0.1 * n, "kind": k, "text": t, "data": {}} for n, (k, t) in enumerate(notes)
         ],
+        **more,
     }
     return Event(1, at, ALL_RECIPIENTS, "attempt", detail)
 
@@ -296,3 +299,36 @@ def test_a_story_is_read_from_the_store(tmp_path: Path) -> None:
         await store.close()
 
     asyncio.run(main())
+
+
+def test_what_is_held_for_a_fault_of_ours_and_what_became_of_it() -> None:
+    no = Refused(Reply(550, "5.7.25", "no reverse DNS"), "no-reverse-dns", "mx.b.example")
+    park = {"why": {"fault": "reverse-dns", "about": "8.8.4.4"}, "until": AT + 172_800_000}
+    tried = attempt(no, SENT, parked={"0": park})
+    held = "our own fault: reverse-dns 8.8.4.4"
+    waits = QueueRow(0, "sudominio.example", 1 << 62, 1, False, held, None)
+    [way] = tell(story(entry(None), [tried], [waits]), "en").recipients
+    assert way.steps[1].lines[-1] == (
+        "held for a fault of our own set-up until it is repaired, 2023-11-16 22:13:20Z at the "
+        "latest: The reverse DNS of our server is not in order (8.8.4.4)"
+    )
+    finding = {"holds": True, "what": "not-listed", "data": {"address": "8.8.4.4", "zone": "x"}}
+    mended = Event(7, AT + 2000, -1, "unparked", {"recipients": [0], "finding": finding})
+    taken = attempt(Delivered(Reply(250, "2.0.0", "ok"), "mx.b.example"), SENT)
+    fate = Relayed("mx.b.example", "250 ok")
+    [way] = tell(story(entry(fate), [tried, mended, taken]), "es").recipients
+    assert "de nuevo en orden: 8.8.4.4 no figura en la lista x" in way.steps[1].lines[-1]
+    ended = Event(7, AT + 2000, -1, "unparked", {"recipients": [0]})
+    [way] = tell(story(entry(Returned(9)), [tried, ended]), "en").recipients
+    assert way.steps[1].lines[-1].endswith("returned: not repaired in time")
+
+
+@pytest.mark.parametrize(("language", "words"), [("en", "Did you mean"), ("es", "¿Quiso decir")])
+def test_the_address_that_was_meant(language: str, words: str) -> None:
+    no = Refused(Reply(550, "5.1.2", "no such domain"), "domain-not-found")
+    tried = attempt(no, [MX], meant=["b0@sudominio.es"])
+    [way] = tell(story(entry(Returned(9)), [tried]), language).recipients
+    assert way.suggestion == "b0@sudominio.es"
+    assert f"{words} b0@sudominio.es?" in way.steps[2].lines[-1]
+    [way] = tell(story(entry(Returned(9)), [attempt(no, [MX])]), language).recipients
+    assert way.suggestion == ""

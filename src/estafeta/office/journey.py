@@ -13,6 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from estafeta.explain.causes import cause
+from estafeta.explain.faults import Checked, faults
 from estafeta.explain.words import DEFAULT_LANGUAGE, say, say_note, texts
 from estafeta.office.times import shown_time
 from estafeta.queue.suspended import Suspension
@@ -21,6 +22,7 @@ from estafeta.store.journey import Event, Waits
 from estafeta.store.journey import Journey as Known
 from estafeta.store.ledger import ALL_RECIPIENTS, Entry
 from estafeta.store.rows import (
+    FAULT_HELD,
     Cancelled,
     Dropped,
     Duplicate,
@@ -34,6 +36,7 @@ from estafeta.store.rows import (
 State = Literal["done", "waiting", "failed", "skipped"]
 BY_HAND = frozenset({"retry", "hold", "release", "cancel", "correct"})
 DNS_NOTES = frozenset({"dns"})
+UNPARKED = "unparked"
 CLAIM = "claim"
 _CLAIMED = ("report", "kind", "address", "cause", "host")
 SMTP_NOTES = frozenset({"connect", "tls", "auth", "mail", "reply"})
@@ -68,7 +71,8 @@ class Step(msgspec.Struct, frozen=True):
 class Way(msgspec.Struct, frozen=True):
     """One recipient: steps 4 to 7, and how it ended. fate: "open" or its name in the ledger.
 
-    claims: what reports from outside say of it, whatever is true.
+    suggestion: the address that was probably meant, or "". claims: what reports from outside say of
+    it, whatever is true.
     """
 
     recipient: str
@@ -76,6 +80,7 @@ class Way(msgspec.Struct, frozen=True):
     ending: str
     cause: str
     steps: tuple[Step, ...]
+    suggestion: str = ""
     claims: tuple[str, ...] = ()
 
 
@@ -171,6 +176,7 @@ class _Teller:
             ending=self.ending(entry),
             cause=self._last_cause(entry, attempts),
             steps=steps,
+            suggestion=self._meant(entry),
             claims=tuple(self.claims(entry.n)),
         )
 
@@ -219,7 +225,9 @@ class _Teller:
         if waits is None or entry.fate is not None or waits.leased:
             return
         suspension = self.story.suspensions.get(waits.destination)
-        if waits.held:
+        if waits.held.startswith(FAULT_HELD):
+            yield self._parked(entry, waits.held)
+        elif waits.held:
             yield self.say("trace.on-hold", reason=waits.held)
         elif suspension is not None:
             told = self.say(
@@ -235,6 +243,32 @@ class _Teller:
                 yield self.say("trace.next-try", at=shown_time(waits.due))
         elif waits.attempts:
             yield self.say("trace.next-try", at=shown_time(waits.due))
+
+    def _parked(self, entry: Entry, held: str) -> str:
+        """For which fault of ours it is held, and until when."""
+        code, _, about = held.removeprefix(FAULT_HELD).partition(" ")
+        last = [
+            event.detail.get("parked", {}).get(str(entry.n)) for event in self._attempts(entry.n)
+        ]
+        parked = next((each for each in reversed(last) if each), {})
+        fault = faults().get(code)
+        return self.say(
+            "trace.parked",
+            title=code if fault is None else fault.in_words(self.language).title,
+            about=about or parked.get("why", {}).get("family", ""),
+            until=shown_time(parked.get("until", 0)),
+        )
+
+    def _unparked(self, entry: Entry) -> Iterator[str]:
+        """When it went on, or did not."""
+        for event in self._events(entry.n, (UNPARKED,)):
+            finding = event.detail.get("finding")
+            if finding is None:
+                told = self.say("trace.not-mended")
+            else:
+                finding = msgspec.convert(finding, Checked)
+                told = self.say("trace.unparked", finding=finding.in_words(self.language))
+            yield f"{shown_time(event.at)} {told}"
 
     def _behind(self, waits: Waits) -> str:
         """What keeps it from being tried before."""
@@ -262,7 +296,7 @@ class _Teller:
         return self.step(4, state, at, *lines)
 
     def _smtp_step(self, entry: Entry, attempts: Sequence[Event]) -> Step:
-        stands = [*self._by_hand(entry), *self._stands(entry)]
+        stands = [*self._by_hand(entry), *self._unparked(entry), *self._stands(entry)]
         if not attempts:
             return self._no_travel(5, entry, *stands)
         lines: list[str] = []
@@ -364,7 +398,17 @@ class _Teller:
             return ""
         words = cause(code).in_words(self.language, address=entry.recipient.address)
         remedy = words.remedy if entry.fate is None else words.returned or words.remedy
+        if meant := self._meant(entry):
+            remedy = f"{self.say('likely.did-you-mean', address=meant)} {remedy}"
         return f"{words.title}. {remedy}"
+
+    def _meant(self, entry: Entry) -> str:
+        """The address that was probably meant, "" where none is near."""
+        for event in reversed(list(self._attempts(entry.n))):
+            numbers, meant = (event.detail.get(key, ()) for key in ("recipients", "meant"))
+            if entry.n in numbers and len(meant) == len(numbers):
+                return str(meant[numbers.index(entry.n)])
+        return ""
 
     def _last_cause(self, entry: Entry, attempts: Sequence[Event]) -> str:
         outcome = _outcome(attempts[-1], entry.n) if attempts else {}
