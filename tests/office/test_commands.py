@@ -77,6 +77,13 @@ def test_accounts(estafeta: Run) -> None:
     assert "password" not in shown
     text = ok(estafeta("account", "show", "ana@x.example"))
     assert "Ana [red]P[/red]" in text
+    assert shown["save_sent"] is False
+    ok(estafeta("account", "set", "ana@x.example", "--save-sent", "on"))
+    assert ok(estafeta("account", "show", "ana@x.example", "--json"))["save_sent"] is True
+    assert "save sent" in ok(estafeta("account", "show", "ana@x.example"))
+    ok(estafeta("account", "set", "ana@x.example", "--save-sent", "off"))
+    assert ok(estafeta("account", "show", "ana@x.example", "--json"))["save_sent"] is False
+    assert estafeta("account", "set", "ana@x.example", "--save-sent", "perhaps").code == 2
     ok(estafeta("account", "set", "ana@x.example", "--enable", "--quota", "none"))
     assert ok(estafeta("account", "list", "--json"))[0]["quota"] == 0
     ok(estafeta("account", "remove", "ana@x.example", "--yes"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import secrets
 import sys
 import unicodedata
@@ -39,11 +40,23 @@ PASSWORD_CHARACTERS = 20
 
 _SIGNS = "abcdefghijkmnpqrstuvwxyz23456789"
 
+
+class Switch(enum.StrEnum):
+    ON = "on"
+    OFF = "off"
+
+
 Address = Annotated[str, typer.Argument(metavar="ADDRESS", help="Such as you@example.org.")]
 Quota = Annotated[str | None, typer.Option(help="Such as 5GiB; none: no limit.")]
 PersonName = Annotated[str | None, typer.Option(help="The person's name.")]
 Language = Annotated[
     str | None, typer.Option(help="en or es; empty: as the domain.", show_default=False)
+]
+SaveSent = Annotated[
+    Switch | None,
+    typer.Option(
+        help="on: what it submits is filed in its Sent by the server; off: by its programs."
+    ),
 ]
 Stdin = Annotated[
     bool, typer.Option("--password-stdin", help="Read the password from standard input, one line.")
@@ -67,6 +80,7 @@ _LINES: Columns[dict[str, Any]] = {
     "used": lambda a: format_size(a["used"]),
     "quota": lambda a: shown_quota(a["quota"]),
     "language": lambda a: a["language"],
+    "save sent": lambda a: "on" if a["save_sent"] else "off",
     "identities": lambda a: ", ".join(a["identities"]),
     "aliases": lambda a: ", ".join(a["aliases"]),
 }
@@ -169,6 +183,7 @@ def set_(
     disable: Annotated[
         bool | None, typer.Option("--disable/--enable", help="No login and no mail, or again.")
     ] = None,
+    save_sent: SaveSent = None,
     config: ConfigOption = None,
 ) -> None:
     """Change an account."""
@@ -182,9 +197,12 @@ def set_(
         given["language"] = the_language(language)
     if disable is not None:
         given["disabled"] = disable
+    if save_sent is not None:
+        given["save_sent"] = save_sent is Switch.ON
     if not given:
         raise UsageMistake(
-            "nothing to change: give --name, --quota, --language, --disable or --enable"
+            "nothing to change: give --name, --quota, --language, --disable, --enable or"
+            " --save-sent"
         )
     _change(config, where, given)
     say_done(f"account {where} changed")
