@@ -13,7 +13,7 @@ import json
 import os
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -21,7 +21,7 @@ import msgspec
 from estafeta.explain.causes import cause
 from estafeta.explain.judge import judge, weigh
 from estafeta.explain.judge.index import Index
-from estafeta.explain.judge.knowledge import pieces
+from estafeta.explain.judge.knowledge import Piece, pieces
 from estafeta.explain.reading import read_report
 from estafeta.explain.refusal import Refusal, Verdict
 
@@ -64,16 +64,25 @@ class Case(msgspec.Struct, frozen=True):
 
 
 class Score(msgspec.Struct, frozen=True):
-    """Shares of the reports, 0 to 1; by_sender: (right, all) with its own knowledge left out."""
+    """Shares of the reports, 0 to 1.
+
+    by_sender: (right, all) with the facts left out that only its own reports support; by_phrase:
+    the same with each of their phrases taken for itself.
+    """
 
     reports: int
     reason: float
     hard: float
     by_sender: dict[str, tuple[int, int]]
+    by_phrase: dict[str, tuple[int, int]]
 
     @property
     def left_out(self) -> float:
         return sum(right for right, _ in self.by_sender.values()) / self.reports
+
+    @property
+    def left_out_by_phrase(self) -> float:
+        return sum(right for right, _ in self.by_phrase.values()) / self.reports
 
     @property
     def good(self) -> bool:
@@ -101,25 +110,28 @@ def score(reports: list[Case]) -> Score:
         reports=len(reports),
         reason=sum(report.reasons_right(verdicts) for report, verdicts in told) / len(reports),
         hard=sum(report.hard_right(verdicts) for report, verdicts in told) / len(reports),
-        by_sender=dict(_left_out(reports)),
+        by_sender=dict(_left_out(reports, lambda piece: piece.fact)),
+        by_phrase=dict(_left_out(reports, lambda piece: piece.place)),
     )
 
 
-def support(reports: Iterable[Case]) -> dict[int, set[str]]:
-    """Piece (its place) -> senders whose reports it fits, with the right cause."""
+def support(reports: Iterable[Case], unit: Callable[[Piece], int]) -> dict[int, set[str]]:
+    """Fact or piece -> the senders whose reports it fits, with the right cause."""
     found: dict[int, set[str]] = defaultdict(set)
     for report in reports:
         for wanted, refusal in zip(report.expected, report.said, strict=False):
             for piece in weigh(refusal):
                 if wanted.reason in cause(piece.cause).sisimai:
-                    found[piece.place].add(report.sender)
+                    found[unit(piece)].add(report.sender)
     return found
 
 
-def _left_out(reports: list[Case]) -> Iterator[tuple[str, tuple[int, int]]]:
-    supported = support(reports)
+def _left_out(
+    reports: list[Case], unit: Callable[[Piece], int]
+) -> Iterator[tuple[str, tuple[int, int]]]:
+    supported = support(reports, unit)
     for sender in sorted({report.sender for report in reports}):
-        known = Index(piece for piece in pieces() if supported.get(piece.place) != {sender})
+        known = Index(piece for piece in pieces() if supported.get(unit(piece)) != {sender})
         own = [report for report in reports if report.sender == sender]
         right = sum(report.reasons_right(report.verdicts(known)) for report in own)
         yield sender, (right, len(own))
@@ -145,7 +157,8 @@ def show(reports: list[Case], found: Score) -> None:
     print(
         f"\n{found.reports} reports: reason {found.reason:.1%} (at least {REASON_MIN:.0%}), "
         f"hard {found.hard:.1%} (at least {HARD_MIN:.0%}), "
-        f"one sender left out {found.left_out:.1%} (at least {LEFT_OUT_MIN:.0%})"
+        f"one sender left out {found.left_out:.1%} (at least {LEFT_OUT_MIN:.0%}; "
+        f"{found.left_out_by_phrase:.1%} with each phrase for itself)"
     )
 
 

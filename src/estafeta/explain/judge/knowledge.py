@@ -55,11 +55,13 @@ class Fact(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 class Piece(msgspec.Struct, frozen=True, kw_only=True):
     """One piece of knowledge: a fact with one of its phrases, or with none.
 
-    place: in the order in which they are asked. rule: its name. phrase: what must be said, None
-    where nothing need be. bare: it has no condition but its phrase.
+    place: in the order in which they are asked. fact: the place of its fact among them. rule: its
+    name. phrase: what must be said, None where nothing need be. bare: it has no condition but its
+    phrase.
     """
 
     place: int
+    fact: int
     rule: str
     cause: str
     hard: bool | None
@@ -95,15 +97,16 @@ def pieces() -> tuple[Piece, ...]:
     kinds = tomllib.loads((files(__package__) / "knowledge" / "kinds.toml").read_text("utf-8"))
     known: dict[str, Phrase] = {}
     found: list[Piece] = []
-    for file, fact in facts():
+    for number, (file, fact) in enumerate(facts()):
         for written in (*fact.says, *fact.unless):
             if written not in known:
                 known[written] = Phrase(written, kinds)
-        found += _pieces(file, fact, known, len(found))
+        found += _pieces(file, number, known, len(found))
     return tuple(found)
 
 
-def _pieces(file: str, fact: Fact, known: dict[str, Phrase], first: int) -> list[Piece]:
+def _pieces(file: str, number: int, known: dict[str, Phrase], first: int) -> list[Piece]:
+    fact = facts()[number][1]
     conditions: dict[str, Any] = {
         "status": frozenset(_statuses(fact.status)),
         "code": frozenset(fact.code),
@@ -120,6 +123,7 @@ def _pieces(file: str, fact: Fact, known: dict[str, Phrase], first: int) -> list
     return [
         Piece(
             place=first + n,
+            fact=number,
             rule=f"{file}: {', '.join([*([f'“{said}”'] if said else []), *told])} → {fact.cause}",
             cause=fact.cause,
             hard=fact.hard,
