@@ -97,6 +97,11 @@ def test_what_is_held_and_what_is_to_be_checked(
     assert parked.parking(outcome, connected(source), "ana@a.example") == expected
 
 
+def test_a_connection_that_was_kept_is_known_by_its_message() -> None:
+    notes: list[Any] = [Note("mail", {"host": HOST, "reused": True, "from": "192.0.2.1:4711"})]
+    assert parked.parking(NO, notes, "ana@a.example") == WHY
+
+
 def test_the_address_of_the_other_side_is_not_taken_for_ours() -> None:
     outcome = Refused(
         Reply(550, "5.7.1", "8.8.8.8 says: 8.8.4.4 has no PTR"),

@@ -128,7 +128,7 @@ def _our_address(refused: Refused, notes: Sequence[Note]) -> str:
     from; "" where that is an address of an inner network and it does not say."""
     mine = ""
     for note in notes:
-        if note.kind == "connect" and "from" in note.data:
+        if "from" in note.data:  # of a connection, or of a message on one that was kept
             mine = str(note.data["from"]).rpartition(":")[0].strip("[]")
     named = [each for each in addresses_in(refused.reply.text) if each not in refused.host]
     if mine and is_seen(mine) and (not named or mine in named):

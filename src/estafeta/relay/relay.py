@@ -325,6 +325,7 @@ class _Attempt:
                 "tls": session.stream.tls is not None,
                 "dsn": offer.dsn,
                 "reused": session.used > 0,
+                "from": session.source,
             },
         )
         result = await session.transact(

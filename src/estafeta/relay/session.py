@@ -66,7 +66,8 @@ class Result(msgspec.Struct, frozen=True):
 
 
 class Session:
-    """host: name of the server for SNI and records. used: transactions so far."""
+    """host: name of the server for SNI and records. source: from where we connected. used:
+    transactions so far."""
 
     __slots__ = (
         "_client",
@@ -79,6 +80,7 @@ class Session:
         "key",
         "label",
         "name",
+        "source",
         "stream",
         "used",
     )
@@ -90,6 +92,7 @@ class Session:
         self.endpoint = endpoint
         self.name = name
         self.label = f"{name} {endpoint}"
+        self.source = str(stream.local)
         self.used = 0
         self.idle_until = 0.0
         self.key: object = None
