@@ -20,7 +20,7 @@ import structlog
 from estafeta.mail.envelope import Recipient
 from estafeta.mail.outcome import Deferred, Outcome, Reply
 from estafeta.mail.protocols import Content
-from estafeta.queue import backoff
+from estafeta.queue import backoff, rows
 from estafeta.queue.conceal import written_in
 from estafeta.queue.contract import Acceptor, Prepared
 from estafeta.queue.notices import Failure, Notices
@@ -152,8 +152,8 @@ class Delays:
         acceptance = ledger.acceptance(tx, id)
         waiting = tx.rows(
             "SELECT n, destination, due, attempts, held, last FROM queue"
-            " WHERE acceptance = ? ORDER BY n",
-            (id,),
+            " WHERE acceptance = ? AND destination <> ? ORDER BY n",
+            (id, rows.RETURNING),
         )
         late = Late(mark, acceptance, [row[0] for row in waiting])
         if not acceptance.reverse_path:
@@ -201,7 +201,10 @@ def _tell(tx: Tx, late: Late, notice: Prepared | None, event: int, now: int) -> 
     if _mark(tx) != late.mark:
         raise Passed("another worker told of it")
     if late.failures:
-        waiting = tx.rows("SELECT n FROM queue WHERE acceptance = ? ORDER BY n", (id,))
+        waiting = tx.rows(
+            "SELECT n FROM queue WHERE acceptance = ? AND destination <> ? ORDER BY n",
+            (id, rows.RETURNING),
+        )
         if [n for (n,) in waiting] != late.numbers:
             raise Passed("somebody got it meanwhile")
     tx.send("UPDATE counter SET value = ? WHERE name = ?", (id, _MARK))

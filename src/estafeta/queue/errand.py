@@ -7,10 +7,8 @@ the answer of our own COMMIT was lost, the outcome is recognised by its event.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import TypeVar
 
 import msgspec
 import structlog
@@ -19,23 +17,20 @@ from estafeta.mail.envelope import Envelope, Recipient
 from estafeta.mail.outcome import Deferred, Delivered, Outcome, Refused, Reply
 from estafeta.mail.protocols import Content
 from estafeta.queue import backoff, parked, rows, wish
-from estafeta.queue.conceal import written_in
 from estafeta.queue.contract import Acceptor, Attempt, HostSeen, Note, Notice, Prepared
+from estafeta.queue.insist import insistently
 from estafeta.queue.meant import meant
-from estafeta.queue.notices import Failure, Notices
+from estafeta.queue.notices import Notices
 from estafeta.queue.retries import Retries
+from estafeta.queue.returns import Returns, as_written
 from estafeta.queue.settle import Attempted, record_late, settle
 from estafeta.store import ledger
-from estafeta.store.bodies import BodyMissing, bring
-from estafeta.store.engine import Store, StoreClosed, StoreConflict, StoreError, Tx
+from estafeta.store.bodies import bring
+from estafeta.store.engine import Store, StoreError, Tx
 from estafeta.store.ids import Ids, queue_id
 from estafeta.store.rows import Acceptance
 from estafeta.store.tokens import Tokens
 from estafeta.world.seams import World
-
-T = TypeVar("T")
-
-STORE_RETRY_SECONDS = 1.0  # while the store cannot write (full disk)
 
 # Told of a recipient that is placed by a child acceptance in the unit of outcome.
 OURS = Delivered(Reply(250, "2.1.5", "the recipient is ours"))
@@ -94,6 +89,9 @@ class Errands:
         self._acceptor = acceptor
         self._notices = notices
         self._tokens = tokens
+        self._returns = Returns(
+            store=store, ids=ids, world=world, acceptor=acceptor, notices=notices
+        )
         self._log = log.bind()  # not bound anew for every line
         self._retries = retries
         self.park_max = park_max
@@ -101,6 +99,9 @@ class Errands:
     async def run(self, job: Job) -> bool:
         """Raises nothing that a peer or the store can be the cause of. False: no attempt was made,
         for no host had time."""
+        if job.leased.destination == rows.RETURNING:
+            await self._returns.all(job.acceptance, job.content)
+            return True
         done = self._decided(job) if job.decided else await self._attempted(job)
         if done.untried and not self._retries.is_over(done.leased, done.acceptance, done.ended):
             await self._postpone(done)
@@ -109,7 +110,11 @@ class Errands:
             done.meant = await meant(
                 self._store, self._world.cpu, done.acceptance, done.recipients, done.outcomes
             )
+        if done.acceptance.recipients > len(done.recipients) and done.failures():
+            done.together = True
+            self._returns.expect(done.acceptance.id)
         await self._settle(done, job.content)
+        await self._returns.settled(done.acceptance, job.content)
         return True
 
     def _decided(self, job: Job) -> Attempted:
@@ -237,8 +242,8 @@ class Errands:
         if lost and await self._postmaster_takes(done.acceptance):
             await bring(content)
             found.append(await self._notices.undeliverable(done.acceptance, lost, content))
-        failures = await self._as_written(done.acceptance, done.failures())
-        if failures:
+        failures = await as_written(self._store, done.acceptance, done.failures())
+        if failures and not done.together:
             await bring(content)
             partly = done.acceptance.recipients > len(failures)
             found.append(
@@ -262,21 +267,6 @@ class Errands:
         if not self._notices.tells_postmaster(acceptance):
             return False
         return await self._acceptor.has_mailbox(self._notices.postmaster)
-
-    async def _as_written(self, acceptance: Acceptance, failures: list[Failure]) -> list[Failure]:
-        """With the sender's own address for each, where the ledger alone knows it."""
-        if acceptance.parent is None or all(written_in(f.recipient.orcpt) for f in failures):
-            return failures
-
-        def unit(tx: Tx) -> list[Failure]:
-            return [
-                msgspec.structs.replace(
-                    each, written=ledger.as_written(tx, acceptance.id, each.recipient.address)
-                )
-                for each in failures
-            ]
-
-        return await self._store.read(unit)
 
     async def _postpone(self, done: Attempted) -> None:
         """No host had time: the rows wait, and this was no attempt."""
@@ -361,15 +351,3 @@ class Errands:
                 **({"held": done.parks[n].why.held} if n in done.parks else {}),
                 **({"meant": done.meant[n]} if done.meant and done.meant[n] else {}),
             )
-
-
-async def insistently(work: Callable[[], Awaitable[T]]) -> T:
-    """`work`, again and again while the store or its disk cannot do it."""
-    while True:
-        try:
-            return await work()
-        except (StoreConflict, StoreClosed, BodyMissing, FileNotFoundError):
-            raise  # it will not be otherwise the next time
-        except (StoreError, OSError) as error:
-            log.warning("outcome cannot be recorded yet", error=str(error))
-            await asyncio.sleep(STORE_RETRY_SECONDS)

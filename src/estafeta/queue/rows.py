@@ -25,6 +25,11 @@ ALL_TOKENS = range(TOKEN_MAX + 1)
 HINT = backoff.HINT
 
 
+RETURNING = "(returning)"
+"""In place of a destination, of rows that are not attempted any more (queue/returns.py): no domain
+has such a name. Their own stands in `last`."""
+
+
 class Waiting(msgspec.Struct, frozen=True):
     """What becomes a row. token: lease of the worker that takes it on at once, or None."""
 
@@ -201,6 +206,26 @@ def defer(tx: Tx, job: Leased, n: int, *, due: int, last: str) -> str:
     expect(tx, job.destination, due)
     tx.hint(HINT)
     return wished
+
+
+def begin_return(tx: Tx, job: Leased, n: int, *, due: int, last: str) -> None:
+    """Leased -> returning, until `due` at most. Raises LateOutcome."""
+    if not tx.run(
+        "UPDATE queue SET destination = ?, lease = NULL, due = ?, last = ?, wish = ''"
+        " WHERE acceptance = ? AND n = ? AND lease = ?",
+        (RETURNING, due, last, job.acceptance, n, job.token),
+    ):
+        raise LateOutcome(f"recipient {n} of {job.acceptance} is no longer leased to {job.token}")
+    expect(tx, RETURNING, due)
+    tx.hint(HINT)
+
+
+def finish_return(tx: Tx, acceptance: int, n: int) -> None:
+    """Returning -> no row, leased or not; the caller ends the recipient in the same unit."""
+    tx.send(
+        "DELETE FROM queue WHERE acceptance = ? AND n = ? AND destination = ?",
+        (acceptance, n, RETURNING),
+    )
 
 
 def postpone(tx: Tx, job: Leased, now: int) -> list[tuple[int, str]]:

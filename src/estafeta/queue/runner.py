@@ -22,9 +22,10 @@ from estafeta.mail.envelope import Recipient
 from estafeta.mail.protocols import Content, Meter, NoMeter
 from estafeta.queue import backoff, expired, holders, parked, rows, suspended, wish
 from estafeta.queue.contract import Acceptor, Attempt
-from estafeta.queue.errand import STORE_RETRY_SECONDS, Errands, Job, insistently
+from estafeta.queue.errand import Errands, Job
 from estafeta.queue.flow import Flow
 from estafeta.queue.hosts import Hosts
+from estafeta.queue.insist import STORE_RETRY_SECONDS, insistently
 from estafeta.queue.lately import Lately
 from estafeta.queue.limits import EXPIRED_SECONDS, FORGET_SECONDS
 from estafeta.queue.notices import Notices

@@ -14,7 +14,7 @@ import msgspec
 
 from estafeta.mail.envelope import Recipient
 from estafeta.mail.outcome import Deferred, Delivered, Outcome
-from estafeta.queue import backoff, parked, rows, wish
+from estafeta.queue import backoff, parked, returns, rows, wish
 from estafeta.queue.contract import Note, Prepared
 from estafeta.queue.notices import Failure
 from estafeta.store import ledger, tracker
@@ -30,7 +30,8 @@ class Attempted(msgspec.Struct):
     seen: hosts that failed or answer again. waits_for: what the destination waits for from now on.
     untried: no host had time, and so no attempt was made. parks: by index, those that are held for
     a fault of ours. meant: the addresses probably meant, or () for none. tried: False where what
-    was held for too long is returned without an attempt.
+    was held for too long is returned without an attempt. together: who failed is returned with
+    those of other jobs (queue/returns.py).
     """
 
     leased: rows.Leased
@@ -49,30 +50,37 @@ class Attempted(msgspec.Struct):
     parks: dict[int, parked.Park] = {}
     meant: Sequence[str] = ()
     tried: bool = True
+    together: bool = False
 
     def failures(self) -> list[Failure]:
         """Recipients that end here without having arrived, and whose sender is told of it."""
         if not self.acceptance.reverse_path:
             return []
-        return [each for each in self._unarrived() if wants_failure(each.recipient)]
+        return [each for each in self._unarrived().values() if wants_failure(each.recipient)]
+
+    def returning(self) -> dict[int, Failure]:
+        """Those of them, by index, that wait for the recipients of other jobs."""
+        if not (self.together and self.acceptance.reverse_path):
+            return {}
+        return {n: each for n, each in self._unarrived().items() if wants_failure(each.recipient)}
 
     def lost(self) -> list[Failure]:
         """Recipients that end so, and nobody can be told: there is no return address."""
-        return [] if self.acceptance.reverse_path else self._unarrived()
+        return [] if self.acceptance.reverse_path else list(self._unarrived().values())
 
-    def _unarrived(self) -> list[Failure]:
-        return [
-            Failure(
+    def _unarrived(self) -> dict[int, Failure]:
+        return {
+            n: Failure(
                 recipient=recipient,
                 outcome=self.outcomes[n],
                 at=self.ended,
-                attempts=self.leased.attempts[n] + self.tried,
+                attempts=self.leased.attempts[n] + (self.tried and not self.untried),
                 meant=self.meant[n] if self.meant else "",
                 expired=isinstance(self.outcomes[n], Deferred),
             )
             for n, recipient in enumerate(self.recipients)
             if self.ends_unarrived(n)
-        ]
+        }
 
     def ends_unarrived(self, n: int) -> bool:
         """Refused for good, or deferred once too often."""
@@ -111,6 +119,7 @@ def settle(
     leased, acceptance = done.leased, done.acceptance
     for host in done.seen:
         backoff.note(tx, host, done.ended)
+    waiting = done.returning()
     bounce = notices[0].id if notices and (done.failures() or done.lost()) else 0
     for n, (number, outcome) in enumerate(zip(leased.numbers, done.outcomes, strict=True)):
         due = done.next_tries[n]
@@ -123,6 +132,9 @@ def settle(
             last = msgspec.json.encode(outcome).decode()
             wished = parked.park(tx, leased, number, done.parks[n], now=done.ended, last=last)
             wish.grant(tx, acceptance.id, number, wished, done.ended)
+            continue
+        if n in waiting:
+            returns.begin(tx, leased, number, waiting[n])
             continue
         rows.finish(tx, leased, number)
         fate: Fate

@@ -50,6 +50,13 @@ STATES = (
         "as leased; then it is not attempted again, the wish is granted",
     ),
     State(
+        "returning",
+        "destination = '(returning)', due = a minute after it failed; leased by whoever returns it",
+        "it failed while other recipients of the message were under way, and waits for them, to be "
+        "in one bounce with those that fail too",
+        "returned when due, by a job without an attempt, with all of the message that wait then",
+    ),
+    State(
         "held",
         "held = reason, lease IS NULL, due = never",
         "an operator or a rule stopped it",
@@ -71,6 +78,20 @@ TRANSITIONS = (
     Transition("waiting", "leased", "due, and the destination has room", "rows.lease", "unchanged"),
     Transition("leased", "", "taken by the next server", "rows.finish", "relayed"),
     Transition("leased", "", "refused, or given up", "rows.finish", "returned, or dropped by rule"),
+    Transition(
+        "leased",
+        "returning",
+        "refused, or given up, and the message has recipients in other jobs",
+        "rows.begin_return",
+        "unchanged; an event",
+    ),
+    Transition(
+        "returning",
+        "",
+        "no other recipient is under way, or it is due: one bounce for all that wait",
+        "returns.return_all",
+        "returned; an event",
+    ),
     Transition("leased", "", "ours after all, and placed", "rows.finish", "stored"),
     Transition("leased", "waiting", "deferred", "rows.defer", "unchanged; an event"),
     Transition(
