@@ -250,7 +250,7 @@ class _Teller:
         last = [
             event.detail.get("parked", {}).get(str(entry.n)) for event in self._attempts(entry.n)
         ]
-        parked = next((each for each in reversed(last) if each), {})
+        parked: dict[str, Any] = next((each for each in reversed(last) if each), {})
         fault = faults().get(code)
         return self.say(
             "trace.parked",

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from estafeta.mail.outcome import Deferred, Outcome
+from estafeta.mail.outcome import Deferred, Outcome, Refused
 from estafeta.queue import backoff, wish
 from estafeta.queue.suspended import Standing, standing
 from estafeta.store.engine import Row, Tx
@@ -150,7 +150,7 @@ def _waiting(row: Row, said: Standing, waits_for: tuple[str, int]) -> Waiting:
         attempts=attempts,
         state=state,
         reason=reason,
-        cause=outcome.cause if isinstance(outcome, Deferred) else "",
+        cause=outcome.cause if isinstance(outcome, Deferred | Refused) else "",
         reply=str(outcome.reply) if outcome is not None else "",
         waits_for=name if state == "waiting" else "",
     )
