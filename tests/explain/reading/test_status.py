@@ -198,3 +198,13 @@ def test_status_that_the_server_gave_with_its_code() -> None:
     status = STATUS.replace("Status: 5.1.1", "Status: 4.4.7")
     assert one(dsn(status)).recipients[0].status == "5.1.1"
     assert one(dsn(STATUS.replace("550 5.1.1", "550"))).recipients[0].status == "5.1.1"
+
+
+def test_text_adds_the_command_that_the_fields_leave_out() -> None:
+    text = (
+        "<ana@one.example>: host in.one.example[192.0.2.7] said: 550 5.1.1\n"
+        "    <ana.ruiz@in.one.example>: nobody here (in reply to RCPT TO command)\n"
+    )
+    assert one(dsn(STATUS, text)).recipients[0].command == "RCPT"
+    other = text.replace("550 5.1.1", "451 4.7.1")  # another reply than the one of the fields
+    assert one(dsn(STATUS, other)).recipients[0].command == ""

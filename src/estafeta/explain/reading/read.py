@@ -214,9 +214,9 @@ def _reply_of(
 ) -> Said:
     """The words that win: the field's, unless it says little and the text says more."""
     own = said(block.words) if block.words else Said()
-    if not vague(own):
-        return own
     candidates += prose.answers(*filter(None, (address, block.final, block.original)))
+    if not vague(own):
+        return _completed(own, [*candidates, *(_said_of_all(prose) if alone else ())])
     candidates = [own, *candidates] if own.code else candidates
     other = _said_of_one(prose, candidates, alone=alone)
     if vague(other) or other.weight <= own.weight:
@@ -227,6 +227,16 @@ def _reply_of(
         text=other.text or own.text,
         host=own.host or other.host,
         command=own.command or other.command,
+    )
+
+
+def _completed(reply: Said, told: list[Said]) -> Said:
+    """With the command and the host that somebody else tells of the same reply."""
+    same = [each for each in told if each.code == reply.code or not reply.code]
+    return msgspec.structs.replace(
+        reply,
+        command=reply.command or next((each.command for each in same if each.command), ""),
+        host=reply.host or next((each.host for each in same if each.host), ""),
     )
 
 

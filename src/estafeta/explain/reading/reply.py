@@ -50,7 +50,7 @@ _VERBS = {
         "bdat",
         "dot",
     ),
-    "CONN": ("initial connection", "connection", "connect", "greeting", "conn", "banner"),
+    "CONN": ("initial connection", "connection", "connect", "greeting", "conn", "banner", "talk"),
     "QUIT": ("quit",),
 }
 
