@@ -50,7 +50,7 @@ class Transaction(msgspec.Struct):
     recipients: list[Recipient] = []
     targets: list[Target] = []
     message_id: str = ""
-    authors: list[str] = []
+    authors: Sequence[str] = ()
     recognisable: bool = False
     header: bytes = b""
     sent: bytes | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator
+from functools import lru_cache
 
 import msgspec
 
@@ -32,6 +33,8 @@ _WORD_CHARACTERS_MAX = 200
 _MESSAGE_ID = re.compile(
     rb"\n(?:\r?\n|(message-id)[ \t]*+:(?:[ \t]*+([!-~]++)[ \t]*+\r?\n(?![ \t]))?)", re.IGNORECASE
 )
+
+_REMEMBERED_OCTETS_MAX = 200  # of a field with addresses
 
 _AN_ADDRESS = "an address, local-part@domain, was expected"
 
@@ -251,12 +254,12 @@ def _phrase(name: str, utf8: bool) -> list[str]:
 
 
 class Examined(msgspec.Struct, frozen=True):
-    """authors: the addresses in From, canonical; [] where it cannot be understood.
+    """authors: the addresses in From, canonical; () where it cannot be understood.
     message_id: as `message_id` gives it. received: how many Received fields there are. dated: there
     is a Date."""
 
     problems: list[HeaderProblem]
-    authors: list[str]
+    authors: tuple[str, ...]
     message_id: str
     received: int
     dated: bool
@@ -280,7 +283,7 @@ def examine(message: bytes) -> Examined:
         for name in (_ONCE if times else ())
         if name in times
     ]
-    authors: list[str] = []
+    authors: tuple[str, ...] = ()
     sent_from = first.get(b"from")
     if sent_from is None:
         problems.insert(0, HeaderProblem("no-from", "From", "a From field was expected"))
@@ -311,17 +314,25 @@ def _sender_problems(sender: bytes | None, authors: int) -> list[HeaderProblem]:
     return [HeaderProblem("bad-sender", "Sender", "one address was expected")]
 
 
-def _valid(value: bytes) -> list[str]:
-    """The canonical addresses of a field, [] as soon as one of them is none."""
+def _valid(value: bytes) -> tuple[str, ...]:
+    """The canonical addresses of a field, () as soon as one of them is none."""
+    return _valid_again(value) if len(value) <= _REMEMBERED_OCTETS_MAX else _addresses(value)
+
+
+def _addresses(value: bytes) -> tuple[str, ...]:
     found: list[str] = []
     for mailbox in mailboxes(parse_address_list(decode_charset(value))):
         if not mailbox.domain:
-            return []
+            return ()
         try:
             found.append(canonical(mailbox.address))
         except AddressError:
-            return []
-    return found
+            return ()
+    return tuple(found)
+
+
+# Who writes once writes again.
+_valid_again = lru_cache(maxsize=512)(_addresses)
 
 
 def _title(name: bytes) -> str:
