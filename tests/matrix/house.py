@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import imaplib
 import ssl
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,9 +55,16 @@ class Way:
 
 
 class House(Estafeta):
-    """A running estafeta. ways: where mail for others goes; there is no other way out."""
+    """A running estafeta. ways: where mail for others goes; there is no other way out. retries:
+    domain -> after how many its mail is returned; elsewhere it is tried on and on."""
 
-    def __init__(self, folder: Path, authority: Authority, ways: Sequence[Way]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        authority: Authority,
+        ways: Sequence[Way],
+        retries: Mapping[str, int] | None = None,
+    ) -> None:
         certificate = authority.issue("localhost", "127.0.0.1", f"mx.{DOMAIN}")
         super().__init__(
             folder,
@@ -74,6 +81,9 @@ class House(Estafeta):
             lines = [f'domain = "{way.domain}"', f'hosts = ["{self.host}"]', f"port = {way.port}"]
             lines += [f'tls = "{way.tls}"', *way.more]
             parts.append("\n[[relay.routes]]\n" + "\n".join(lines) + "\n")
+        self._retries = dict(retries or {})
+        for domain, count in self._retries.items():
+            parts.append(f'\n[[queue.domains]]\ndomain = "{domain}"\nretries_max = {count}\n')
         with self.config.open("a") as file:
             file.writelines(parts)
         self._people()
@@ -140,6 +150,10 @@ class House(Estafeta):
             MAIL_TIMEOUT_S,
             self.log,
         )
+
+    def retries(self, domain: str) -> int:
+        """After how many the domain's mail is returned."""
+        return self._retries[domain]
 
     # -- what it knows --------------------------------------------------------------------------
 

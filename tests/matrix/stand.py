@@ -35,6 +35,14 @@ BARE = "bare.peer.example"
 SLOW = "slow.peer.example"
 SMART = "smart.example"
 
+BUSY = "busy.peer.example"
+GREY = "grey.peer.example"
+RATE = "rate.peer.example"
+FULL = "full.peer.example"
+CLOSED = "closed.peer.example"
+REFUSAL = "refusal.peer.example"
+TROUBLED = (BUSY, GREY, RATE, FULL, CLOSED, REFUSAL)
+
 EVA = f"eva@{PEER}"
 PENGUIN = f"pingüino@{PEER}"
 NOBODY = f"nadie@{PEER}"
@@ -52,10 +60,11 @@ class Stand:
         self.authority = authority
         self.certificate = authority.issue("localhost", LOOPBACK, f"mx.{PEER}")
         self._stack = ExitStack()
-        self._ports = {name: free_port() for name in ("base", "smtps", "bare", "slow", "smart")}
+        names = ("base", "smtps", "bare", "slow", "smart", *TROUBLED)
+        self._ports = {name: free_port() for name in names}
         self.out = Tap(self._ports["base"])
         self.out_bare = Tap(self._ports["bare"])
-        self.house = House(folder / "house", authority, self._ways())
+        self.house = House(folder / "house", authority, self._ways(), retries={FULL: 2})
         self.back = Tap(self.house.ports["mx"])
         self.back_bare = Tap(self.house.ports["mx"])
 
@@ -71,6 +80,7 @@ class Stand:
             Way(BARE, self.out_bare.port),
             Way(SLOW, ports["slow"]),
             Way(SMART, ports["smart"], "required", login),
+            *(Way(name, ports[name]) for name in TROUBLED),
         ]
 
     def __enter__(self) -> Stand:
@@ -145,8 +155,18 @@ class Stand:
         return ServerSpec(
             hostname=f"mx.{SLOW}",
             domains={SLOW: ["eva"]},
-            deferred=[f"eva@{SLOW}"] if deferring else [],
+            answers={f"eva@{SLOW}": "450 4.2.1 Not now"} if deferring else {},
             smtp_port=self._ports["slow"],
+        )
+
+    def troubled(self, name: str, reply: str = "", *, forbidden: str = "") -> ServerSpec:
+        """One that answers eva's recipients with that reply, or refuses her some attachments."""
+        return ServerSpec(
+            hostname=f"mx.{name}",
+            domains={name: ["eva"]},
+            answers={f"eva@{name}": reply} if reply else {},
+            forbidden=forbidden,
+            smtp_port=self._ports[name],
         )
 
     @cached_property

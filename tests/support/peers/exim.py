@@ -9,6 +9,7 @@ there are none to give up, and that it delivers without any (`deliver_drop_privi
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -47,6 +48,8 @@ tls_advertise_hosts = {tls_hosts}
 {tls}
 auth_advertise_hosts = ${{if eq{{$received_port}}{{{submission}}}{{*}}{{}}}}
 acl_smtp_rcpt = recipient
+acl_smtp_data = content
+message_body_visible = 10000
 domainlist local_domains = {domains}
 
 begin acl
@@ -56,12 +59,21 @@ recipient:
          authenticated = *
   deny   condition = ${{if eq{{$received_port}}{{{submission}}}}}
          message = 5.7.0 Log in first
-  defer  recipients = lsearch;{folder}/etc/later
-         message = 4.2.1 Not now
+  drop   condition = ${{if match{{$acl_c_answer}}{{^421}}}}
+         message = $acl_c_answer
+  defer  set acl_c_answer = ${{lookup{{$local_part@$domain}}lsearch{{{folder}/etc/answers}}}}
+         condition = ${{if match{{$acl_c_answer}}{{^4}}}}
+         message = $acl_c_answer
+  deny   condition = ${{if match{{$acl_c_answer}}{{^5}}}}
+         message = $acl_c_answer
   deny   domains = +local_domains
          ! verify = recipient
          message = 5.1.1 No such user here
   accept hosts = 127.0.0.0/8
+
+content:
+{content}
+  accept
 
 begin routers
 
@@ -124,6 +136,10 @@ smtp:
   tls_verify_hosts = *
 """
 
+_CONTENT = """\
+  deny   condition = ${{if match{{$message_body}}{{\\Nname=.*{pattern}"\\N}}}}
+         message = 5.7.1 Attachments of type {name} are not allowed"""
+
 _AUTHENTICATOR = """\
 plain:
   driver = plaintext
@@ -168,8 +184,8 @@ class RunningExim(MaildirServer):
         self._write_users()
         self._configuration = folder / "etc/exim.conf"
         users = (f"{user}@{domain}" for domain, names in spec.domains.items() for user in names)
-        for name, addresses in (("users", users), ("later", iter(spec.deferred))):
-            text = "".join(f"{address}: yes\n" for address in addresses)
+        for name, lines in (("users", dict.fromkeys(users, "yes")), ("answers", spec.answers)):
+            text = "".join(f"{address}: {value}\n" for address, value in lines.items())
             (folder / "etc" / name).write_text(text)
         self._configuration.write_text(self._configure(spec))
 
@@ -180,7 +196,9 @@ class RunningExim(MaildirServer):
                 f"tls_certificate = {spec.certificate}\ntls_privatekey = {spec.certificate}\n"
                 f"tls_on_connect_ports = {self.smtps_port}"
             )
-        relay = smtp = authenticator = ""
+        relay = smtp = authenticator = content = ""
+        if spec.forbidden:
+            content = _CONTENT.format(pattern=re.escape(spec.forbidden), name=spec.forbidden)
         if hop := spec.next_hop:
             relay = _RELAY.format(host=hop.host)
             smtp = _SMTP.format(
@@ -210,6 +228,7 @@ class RunningExim(MaildirServer):
             tls=tls,
             submission=self.submission_port or "none",
             domains=" : ".join(spec.domains),
+            content=content,
             relay=relay,
             smtp=smtp,
             authenticator=authenticator,

@@ -130,7 +130,8 @@ def _configure(server: RunningHaraka, spec: ServerSpec) -> None:
     listen = ",".join(f"{spec.host}:{port}" for port in server.ports)
     settings = {
         "domains": {domain: list(users) for domain, users in spec.domains.items()},
-        "deferred": list(spec.deferred),
+        "answers": dict(spec.answers),
+        "forbidden": spec.forbidden,
         "maildir": str(folder / "box"),
         "host": spec.host,
         "port": server.smtp_port,

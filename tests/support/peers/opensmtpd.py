@@ -35,6 +35,37 @@ LD_PRELOAD=/lib/libuid_wrapper.so UID_WRAPPER=1 exec /{DELIVERY}.real "$@"
 
 PROGRAMS = ("usr/sbin/smtpctl", "usr/sbin/smtpd", "usr/libexec/opensmtpd/encrypt", DELIVERY)
 
+# A filter: what has an attachment of that type is refused once it has been heard to the end.
+_ATTACHMENTS = """\
+#!/bin/sh
+bad=
+while IFS= read -r line; do
+    case $line in
+    'config|ready')
+        echo 'register|filter|smtp-in|data-line'
+        echo 'register|filter|smtp-in|commit'
+        echo 'register|ready' ;;
+    'filter|'*'|data-line|'*)
+        rest=${line#*|data-line|}
+        session=${rest%%|*}
+        rest=${rest#*|}
+        case ${rest#*|} in *name=*'@NAME@"'*) bad="$bad $session " ;; esac
+        printf 'filter-dataline|%s|%s\\n' "$session" "$rest" ;;
+    'filter|'*'|commit|'*)
+        rest=${line#*|commit|}
+        session=${rest%%|*}
+        rest=${rest#*|}
+        answer=proceed
+        case $bad in
+        *" $session "*)
+            bad=${bad%%" $session "*}${bad#*" $session "}
+            answer='reject|550 5.7.1 Attachments of type @NAME@ are not allowed' ;;
+        esac
+        printf 'filter-result|%s|%s|%s\\n' "$session" "${rest%%|*}" "$answer" ;;
+    esac
+done
+"""
+
 # It compiles in where it finds the authorities that it trusts as a client.
 AUTHORITIES = "etc/ssl/certs/ca-certificates.crt"
 
@@ -124,7 +155,6 @@ def _write_configuration(server: RunningOpensmtpd, spec: ServerSpec) -> None:
     boxes = [f"{user}@{domain}" for domain, users in spec.domains.items() for user in users]
     tables = {
         "boxes": [f"{address} {BOX}" for address in boxes],
-        "deferred": spec.deferred,
         "domains": list(spec.domains),
         "known": boxes,
     }
@@ -133,9 +163,20 @@ def _write_configuration(server: RunningOpensmtpd, spec: ServerSpec) -> None:
         lines.append(f"table {name} file:/etc/mail/{name}")
     listen = f"listen on {spec.host} hostname {spec.hostname} port"
     plain = f"{listen} {server.smtp_port}"
-    if spec.deferred:
-        lines.append('filter later phase rcpt-to match rcpt-to <deferred> reject "451 4.3.0 Later"')
-        plain += " filter later"
+    names = []
+    for number, (address, reply) in enumerate(spec.answers.items()):
+        how = "disconnect" if reply.startswith("421") else "reject"
+        when = f'phase rcpt-to match rcpt-to {{ "{address}" }}'
+        lines.append(f'filter answer{number} {when} {how} "{reply}"')
+        names.append(f"answer{number}")
+    if spec.forbidden:
+        tree.write("usr/bin/attachments", _ATTACHMENTS.replace("@NAME@", spec.forbidden))
+        (tree.root / "usr/bin/attachments").chmod(0o755)
+        lines.append('filter attachments proc-exec "/usr/bin/attachments"')
+        names.append("attachments")
+    if names:
+        lines.append(f"filter all chain {{ {', '.join(names)} }}")
+        plain += " filter all"
     if spec.certificate:
         key = tree.root / "etc/key.pem"
         shutil.copy(spec.certificate, key)

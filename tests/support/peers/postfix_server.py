@@ -7,6 +7,7 @@ Dovecot, as the manuals of both have it.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -95,11 +96,11 @@ class RunningPostfix:
     def _settings(self, etc: Path, spec: ServerSpec) -> dict[str, str]:
         users = [f"{user}@{domain}" for domain, names in spec.domains.items() for user in names]
         (etc / "users").write_text("".join(f"{address} {MAILDIR}/\n" for address in users))
-        later = "".join(f"{address} 450 4.2.1 Not now\n" for address in spec.deferred)
-        (etc / "later").write_text(later)
+        answers = "".join(f"{address} {reply}\n" for address, reply in spec.answers.items())
+        (etc / "answers").write_text(answers)
         settings = {
             "virtual_mailbox_maps": f"texthash:{etc / 'users'}",
-            "smtpd_recipient_restrictions": f"check_recipient_access texthash:{etc / 'later'}",
+            "smtpd_recipient_restrictions": f"check_recipient_access texthash:{etc / 'answers'}",
             "message_size_limit": str(spec.size_max),
             "maximal_backoff_time": "5s",
             "minimal_backoff_time": "5s",
@@ -108,6 +109,11 @@ class RunningPostfix:
         if left_out := [word for name, word in _SWITCHED.items() if not getattr(spec, name)]:
             settings["smtpd_discard_ehlo_keywords"] = ", ".join(left_out)
             settings["smtp_discard_ehlo_keywords"] = ", ".join(left_out)
+        if spec.forbidden:
+            names = rf"/name=.*{re.escape(spec.forbidden)}\b/"
+            text = f"{names} REJECT Attachments of type {spec.forbidden} are not allowed\n"
+            (etc / "attachments").write_text(text)
+            settings["mime_header_checks"] = f"regexp:{etc / 'attachments'}"
         if hop := spec.next_hop:
             settings["relayhost"] = f"[{hop.host}]:{hop.port}"
             settings["smtp_tls_security_level"] = "none" if hop.tls == "none" else "encrypt"

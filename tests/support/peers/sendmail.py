@@ -49,6 +49,7 @@ CANNOT: Mapping[tuple[Direction, Feature], str] = {
     (Direction.SENDS, Feature.NO_PIPELINING): "no setting keeps it from using what is offered",
     (Direction.RECEIVES, Feature.SMTPUTF8): _NO_UTF8,
     (Direction.RECEIVES, Feature.CHUNKING): "does not have it",
+    (Direction.RECEIVES, Feature.FORBIDDEN): "looks into messages only with a program beside it",
 }
 
 # What the box mailer runs: standard input becomes a file of the Maildir.
@@ -246,7 +247,10 @@ def _write(server: RunningSendmail, spec: ServerSpec) -> None:
 
 def _write_maps(folder: Path, spec: ServerSpec) -> None:
     boxes = [f"{user}@{domain}" for domain, users in spec.domains.items() for user in users]
-    access = [f"To:{address}\tERROR:4.3.0:451 Later" for address in spec.deferred]
+    access = []
+    for address, reply in spec.answers.items():
+        code, status, words = reply.split(maxsplit=2)
+        access.append(f"To:{address}\tERROR:{status}:{code} {words}")
     if not spec.pipelining:
         access.append("Srv_Features:\tP")
     if spec.next_hop:

@@ -52,6 +52,12 @@ class Feature(enum.StrEnum):
     DSN_NEVER = "NOTIFY=NEVER"
     REFUSED = "refused recipient bounces"
     DEFERRED = "4xx waits, delivered later"
+    BUSY = "busy: 421 waits, delivered later"
+    GREYLISTED = "greylisting: 451 waits as long as it says"
+    RATE = "too many messages: 450 waits, delivered later"
+    FULL = "mailbox full: 452, tried as set, then returned and explained"
+    FORBIDDEN = "refused attachment explained"
+    REFUSED_OTHERWISE = "any other refusal explained, with its words"
     SMARTHOST = "smarthost with AUTH"
 
 
@@ -73,9 +79,10 @@ class ServerSpec:
 
     hostname: its name in greeting, EHLO and Received. host: the loopback address that it listens
     on and connects from. domains: domain -> local parts that have a mailbox; any other local part
-    of these domains is refused with 550 at RCPT. A local part may be UTF-8. deferred: addresses of
-    those that are answered with a 4xx at RCPT. next_hop: takes everything else that its own users
-    or loopback clients hand in; None: there is nothing else.
+    of these domains is refused with 550 at RCPT. A local part may be UTF-8. answers: address of
+    one of those -> the reply that it gets at RCPT instead, with its code and status. forbidden: how
+    names of attachments end that are refused after DATA, such as ".mov". next_hop: takes
+    everything else that its own users or loopback clients hand in; None: there is nothing else.
     certificate: PEM with key and chain; without it no TLS is offered. ca: PEM of the authorities
     that it trusts as a client. pipelining, chunking: whether it offers and uses them, where it can
     be told. credentials: user name and password; where given there is a submission port: it takes
@@ -90,7 +97,8 @@ class ServerSpec:
     hostname: str = "peer.example"
     host: str = LOOPBACK
     domains: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    deferred: Sequence[str] = ()
+    answers: Mapping[str, str] = field(default_factory=dict)
+    forbidden: str = ""
     next_hop: NextHop | None = None
     certificate: Path | None = None
     ca: Path | None = None

@@ -36,7 +36,8 @@ exports.hook_rcpt = (next, connection, [rcpt]) => {
     const users = own(rcpt)
     if (users) {
         if (!users.includes(rcpt.user)) return next(DENY, DSN.no_such_user())
-        if (settings.deferred.includes(rcpt.address)) return next(DENYSOFT, DSN.sys_not_accepting_mail('Later'))
+        const answer = settings.answers[rcpt.address]
+        if (answer) return next(...refusal(answer))
         return next(OK)
     }
     if (!connection.notes.auth_user && !(settings.next_hop && connection.remote.is_local)) {
@@ -44,6 +45,14 @@ exports.hook_rcpt = (next, connection, [rcpt]) => {
     }
     connection.relaying = true
     next(OK)
+}
+
+exports.hook_data_post = (next, connection) => {
+    if (!settings.forbidden) return next()
+    connection.transaction.message_stream.get_data((data) => {
+        if (!data.includes(`${settings.forbidden}"`)) return next()
+        next(DENY, DSN.create(550, `Attachments of type ${settings.forbidden} are not allowed`, 7, 1))
+    })
 }
 
 exports.hook_queue = deliver
@@ -65,6 +74,13 @@ exports.hook_get_mx = (next, hmail, domain) => {
 // The local parts of an address's domain, if that is one of ours.
 function own(address) {
     return settings.domains[address.host]
+}
+
+// "452 4.2.2 words" as Haraka wants to be told it.
+function refusal(answer) {
+    const [, code, subject, detail, words] = answer.match(/^(\d+) \d\.(\d+)\.(\d+) (.*)$/)
+    const how = code === '421' ? DENYSOFTDISCONNECT : code.startsWith('4') ? DENYSOFT : DENY
+    return [how, DSN.create(Number(code), words, Number(subject), Number(detail))]
 }
 
 // One file for each of our people; what is left goes on to the others.
