@@ -19,9 +19,10 @@ from tests.support.interleave import Saved, Unit, connect, run_pair
 from tests.support.stores import NOON, TEXT, Stand, StandingClock
 
 from estafeta.mail.envelope import Recipient
-from estafeta.mail.outcome import Deferred, Delivered, Reply
-from estafeta.queue import correct, hand, holders, rows, suspended, wish
+from estafeta.mail.outcome import Deferred, Delivered, Refused, Reply
+from estafeta.queue import correct, hand, holders, returns, rows, suspended, wish
 from estafeta.queue.hand import Cancel, Chosen, Hold, Retry
+from estafeta.queue.notices import Failure
 from estafeta.queue.settle import Attempted, settle
 from estafeta.queue.suspended import Suspension
 from estafeta.store import (
@@ -41,13 +42,19 @@ from estafeta.store.engine import Tx
 from estafeta.store.ids import Ids
 from estafeta.store.ledger import DAY_MS
 from estafeta.store.postgres.line import Line
-from estafeta.store.rows import Acceptance, Returned, Stored
+from estafeta.store.rows import Acceptance, Dropped, Returned, Stored
 
 BREAKS_MAX = int(os.environ.get("ESTAFETA_INTERLEAVED", "8"))
 """Statements after which a unit breaks off; the first ones are those that take locks."""
 DAYS_LATER = NOON + 3 * DAY_MS
 TAKEN = Delivered(Reply(250, "2.0.0", "taken"), host="mx.b.example")
 BUSY = Deferred(Reply(451, "4.3.0", "busy"), "other")
+FAILED = Failure(
+    recipient=Recipient("x@x.example"),
+    outcome=Refused(Reply(550, "5.1.1", "no"), "unknown-user"),
+    at=DAYS_LATER,
+    attempts=1,
+)
 Given = tuple[Unit, Sequence[int]]
 
 
@@ -78,6 +85,12 @@ class Scene:
         (self.leased,) = await stand.run(partial(self._lease, tokens=[77], most=1))
         await stand.accept(("eva@b.example", None), ("fay@c.example", None))
         self.returned = await stand.accept(("gil@b.example", Returned(1)))
+        self.back = await stand.accept(*((f"{n}@{n}.example", None) for n in ("hal", "ida", "jo")))
+        for n, name in enumerate(("hal", "ida")):
+            (leased,) = await stand.run(
+                partial(self._lease, tokens=[90 + n], domain=f"{name}.example")
+            )
+            await stand.run(lambda tx, leased=leased, n=n: returns.begin(tx, leased, n, FAILED))
         stand.clock.ms = DAYS_LATER
 
     # -- units ---------------------------------------------------------------------------------
@@ -152,6 +165,37 @@ class Scene:
             self.leased, self.out, self.people[:1], [outcome], (), [due], DAYS_LATER, DAYS_LATER
         )
         return (lambda tx: settle(tx, done, event, ())), ()
+
+    def give_back(self, *numbers: int) -> Given:
+        """Those that wait to be returned, in a bounce that was written of them."""
+        back, event = self.back, self.ids.next()
+        row = Acceptance(self.ids.next(), DAYS_LATER, "bounce", "", 3, 3, 1)
+
+        class Bounce:
+            id = row.id
+
+            @staticmethod
+            def apply(tx: Tx) -> None:
+                ledger.open_acceptance(tx, row, [Recipient("ana@a.example")], [Dropped("x")])
+
+        def unit(tx: Tx) -> str:
+            try:
+                returns.return_all(tx, back, numbers, Bounce, event, DAYS_LATER)  # type: ignore[arg-type]
+            except returns.Changed:
+                return "others"
+            return "returned"
+
+        return unit, ()
+
+    def fail_too(self) -> Given:
+        """The last of them fails, and is to be returned with the others."""
+
+        def unit(tx: Tx) -> bool:
+            (leased,) = self._lease(tx, [99], domain="jo.example")
+            returns.begin(tx, leased, 2, FAILED)
+            return returns.under_way(tx, self.back.id, DAYS_LATER)
+
+        return unit, ()
 
     def touch(self, act: Any, event: int = 900) -> Given:
         """As an operator does it, to bob: the one who is leased."""
@@ -370,6 +414,9 @@ def pairs(s: Scene) -> dict[str, tuple[Given, Given]]:
             alone(lambda tx: suspended.suspend(tx, Suspension("b.example", "x", "root", now))),
             alone(lambda tx: suspended.suspend(tx, Suspension("b.example", "y", "root", now))),
         ),
+        "return+return": (s.give_back(0, 1), s.give_back(0, 1)),
+        "return+fail too": (s.give_back(0, 1), s.fail_too()),
+        "return all+fail too": (s.give_back(0, 1, 2), s.fail_too()),
         # Upkeep
         "seal+seal": (
             alone(lambda tx: seal_slice(tx, now, limit=1)),
@@ -441,6 +488,7 @@ NAMES = list(
                 "__getattr__": lambda self, name: lambda *_, **__: (lambda tx: None, ()),
                 "out": None,
                 "returned": None,
+                "back": None,
             },
         )()
     )
@@ -499,7 +547,10 @@ def test_no_row_is_leased_twice(scene: tuple[Scene, list[Line], Saved]) -> None:
     for order in orders([8, 8], random.Random(1)):
         saved.restore()
         outcomes, _ = run_pair(lines, saved.admin, pair, order)
-        tokens = saved.admin.execute("SELECT lease, count(*) FROM queue GROUP BY lease").fetchall()
+        tokens = saved.admin.execute(
+            "SELECT lease, count(*) FROM queue WHERE destination IN ('b.example', 'c.example')"
+            " GROUP BY lease"
+        ).fetchall()
         by_token = dict(tokens)
         assert sum(by_token.values()) == 5
         assert [by_token.get(80, 0), by_token.get(81, 0)] != [0, 0]
