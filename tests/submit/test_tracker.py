@@ -7,10 +7,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from tests.intake.test_claims import arrives, dsn
 from tests.read.rig import Client
 from tests.support.whole import PASSWORD, Attempts, Talk, Whole, whole
 
 from estafeta.mail.outcome import Deferred, Delivered, Refused, Reply
+from estafeta.office.journey import tell
+from estafeta.office.story import read_story
 from estafeta.queue.hand import Cancel, Chosen
 from estafeta.queue.handling import Hand
 from estafeta.sim.loop import run
@@ -512,3 +515,69 @@ def test_what_an_operator_does_is_told() -> None:
         await heard(client, "$Delivered")
 
     with_ana(work, attempts=Attempts(plan={BOB: [BUSY]}))
+
+
+# Reports from outside, and the trace ------------------------------------------------------------
+
+
+def test_a_report_that_our_token_proves_moves_it() -> None:
+    """The fate stays: the next server took it. One without a token is a claim and no more."""
+
+    async def work(ana: Ana) -> None:
+        house = ana.house
+        client = await ana.reads()
+        await client.ok("APPEND Sent", MESSAGE)
+        await ana.submits(BOB, CARL)
+        await house.settled()
+        assert await flags(client) == {"$Delivered"}
+        envid = next(each.envid for _, each, _ in house.attempts.made if BOB in _to(each))
+        await arrives(house, ana.net, dsn(BOB, returned="<one@client.example>"))
+        assert await flags(client) == {"$Delivered"}
+        await arrives(house, ana.net, dsn(BOB, envid=envid, action="delayed"))
+        assert await flags(client) == {"$Delivered"}
+        await idles(client)
+        await arrives(house, ana.net, dsn(BOB, envid=envid))
+        await heard(client, "$PartlyDelivered")
+        assert (await house.ledger())[0].endswith("relayed")
+        await arrives(house, ana.net, dsn(BOB, envid=envid, action="delivered"))
+        await heard(client, "$Delivered")
+
+    with_ana(work)
+
+
+def _to(envelope: Any) -> list[str]:
+    return [recipient.address for recipient in envelope.recipients]
+
+
+def test_the_trace_tells_what_the_copies_say() -> None:
+    async def work(ana: Ana) -> None:
+        client = await ana.reads()
+        answer = await ana.submits(BOB, "team@mx.example")
+        id = parse_queue_id(answer.split()[-1])
+
+        async def story() -> Any:
+            bodies = ana.house.built.bodies
+            return await ana.house.store.read(lambda tx: read_story(tx, bodies, id))
+
+        before = tell(await story(), "en")
+        assert before.tracker == "$Queued"
+        assert not any("copy" in line for line in before.steps[2].lines)
+        await client.ok("APPEND Sent", MESSAGE)
+        await client.ok("COPY 1 Archive")
+        await client.ok("COPY 1 Archive")
+        gate.set()
+        await ana.house.settled()
+        after = tell(await story(), "es")
+        assert after.tracker == "$Delivered"
+        assert after.steps[2].lines[-2:] == (
+            "la copia del remitente en Sent dice $Delivered",
+            "la copia del remitente en Archive dice $Delivered",
+        )
+        (child,) = (await story()).known.children
+        bodies = ana.house.built.bodies
+        below = await ana.house.store.read(lambda tx: read_story(tx, bodies, child.id))
+        assert (below.tracker, below.copies) == ("$Delivered", ())
+
+    attempts = Attempts()
+    gate = attempts.gates["remote.example"] = asyncio.Event()
+    with_ana(work, attempts=attempts)

@@ -1,10 +1,10 @@
 """Claims: what reports from outside say of messages of ours.
 
 Promises: a report changes no fate; what it says is an event of the message it concerns, written in
-the very unit that accepts the report. It is *proven* only where the report brings back the token of
-ENVID, which servers alone have seen; every reader of a message knows its Message-ID. Whatever the
-report is, its own acceptance goes on, at most CLAIM_SECONDS_MAX later: reading happens in another
-process.
+the very unit that accepts the report, and moves its sender's copies where it is proven. It is
+*proven* only where the report brings back the token of ENVID, which servers alone have seen; every
+reader of a message knows its Message-ID. Whatever the report is, its own acceptance goes on, at
+most CLAIM_SECONDS_MAX later: reading happens in another process.
 """
 
 from __future__ import annotations
@@ -29,17 +29,19 @@ from estafeta.intake.limits import (
 )
 from estafeta.intake.prepared import Incoming
 from estafeta.mail.protocols import Meter
-from estafeta.store import ledger, trail
+from estafeta.store import ledger, tracker, trail
 from estafeta.store.engine import Store, Tx
 from estafeta.store.ids import Ids, queue_id
 from estafeta.store.ledger import ALL_RECIPIENTS, Entry
 from estafeta.store.messages import Text
+from estafeta.store.rows import Acceptance
 from estafeta.store.tokens import Tokens
 from estafeta.world.seams import World
 
 FROM_OUTSIDE = frozenset({"smtp", "lmtp"})
 KINDS = frozenset({"bounce", "delay", "delivered", "feedback"})
 EVENT = "claim"
+_MOVING = frozenset({"bounce", "delivered"})
 
 _DAEMON = re.compile(
     rb"mailer[- ]?daemon|postmaster|mail delivery|complaint about message from|sns\.amazonaws"
@@ -118,7 +120,8 @@ class Claims:
             for each in verdicts(reading)[:CLAIMS_MAX]
         ]
         at = int(self._world.clock.now() * 1000)
-        return PreparedClaims(acceptance, at, claims, self._meter)
+        row = await self._store.read(lambda tx: ledger.acceptance(tx, acceptance))
+        return PreparedClaims(row, at, claims, self._meter)
 
     async def _concerned(
         self, reading: Reading, incoming: Incoming
@@ -181,12 +184,22 @@ class Claims:
 class PreparedClaims:
     """Events that are ready. See queue.contract.Prepared."""
 
-    def __init__(self, acceptance: int, at: int, claims: Sequence[Claim], meter: Meter) -> None:
+    def __init__(
+        self, acceptance: Acceptance, at: int, claims: Sequence[Claim], meter: Meter
+    ) -> None:
+        self._acceptance = acceptance
         self._at = at
         self._meter = meter
-        self.id = acceptance
+        self.id = acceptance.id
         self.claims = claims
-        self.accounts: Sequence[int] = ()
+        # Of those that move its sender's copies.
+        self._moving = [
+            claim
+            for claim in claims
+            if claim.proven and claim.kind in _MOVING and claim.n != ALL_RECIPIENTS
+        ]
+        account = acceptance.account if self._moving else None
+        self.accounts: Sequence[int] = () if account is None else (account,)
 
     def apply(self, tx: Tx) -> None:
         for claim in self.claims:
@@ -194,6 +207,10 @@ class PreparedClaims:
             del detail["id"], detail["n"]
             detail["proven"] = claim.proven
             ledger.add_event(tx, claim.id, self.id, self._at, claim.n, EVENT, detail)
+        for claim in self._moving:
+            tracker.prove(tx, self._acceptance, claim.n, failed=claim.kind == "bounce")
+        if self._moving:
+            tracker.follow(tx, self._acceptance)
 
     def committed(self) -> None:
         for claim in self.claims:

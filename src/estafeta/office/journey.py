@@ -48,6 +48,8 @@ class Story(msgspec.Struct, frozen=True):
     author, written: From and Date of its header, "" and None where unknown. login: address of the
     account that submitted it. places: (account, mailbox) -> address and mailbox name, for those
     that still exist. suspensions: by destination, those that keep its recipients waiting.
+    tracker: what its sender's copies say (store/tracker.py), "" where nobody here submitted it. copies:
+    names of the mailboxes in which they are.
     """
 
     known: Known
@@ -56,6 +58,8 @@ class Story(msgspec.Struct, frozen=True):
     login: str = ""
     places: dict[tuple[int, int], str] = {}
     suspensions: dict[str, Suspension] = {}
+    tracker: str = ""
+    copies: tuple[str, ...] = ()
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -85,7 +89,8 @@ class Way(msgspec.Struct, frozen=True):
 
 
 class Journey(msgspec.Struct, frozen=True):
-    """The whole, JSON-able. claims: those that name none of its recipients."""
+    """The whole, JSON-able. claims: those that name none of its recipients. tracker: as in `Story`.
+    """
 
     queue_id: str
     origin: str
@@ -94,6 +99,7 @@ class Journey(msgspec.Struct, frozen=True):
     steps: tuple[Step, ...]
     recipients: tuple[Way, ...]
     claims: tuple[str, ...] = ()
+    tracker: str = ""
 
 
 def tell(story: Story, language: str) -> Journey:
@@ -108,6 +114,7 @@ def tell(story: Story, language: str) -> Journey:
         steps=tuple(told.message_steps()),
         recipients=tuple(told.way(entry) for entry in story.known.recipients),
         claims=tuple(told.claims(ALL_RECIPIENTS)),
+        tracker=story.tracker,
     )
 
 
@@ -160,6 +167,10 @@ class _Teller:
             self.say("trace.queue-id", queue_id=queue_id(a.id)),
             self.say("trace.size", size=a.size),
             self.say("trace.parent", queue_id=queue_id(a.parent)) if a.parent else "",
+            *(
+                self.say("trace.copy", mailbox=name, keyword=self.story.tracker)
+                for name in self.story.copies
+            ),
         )
 
     def way(self, entry: Entry) -> Way:

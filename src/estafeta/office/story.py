@@ -11,11 +11,11 @@ from estafeta.mail.message import text_field
 from estafeta.office.journey import Story
 from estafeta.office.limits import TRACE_MESSAGES_MAX
 from estafeta.queue.suspended import Suspension, standing
-from estafeta.store import accounts, ledger, mailboxes
+from estafeta.store import accounts, ledger, mailboxes, tracker
 from estafeta.store.bodies import Bodies, BodyMissing, bring
 from estafeta.store.engine import Store, StoreError, Tx
 from estafeta.store.journey import journey
-from estafeta.store.rows import Stored
+from estafeta.store.rows import Acceptance, Stored
 
 HEADER_OCTETS = 64 * 1024
 """Of a body, the octets in which From and Date are looked for."""
@@ -34,7 +34,22 @@ def read_story(tx: Tx, bodies: Bodies, id: int) -> Story:
         login=login.address if login else "",
         places=_places(tx, known.recipients),
         suspensions=_suspensions(tx, {row.destination for row in known.queue}),
+        tracker=_tracker(tx, acceptance),
+        copies=_copies(tx, acceptance),
     )
+
+
+def _tracker(tx: Tx, acceptance: Acceptance) -> str:
+    account = acceptance.account
+    return tracker.keyword_of(tx, account, acceptance.message_id) if account is not None else ""
+
+
+def _copies(tx: Tx, acceptance: Acceptance) -> tuple[str, ...]:
+    """Mailboxes of its sender's copies; told of once, where the message itself is."""
+    if acceptance.account is None or acceptance.parent is not None:
+        return ()
+    found = tracker.copies(tx, acceptance.account, acceptance.message_id)
+    return tuple(dict.fromkeys(copy.mailbox_name for copy in found))
 
 
 def _suspensions(tx: Tx, destinations: Collection[str]) -> dict[str, Suspension]:

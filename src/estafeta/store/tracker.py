@@ -15,8 +15,10 @@ What the recipients come to, aliases followed, the same address several times as
     none was reached                        $Bounced
 
 Reached are `stored` and `relayed`. Failed are `returned`, `dropped` and `cancelled`: whoever sees
-$Delivered may rely on it that nobody was left out. `expanded` and `duplicate` say nothing of
-themselves, nor do those that were corrected (queue/correct.py): who is meant stands in another row.
+$Delivered may rely on it that nobody was left out. Who was relayed, and then returned by another
+server, has failed too where our token proves it (`prove`). `expanded` and `duplicate` say nothing
+of themselves, nor do those that were corrected (queue/correct.py): who is meant stands in another
+row.
 """
 
 # ruff: noqa: S608  (names of our own are all that is put into SQL)
@@ -36,12 +38,13 @@ from estafeta.store.rows import Acceptance, Account
 SENT = "sent"
 """The role of \\Sent."""
 
-_REACHED = "fate = 'stored' OR fate = 'relayed'"
-_FAILED = "fate = 'returned' OR fate = 'dropped' OR fate = 'cancelled'"
-# Sent to another address instead, which is a recipient of a child.
-_CORRECTED = (
-    "EXISTS (SELECT 1 FROM event WHERE event.acceptance = recipient.acceptance"
-    " AND event.n = recipient.n AND event.kind = 'correct')"
+_REACHED = "fate = 'stored' OR (fate = 'relayed' AND coalesce(proven.failed, 0) = 0)"
+# Corrected: sent to another address instead, which is a recipient of a child.
+_FAILED = (
+    "(fate = 'relayed' AND proven.failed = 1)"
+    " OR ((fate = 'returned' OR fate = 'dropped' OR fate = 'cancelled')"
+    " AND NOT EXISTS (SELECT 1 FROM event WHERE event.acceptance = recipient.acceptance"
+    " AND event.n = recipient.n AND event.kind = 'correct'))"
 )
 _STANDING = (
     "SELECT max(delayed), max(waiting), max(reached),"
@@ -49,9 +52,10 @@ _STANDING = (
     " max(CASE WHEN fate IS NULL AND queue.attempts > 0 THEN 1 ELSE 0 END) AS delayed,"
     " max(CASE WHEN fate IS NULL THEN 1 ELSE 0 END) AS waiting,"
     f" max(CASE WHEN {_REACHED} THEN 1 ELSE 0 END) AS reached,"
-    f" max(CASE WHEN ({_FAILED}) AND NOT {_CORRECTED} THEN 1 ELSE 0 END) AS failed"
+    f" max(CASE WHEN {_FAILED} THEN 1 ELSE 0 END) AS failed"
     " FROM acceptance JOIN recipient ON recipient.acceptance = acceptance.id"
     " LEFT JOIN queue ON queue.acceptance = recipient.acceptance AND queue.n = recipient.n"
+    " LEFT JOIN proven ON proven.acceptance = recipient.acceptance AND proven.n = recipient.n"
     " WHERE acceptance.account = ? AND acceptance.message_id = ?"
     " GROUP BY lower(recipient.address)) AS people"
 )
@@ -113,6 +117,16 @@ def follow(tx: Tx, acceptance: Acceptance) -> None:
     """The recipients of a message are not as they were: its copies bear what is true now."""
     if acceptance.account is not None and acceptance.message_id:
         _tell(tx, acceptance.account, acceptance.message_id)
+
+
+def prove(tx: Tx, acceptance: Acceptance, n: int, *, failed: bool) -> None:
+    """What a report from outside says, and our token proves, of a recipient that was relayed; the
+    last one counts. The caller calls `follow` then."""
+    tx.send(
+        "INSERT INTO proven (acceptance, n, failed) VALUES (?, ?, ?)"
+        " ON CONFLICT (acceptance, n) DO UPDATE SET failed = excluded.failed",
+        (acceptance.id, n, int(failed)),
+    )
 
 
 def _tell(tx: Tx, account: int, message_id: str) -> None:

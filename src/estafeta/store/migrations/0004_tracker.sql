@@ -12,6 +12,15 @@ CREATE TABLE sent_copy (
 ) WITHOUT ROWID;
 CREATE INDEX sent_copy_message ON sent_copy (account, message_id);
 
+-- What a report from outside says of a recipient that was relayed, where a token of ours proves it.
+-- The fate stays as it is; the copies tell it.
+CREATE TABLE proven (
+  acceptance INTEGER NOT NULL,
+  n          INTEGER NOT NULL,
+  failed     INTEGER NOT NULL,            -- 1: it came to nobody; 0: it arrived after all
+  PRIMARY KEY (acceptance, n)
+) WITHOUT ROWID;
+
 -- All that came of a message somebody submitted, aliases followed. Takes over from the index of
 -- those unconfirmed, so that a submission is no dearer.
 CREATE INDEX acceptance_submitted ON acceptance (account, message_id) WHERE account IS NOT NULL;
