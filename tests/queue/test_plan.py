@@ -6,7 +6,8 @@ import random
 
 import pytest
 
-from estafeta.queue.plan import ASK_AGAIN_MAX, JITTER, RetryPlan
+from estafeta.queue.limits import GREYLIST_EARLY_MAX, WISH_SECONDS_MAX
+from estafeta.queue.plan import ASK_AGAIN_MAX, JITTER, DomainRules, RetryPlan, Rules
 
 NOW = 1_800_000_000_000
 MINUTE = 60_000
@@ -84,3 +85,81 @@ def test_give_up_after_holds_whatever_the_number_of_attempts(attempts: int) -> N
     assert plan.next_try(attempts=attempts, accepted=NOW, now=end, dice=dice) is None
     due = plan.next_try(attempts=attempts, accepted=NOW, now=end - 1000, dice=dice)
     assert due == end
+
+
+def waits(plan: RetryPlan, wish: float, attempts: int = 1) -> list[float]:
+    """Seconds until the next try after a greylist's wish, over many throws of the dice."""
+    found = []
+    for seed in range(40):
+        due = plan.next_try(
+            attempts=attempts,
+            accepted=NOW,
+            now=NOW,
+            dice=random.Random(seed),
+            wish=wish,
+            greylisted=True,
+        )
+        assert due is not None
+        found.append((due - NOW) / 1000)
+    return found
+
+
+def test_a_greylist_that_wants_shorter_gets_it_and_never_a_moment_too_early() -> None:
+    found = waits(RetryPlan(intervals=(3600,)), 60)
+    assert min(found) >= 60
+    assert max(found) <= 60 * (1 + JITTER)
+
+
+def test_a_greylist_does_not_hurry_us_for_ever() -> None:
+    plan = RetryPlan(intervals=(3600,) * 9)
+    assert max(waits(plan, 1, GREYLIST_EARLY_MAX)) < 2
+    assert min(waits(plan, 1, GREYLIST_EARLY_MAX + 1)) >= 3600 * (1 - JITTER)
+
+
+def test_no_wish_holds_a_message_until_it_is_given_up() -> None:
+    plan = RetryPlan(intervals=(60,))
+    assert max(waits(plan, 1e9)) <= WISH_SECONDS_MAX * (1 + JITTER)
+    due = next_try(plan, 1, 1e9)
+    assert due is not None
+    assert due - NOW <= WISH_SECONDS_MAX * (1 + JITTER) * 1000
+
+
+@pytest.mark.parametrize(
+    ("plan", "span"),
+    [
+        (RetryPlan(), 432000),
+        (RetryPlan(intervals=(60, 60), repeat=0, give_up_after=0), 120 * (1 + JITTER)),
+        (RetryPlan(intervals=(60, 60), repeat=0, give_up_after=100), 100),
+        (RetryPlan(intervals=(60,), repeat=10, give_up_after=0, retries_max=4), 90 * (1 + JITTER)),
+        (RetryPlan(intervals=(60, 60, 60), give_up_after=0, retries_max=2), 120 * (1 + JITTER)),
+        (RetryPlan(give_up_after=0), None),
+    ],
+)
+def test_how_long_a_plan_lasts(plan: RetryPlan, span: float | None) -> None:
+    assert plan.span == (None if span is None else pytest.approx(span))
+
+
+def test_the_rules_nearest_to_the_name_count() -> None:
+    usual, all_others, below, further, exact = (DomainRules(concurrency=n) for n in range(1, 6))
+    rules = Rules(
+        usual,
+        {"*": all_others, ".example": below, ".b.Example": further, "mail.b.example": exact},
+    )
+    wanted = {
+        "mail.b.example": exact,
+        "other.b.example": further,
+        "b.example": below,
+        "a.example": below,
+        "a.test": all_others,
+        "[192.0.2.1]": all_others,
+    }
+    assert {name: rules.of(name) for name in wanted} == wanted
+    assert Rules(usual).of("a.example") is usual
+    assert Rules(usual, {".b.example": exact}).of("b.example") is usual
+
+
+def test_the_shortest_of_all_plans() -> None:
+    short, endless = RetryPlan(give_up_after=10), RetryPlan(give_up_after=0)
+    rules = Rules(DomainRules(), {"b.example": DomainRules(short)})
+    assert rules.span_least() == 10
+    assert Rules(DomainRules(endless)).span_least() is None

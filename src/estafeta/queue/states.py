@@ -97,6 +97,13 @@ TRANSITIONS = (
     Transition(
         "leased",
         "waiting",
+        "its turn came while its host had no time: no attempt",
+        "rows.postpone",
+        "unchanged",
+    ),
+    Transition(
+        "leased",
+        "waiting",
         "its worker has ended",
         "rows.give_back",
         "unchanged",
