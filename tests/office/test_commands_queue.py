@@ -187,7 +187,7 @@ def test_tokens(filled: Run, tmp_path: Path) -> None:
         (
             ("queue", "list", "--state", "tired"),
             2,
-            "waiting, sending, held, suspended was",
+            "waiting, sending, held, suspended, returning was",
         ),
         (("queue", "list", "--cause", "bad luck"), 2, "is not a cause"),
         (("queue", "list", "--older-than", "old"), 2, "is not an age"),

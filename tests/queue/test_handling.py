@@ -256,6 +256,38 @@ def test_the_list_can_be_narrowed_and_leafed_through() -> None:
     with_house(work, {BOB: [BUSY], CARL: [BUSY], DORA: [BUSY]}, retry=[50_000.0])
 
 
+def test_one_that_is_about_to_be_returned_can_be_cancelled() -> None:
+    async def work(house: Whole, hand: Hand) -> None:
+        house.attempts.gates["other.example"] = gate = asyncio.Event()
+        id = await house.accept(BOB, DORA)
+        await asyncio.sleep(1)
+        (row,) = (await listed(house, state="returning")).rows
+        assert (row.recipient, row.destination, row.cause) == (BOB, "remote.example", NO.cause)
+        assert [r.recipient for r in (await listed(house, state="sending")).rows] == [DORA]
+        assert (await listed(house, state="waiting")).rows == []
+        done = await hand.touch(Cancel(), Chosen(acceptance=id, addresses=(BOB,)), WHO)
+        assert done.counts == {"cancelled": 1}
+        gate.set()
+        await house.settled(5)
+        assert await house.inbox("ana") == []
+
+    with_house(work, {BOB: [NO]})
+
+
+def test_who_failed_is_told_of_though_everything_is_suspended() -> None:
+    async def work(house: Whole, hand: Hand) -> None:
+        house.attempts.gates["other.example"] = gate = asyncio.Event()
+        await house.accept(BOB, DORA)
+        await asyncio.sleep(1)
+        await hand.suspend("*", "", WHO)
+        await asyncio.sleep(100)
+        assert len(await house.inbox("ana")) == 1
+        gate.set()
+        await house.settled(5)
+
+    with_house(work, {BOB: [NO]})
+
+
 @pytest.mark.parametrize("cursor", ["x", "ZZZZZZZZZZZZZ.0", "0000000000000.x", "0000000000000.²"])
 def test_a_cursor_that_is_none(cursor: str) -> None:
     async def work(house: Whole, _: Hand) -> None:

@@ -6,7 +6,7 @@ order of acceptance, so that a message is given up when the plan says although i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from itertools import groupby
 
 import msgspec
@@ -44,9 +44,13 @@ def take(
     until: int,
     tokens: Iterator[int],
     recipients_max: int,
+    suspended: Container[str] = (),
 ) -> Found:
     """Waiting -> leased, for some of those that are too old: a job each, as many as there are
-    tokens. For the last try, if it can be made by now, or to be given up."""
+    tokens. For the last try, if it can be made by now, or to be given up.
+
+    suspended: destinations that get their last try once they are resumed.
+    """
     found = Found([], None)
     least = rules.span_least()
     if least is None:
@@ -56,8 +60,9 @@ def take(
         "SELECT queue.acceptance, queue.n, queue.destination, queue.attempts, queue.last, "
         "acceptance.at FROM queue CROSS JOIN destination CROSS JOIN acceptance "
         "WHERE (queue.acceptance, queue.n) > (?, ?) AND queue.acceptance < ? "
-        "AND queue.lease IS NULL AND queue.held = '' AND destination.name = queue.destination "
-        "AND destination.waits_for <> '' AND acceptance.id = queue.acceptance "
+        "AND queue.lease IS NULL AND queue.held = '' AND queue.wish = '' "
+        "AND destination.name = queue.destination AND destination.waits_for <> '' "
+        "AND acceptance.id = queue.acceptance "
         "ORDER BY queue.acceptance, queue.n LIMIT ? "
         "/*postgresql: FOR UPDATE OF queue SKIP LOCKED */",
         (*after, first_at(now - int(least * 1000)), EXPIRED_ROWS),
@@ -65,7 +70,7 @@ def take(
     for (acceptance, destination), together in groupby(seen, key=lambda row: (row[0], row[2])):
         group = list(together)
         span = rules.of(destination).plan.span
-        if span is None or now < group[0][5] + int(span * 1000):
+        if destination in suspended or span is None or now < group[0][5] + int(span * 1000):
             continue
         for start in range(0, len(group), recipients_max):
             part = group[start : start + recipients_max]

@@ -7,13 +7,14 @@ from typing import Any, Literal
 import msgspec
 
 from estafeta.mail.outcome import Deferred, Outcome, Refused
-from estafeta.queue import backoff, wish
+from estafeta.queue import backoff, returns, wish
+from estafeta.queue.rows import RETURNING
 from estafeta.queue.suspended import Standing, standing
 from estafeta.store.engine import Row, Tx
 from estafeta.store.ids import parse_queue_id, queue_id
 
-State = Literal["waiting", "sending", "held", "suspended"]
-STATES: tuple[State, ...] = ("waiting", "sending", "held", "suspended")
+State = Literal["waiting", "sending", "held", "suspended", "returning"]
+STATES: tuple[State, ...] = ("waiting", "sending", "held", "suspended", "returning")
 
 _SELECT = (
     "SELECT q.acceptance, q.n, r.address, a.reverse_path, q.destination, a.size, a.at, q.due,"
@@ -42,7 +43,8 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
 class Waiting(msgspec.Struct, frozen=True):
     """One recipient that waits. Times in milliseconds since 1970.
 
-    due: when it is tried next; 0 where nobody can say: it is held, suspended, or being sent.
+    due: when it is tried next; 0 where nobody can say.
+    returning: it failed, and waits for others of its message to be in one bounce with them.
     reason: why it is held or suspended, or what happens to it once it is not being sent any more.
     waits_for: the host, or "@" and the domain, that is left alone for the time being. cursor: to
     go on behind this row.
@@ -119,11 +121,13 @@ def _state(state: str, said: Standing) -> tuple[list[str], list[str]]:
     marks = ", ".join("?" * len(names))
     match state:
         case "sending":
-            return ["q.lease IS NOT NULL"], []
+            return ["q.lease IS NOT NULL", f"q.destination <> '{RETURNING}'"], []
+        case "returning":
+            return ["q.held = ''", f"q.destination = '{RETURNING}'"], []
         case "held":
             return ["q.lease IS NULL", "q.held <> ''"], []
         case "waiting" | "suspended" as which:
-            idle = ["q.lease IS NULL", "q.held = ''"]
+            idle = ["q.lease IS NULL", "q.held = ''", f"q.destination <> '{RETURNING}'"]
             if said.all:
                 return [*idle, "1 = 1" if which == "suspended" else "1 = 0"], []
             if not names:
@@ -143,7 +147,7 @@ def _waiting(row: Row, said: Standing, waits_for: tuple[str, int]) -> Waiting:
         queue_id=queue_id(id),
         recipient=address,
         sender=sender,
-        destination=destination,
+        destination=returns.destination_of(last) if state == "returning" else destination,
         size=size,
         accepted=at,
         due=max(due, until) if state == "waiting" else 0,
@@ -160,6 +164,8 @@ def _standing(
     leased: bool, held: str, wished: str, said: Standing, destination: str
 ) -> tuple[State, str]:
     """In which state a row is, and why."""
+    if destination == RETURNING and not held:
+        return "returning", ""
     if leased:
         wanted = wish.wished(wished)
         if wanted is None:

@@ -105,6 +105,11 @@ def returning(tx: Tx, acceptance: int) -> dict[int, Failure]:
     return found
 
 
+def destination_of(last: str) -> str:
+    """Where it was to go, of the column of a row that is returning."""
+    return msgspec.json.decode(last, type=_Kept).ended.destination
+
+
 def return_all(
     tx: Tx, acceptance: Acceptance, numbers: Sequence[int], notice: Prepared, event: int, now: int
 ) -> None:

@@ -294,6 +294,12 @@ def next_due(tx: Tx, busy: Collection[str] = ()) -> int | None:
     return found if probe is None else probe if found is None else min(found, probe)
 
 
+def return_due(tx: Tx) -> int | None:
+    """When the next of those that are returning is due; None where there is none."""
+    due: int | None = tx.value("SELECT due FROM destination WHERE name = ?", (RETURNING,))
+    return None if due is None or due == NEVER else due
+
+
 def size(tx: Tx) -> int:
     """Rows in the queue, whatever their state."""
     return int(tx.value("SELECT COUNT(*) FROM queue"))

@@ -338,16 +338,17 @@ class Queue:
         if room <= 0:
             return POLL_SECONDS
         await self._look_at_standing()
-        if self.standing.all:
-            return POLL_SECONDS
-        if await self._take_expired(room):
+        nothing_else = self.standing.all
+        if not nothing_else and await self._take_expired(room):
             return 0
         now = self._now()
         patience = POLL_SECONDS if self._expired is None else LOOK_AGAIN_SECONDS
         patience = min(patience, self._flow.wait() or patience)
         full = self._flow.full()
         full.update(self.standing.suspensions)
-        due = await self._store.read(lambda tx: rows.next_due(tx, full))
+        due = await self._store.read(
+            lambda tx: rows.return_due(tx) if nothing_else else rows.next_due(tx, full)
+        )
         if due is None:
             return patience
         if due > now:
@@ -359,14 +360,14 @@ class Queue:
             tokens = iter(spare)
             until = self.lease_end()
             jobs: list[Job | Unloadable] = []
-            found = [
-                (name, probe, 1)
-                for probe, name in backoff.probes_due(tx, now, until, LEASE_DESTINATIONS_MAX, full)
-            ]
-            found += [
-                (name, "", self._flow.places(name))
-                for name in rows.due_destinations(tx, now, LEASE_DESTINATIONS_MAX, full)
-            ]
+            most = LEASE_DESTINATIONS_MAX
+            if nothing_else:
+                found = [(rows.RETURNING, "", self._flow.places(rows.RETURNING))]
+            else:
+                probes = backoff.probes_due(tx, now, until, most, full)
+                found = [(name, probe, 1) for probe, name in probes]
+                names = rows.due_destinations(tx, now, most, full)
+                found += [(name, "", self._flow.places(name)) for name in names]
             for name, probe, places in found:
                 wish.grant_due(tx, name, now)
                 leases = rows.lease(
@@ -412,6 +413,7 @@ class Queue:
                 until=self.lease_end(),
                 tokens=iter(spare),
                 recipients_max=self._settings.recipients,
+                suspended=self.standing.suspensions,
             )
             ended.append(found.after)
             return [self._load(tx, leased) for leased in found.jobs]

@@ -74,7 +74,8 @@ def list_(
     sender: Annotated[str | None, typer.Option(help="Only those from this address.")] = None,
     recipient: Annotated[str | None, typer.Option(help="Only those for this address.")] = None,
     state: Annotated[
-        str | None, typer.Option(help="Only those waiting, sending, held or suspended.")
+        str | None,
+        typer.Option(help="Only those waiting, sending, held, suspended or returning."),
     ] = None,
     cause: Annotated[
         str | None, typer.Option(help="Only those whose last attempt failed for this cause.")
