@@ -108,6 +108,7 @@ def _row(
         unique = column in table.key or (table.name, column) in (
             ("account", "address"),
             ("mailbox", "name"),
+            ("bearer", "hash"),
         )
         if may_be_null and dice.random() < 0.5:
             values.append(None)
@@ -119,7 +120,7 @@ def _row(
                 else (1 << (62 if unique else 40)) + n
             )
         elif kind == "BLOB":
-            values.append(dice.randbytes(dice.choice([0, 1, 300, 5000])))
+            values.append(dice.randbytes(32 if unique else dice.choice([0, 1, 300, 5000])))
         else:
             values.append(f"{dice.choice(WORDS)}{n if unique else ''}")
     if table.name == "recipient":

@@ -48,8 +48,8 @@ class Story(msgspec.Struct, frozen=True):
     author, written: From and Date of its header, "" and None where unknown. login: address of the
     account that submitted it. places: (account, mailbox) -> address and mailbox name, for those
     that still exist. suspensions: by destination, those that keep its recipients waiting.
-    tracker: what its sender's copies say (store/tracker.py), "" where nobody here submitted it. copies:
-    names of the mailboxes in which they are.
+    tracker: what its sender's copies say (store/tracker.py), "" where nobody here submitted it.
+    copies: names of the mailboxes in which they are.
     """
 
     known: Known
