@@ -95,7 +95,7 @@ class Evidence:
                     self._copies[account, number] += 1
                     continue
                 about = returned_number(message)
-                if about is not None and base(senders.get(about, "")) == account:
+                if about is not None and is_told(account, senders.get(about, "")):
                     self._failed[about] |= failed_addresses(message)
                     self.reports.append(message)
         for peer in self.peers:
@@ -209,6 +209,18 @@ def base(address: str) -> str:
     return f"{local.partition('+')[0]}@{domain}"
 
 
+def is_told(account: str, sender: str) -> bool:
+    """Whether a report about a letter of that sender is the account's: who has no return address is
+    the postmaster's."""
+    return base(sender) == account if sender else account.startswith("postmaster@")
+
+
+def _is_last_resort(account: str, sender: str) -> bool:
+    """The postmaster gets a report that a sender elsewhere could not get."""
+    ours = {domain.name for domain in INSTALLATIONS.values()}
+    return account.startswith("postmaster@") and sender.rpartition("@")[2] not in ours
+
+
 def places(address: str) -> tuple[str, ...]:
     """Where a recipient's copies end: accounts, or the address itself at somebody else's."""
     domain = next((d for d in INSTALLATIONS.values() if address.endswith(f"@{d.name}")), None)
@@ -268,15 +280,17 @@ def nobody_else_gets_it(evidence: Evidence) -> Iterable[str]:
         letter.number: {place for each in letter.recipients for place in places(each)}
         for letter in evidence.letters
     }
-    senders = {letter.number: base(letter.sender) for letter in evidence.letters}
+    senders = {letter.number: letter.sender for letter in evidence.letters}
     for place, number in evidence.arrived():
         if place not in meant.get(number, ()):
             yield f"letter {number} came to {place}, for whom it was not"
     for account, messages in evidence.boxes.items():
         for message in messages:
             about = returned_number(message)
-            if about is not None and number_of(message) is None and senders[about] != account:
-                yield f"{account} got a report about letter {about} of {senders[about]}"
+            if about is not None and number_of(message) is None:
+                sender = senders[about]
+                if not is_told(account, sender) and not _is_last_resort(account, sender):
+                    yield f"{account} got a report about letter {about} of {sender}"
 
 
 def octets_are_intact(evidence: Evidence) -> Iterable[str]:
