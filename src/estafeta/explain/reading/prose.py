@@ -34,10 +34,12 @@ _TAIL = re.compile(rf"([^<>@]{{4,200}}?):\s+[\"'<]*({ADDRESS})[\"'>]*[.]?\Z")
 _OFFICE = re.compile(r"(?:postmaster|mailer-daemon|abuse|support|helpdesk)@", re.IGNORECASE)
 _ON_DATE = re.compile(r"on (?:\w{3},? |\d)")
 _ASKED = re.compile(
-    r"[ \t]*(?i:sent[ \t]*)?(?:>>>|<<<(?=[ ]*(?:RCPT|MAIL|DATA|EHLO|HELO)\b))"
-    r"[ \t]*([A-Za-z]{4}\b.*)\Z"
+    r"(?:[ \t]*(?i:sent[ \t]*)?(?:>>>|<<<(?=[ ]*(?:RCPT|MAIL|DATA|EHLO|HELO)\b))"
+    r"|[^<>]{0,60}[ \t]-->)[ \t]*([A-Za-z]{4}\b.*)\Z"
 )
-_ANSWERED = re.compile(r"[ \t]*(?:received[ \t]*)?(?:<<<|>>>(?=[ ]*\d))[ \t]*(.*)\Z", re.IGNORECASE)
+_ANSWERED = re.compile(
+    r"(?:[ \t]*(?i:received[ \t]*)?(?:<<<|>>>(?=[ ]*\d))|[^<>]{0,60}[ \t]<--)[ \t]*(.*)\Z"
+)
 _ADDRESS = re.compile(ADDRESS)
 _EXPANDED = re.compile(
     rf"\(?(?:expanded|generated)[ \t]+(?:from|by):?[ \t]+[\"'<]*({ADDRESS})[\"'>]*\)?:?",
