@@ -19,6 +19,7 @@ from tests.support.interleave import Saved, Unit, connect, run_pair
 from tests.support.stores import NOON, TEXT, Stand, StandingClock
 
 from estafeta.mail.envelope import Recipient
+from estafeta.mail.message import summary
 from estafeta.mail.outcome import Deferred, Delivered, Refused, Reply
 from estafeta.queue import correct, hand, holders, returns, rows, suspended, wish
 from estafeta.queue.hand import Cancel, Chosen, Hold, Retry
@@ -34,6 +35,8 @@ from estafeta.store import (
     ledger,
     mailboxes,
     messages,
+    sent,
+    tracker,
     trail,
 )
 from estafeta.store.audit import seal_slice
@@ -91,6 +94,13 @@ class Scene:
                 partial(self._lease, tokens=[90 + n], domain=f"{name}.example")
             )
             await stand.run(lambda tx, leased=leased, n=n: returns.begin(tx, leased, n, FAILED))
+        self.submitted = await stand.accept(
+            ("tom@t.example", None), account=self.ana, message_id="<submitted@a.example>"
+        )
+        (self.tracked,) = await stand.run(partial(self._lease, tokens=[78], domain="t.example"))
+        self.sent_box = await stand.read(lambda tx: mailboxes.by_role(tx, self.ana, "sent").id)
+        unit, accounts = self.append_sent("<submitted@a.example>")
+        await stand.run(unit, accounts)
         stand.clock.ms = DAYS_LATER
 
     # -- units ---------------------------------------------------------------------------------
@@ -158,6 +168,60 @@ class Scene:
 
     def lease(self, token: int, domain: str = "b.example") -> Given:
         return (lambda tx: len(self._lease(tx, [token], domain=domain))), ()
+
+    def append_sent(self, message_id: str) -> Given:
+        """As ana's program does it."""
+        data = f"From: ana@a.example\r\nMessage-ID: {message_id}\r\n\r\n".encode()
+        made = summary(data)
+        text = messages.Text(
+            made.envelope,
+            made.bodystructure,
+            made.body,
+            made.index,
+            made.message_id,
+            made.subject,
+            made.preview,
+        )
+        given = sent.Given(Body(self.ids.next(), data), text, 0, "", DAYS_LATER)
+
+        def unit(tx: Tx) -> int:
+            bodies.put(tx, given.body)
+            return sent.append(tx, self.ana, self.sent_box, given).uid
+
+        return unit, (self.ana,)
+
+    def submit(self, message_id: str, *, file: bool = False) -> Given:
+        """As ana hands it in. file: we file the copy."""
+        row = Acceptance(
+            self.ids.next(),
+            DAYS_LATER,
+            "submission",
+            "ana@a.example",
+            self.ids.next(),
+            3,
+            1,
+            account=self.ana,
+            message_id=message_id,
+        )
+        body = Body(row.body, b"out")
+
+        def unit(tx: Tx) -> None:
+            bodies.put(tx, body)
+            ledger.open_acceptance(tx, row, [Recipient("x@u.example")], [None])
+            rows.enqueue(tx, [rows.Waiting(row.id, 0, "u.example", DAYS_LATER)])
+            if file:
+                sent.file(tx, row, sent.Copy(body, b"", TEXT))
+            tracker.follow(tx, row)
+
+        return unit, (self.ana,)
+
+    def settle_tracked(self, outcome: Any, due: int | None = None) -> Given:
+        event = self.ids.next()
+        people = [Recipient("tom@t.example")]
+        done = Attempted(
+            self.tracked, self.submitted, people, [outcome], (), [due], DAYS_LATER, DAYS_LATER
+        )
+        return (lambda tx: settle(tx, done, event, ())), (self.ana,)
 
     def settle(self, outcome: Any, due: int | None = None) -> Given:
         event = self.ids.next()
@@ -417,6 +481,44 @@ def pairs(s: Scene) -> dict[str, tuple[Given, Given]]:
         "return+return": (s.give_back(0, 1), s.give_back(0, 1)),
         "return+fail too": (s.give_back(0, 1), s.fail_too()),
         "return all+fail too": (s.give_back(0, 1, 2), s.fail_too()),
+        # Copies of what was sent
+        "append to Sent+taken": (s.append_sent("<submitted@a.example>"), s.settle_tracked(TAKEN)),
+        "append to Sent+deferred": (
+            s.append_sent("<submitted@a.example>"),
+            s.settle_tracked(BUSY, now + 60_000),
+        ),
+        "append to Sent+submit": (s.append_sent("<new@a.example>"), s.submit("<new@a.example>")),
+        "append to Sent+submit and file": (
+            s.append_sent("<new@a.example>"),
+            s.submit("<new@a.example>", file=True),
+        ),
+        "submit and file twice": (
+            s.submit("<new@a.example>", file=True),
+            s.submit("<new@a.example>", file=True),
+        ),
+        "submit again+taken": (s.submit("<submitted@a.example>"), s.settle_tracked(TAKEN)),
+        "copy what was sent+taken": (
+            s.own(messages.copy, s.sent_box, [1], work),
+            s.settle_tracked(TAKEN),
+        ),
+        "move what was sent+taken": (
+            s.own(messages.move, s.sent_box, [1], work),
+            s.settle_tracked(TAKEN),
+        ),
+        "expunge what was sent+taken": (
+            s.own(messages.expunge, s.sent_box, [1]),
+            s.settle_tracked(TAKEN),
+        ),
+        "flag what was sent+taken": (s.own(replace, s.sent_box, [1]), s.settle_tracked(TAKEN)),
+        "delete Sent+taken": (s.own(delete, "Sent"), s.settle_tracked(TAKEN)),
+        "delete Sent+submit and file": (
+            s.own(delete, "Sent"),
+            s.submit("<new@a.example>", file=True),
+        ),
+        "remove account+taken": (
+            alone(lambda tx: accounts.remove_account(tx, ana)),
+            s.settle_tracked(TAKEN),
+        ),
         # Upkeep
         "seal+seal": (
             alone(lambda tx: seal_slice(tx, now, limit=1)),
