@@ -9,7 +9,6 @@ from estafeta.explain.reading import read_report
 
 PLAIN = "text/plain; charset=utf-8"
 PERSON = (
-    "Return-Path: <ana@one.example>",
     "From: Ana <ana@one.example>",
     "To: me@sender.example",
     "Message-ID: <x@one.example>",
@@ -35,6 +34,18 @@ def person(subject: str, *fields: str) -> tuple[str, ...]:
             (PLAIN, "Look at this:\n\n> <bob@two.example>: 550 5.1.1 no such user\n"),
             head=person("Re: Undelivered Mail Returned to Sender"),
         ),
+        report(
+            (PLAIN, "Your parcel could not be delivered. Call us.\n"),
+            head=(
+                "From: no-reply@parcels.example",
+                "Subject: Delivery failed",
+                "Auto-Submitted: auto-generated",
+            ),
+        ),
+        report(
+            (PLAIN, "An error occurred while sending your order; it was rejected by the shop.\n"),
+            head=("Return-Path: <>", "From: notification@shop.example", "Subject: Your order"),
+        ),
         report((PLAIN, "See below.\n"), ("message/rfc822", RETURNED), head=person("a letter")),
         report((PLAIN, "Your parcel was delivered.\n"), head=person("Delivery notification")),
         report(
@@ -58,6 +69,7 @@ def test_other(data: bytes) -> None:
         ("Automatic reply: hello", ("X-Auto-Response-Suppress: All",)),
         ("Abwesenheitsnotiz", ("Precedence: auto_reply",)),
         ("Re: hello", ("Auto-Submitted: auto-replied",)),
+        ("Re: hello", ("Auto-Submitted: auto-replied", "Return-Path: <>")),
     ],
 )
 def test_auto_reply(subject: str, fields: tuple[str, ...]) -> None:

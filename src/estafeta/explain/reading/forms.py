@@ -47,7 +47,7 @@ class Forms(msgspec.Struct, frozen=True):
     subject: dict[str, re.Pattern[str]]
     opening: dict[str, re.Pattern[str]]
     daemon: re.Pattern[str]
-    lists: re.Pattern[str]
+    program: re.Pattern[str]
     named: re.Pattern[str]
 
 
@@ -84,7 +84,7 @@ def forms() -> Forms:
         subject={kind: _any(patterns) for kind, patterns in data["subject"].items()},
         opening={kind: _any(patterns) for kind, patterns in data["opening"].items()},
         daemon=re.compile(rf"(?:{'|'.join(data['sender']['daemon'])})\Z", re.IGNORECASE),
-        lists=re.compile(rf"(?:{'|'.join(data['sender']['lists'])})\Z", re.IGNORECASE),
+        program=re.compile(rf"(?:{'|'.join(data['sender']['program'])})\Z", re.IGNORECASE),
         named=_any(data["sender"]["named"]),
     )
 
