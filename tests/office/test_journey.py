@@ -156,6 +156,36 @@ def test_a_waiting_message_says_why_and_when() -> None:
     assert way.steps[2].lines[0].startswith("sudominio.example asks us to come again")
 
 
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [
+        ("en", "the sender has been told that it waits"),
+        ("es", "se ha avisado al remitente de que espera"),
+    ],
+)
+def test_that_its_sender_knows_that_it_waits(language: str, words: str) -> None:
+    told = Event(2, AT + 14_400_000, ALL_RECIPIENTS, "delay", {"recipients": [0], "notice": "X"})
+    way = tell(story(entry(None), [LATER, told], [waits(AT + 300_000)]), language).recipients[0]
+    assert f"2023-11-15 02:13:20Z {words}" in way.steps[1].lines
+    other = msgspec.structs.replace(told, detail={"recipients": [1]})
+    way = tell(story(entry(None), [LATER, other], [waits(AT + 300_000)]), language).recipients[0]
+    assert not any(words in line for line in way.steps[1].lines)
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [
+        ("en", "returned at 2023-11-14 22:14:20Z at the latest, together with others"),
+        ("es", "se devuelve a más tardar el 2023-11-14 22:14:20Z, junto con otros"),
+    ],
+)
+def test_one_that_waits_to_be_returned_with_others(language: str, words: str) -> None:
+    refused = attempt(Refused(Reply(550, "5.1.1", "no"), "unknown-user", "mx"), SENT)
+    waiting = QueueRow(0, "(returning)", AT + 60_000, 0, False, "", None)
+    way = tell(story(entry(None), [refused], [waiting]), language).recipients[0]
+    assert way.steps[1].lines[-1].startswith(words)
+
+
 def test_a_dns_that_does_not_answer_is_step_four() -> None:
     steps = tell(story(entry(None), [LOST], [waits(AT)]), "en").recipients[0].steps
     assert steps[0].state == "waiting"

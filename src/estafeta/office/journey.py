@@ -16,6 +16,7 @@ from estafeta.explain.causes import cause
 from estafeta.explain.faults import Checked, faults
 from estafeta.explain.words import DEFAULT_LANGUAGE, say, say_note, texts
 from estafeta.office.times import shown_time
+from estafeta.queue.rows import RETURNING
 from estafeta.queue.suspended import Suspension
 from estafeta.store.ids import queue_id
 from estafeta.store.journey import Event, Waits
@@ -231,12 +232,16 @@ class _Teller:
             yield f"{shown_time(event.at)} {told}{because}"
 
     def _stands(self, entry: Entry) -> Iterator[str]:
-        """What it waits for now."""
+        """What it waits for now, and whether its sender knows that it does."""
+        for event in self._events(entry.n, ("delay",)):
+            yield f"{shown_time(event.at)} {self.say('trace.delay-told')}"
         waits = self.waiting.get(entry.n)
         if waits is None or entry.fate is not None or waits.leased:
             return
         suspension = self.story.suspensions.get(waits.destination)
-        if waits.held.startswith(FAULT_HELD):
+        if waits.destination == RETURNING and not waits.held:
+            yield self.say("trace.returning", at=shown_time(waits.due))
+        elif waits.held.startswith(FAULT_HELD):
             yield self._parked(entry, waits.held)
         elif waits.held:
             yield self.say("trace.on-hold", reason=waits.held)

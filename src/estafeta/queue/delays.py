@@ -20,7 +20,7 @@ import structlog
 from estafeta.mail.envelope import Recipient
 from estafeta.mail.outcome import Deferred, Outcome, Reply
 from estafeta.mail.protocols import Content
-from estafeta.queue import backoff, rows
+from estafeta.queue import backoff, parked, rows
 from estafeta.queue.conceal import written_in
 from estafeta.queue.contract import Acceptor, Prepared
 from estafeta.queue.notices import Failure, Notices
@@ -48,13 +48,13 @@ class Passed(StoreConflict):
 
 
 class Late(msgspec.Struct):
-    """The next acceptance past the line. mark: as it stood. failures: who is to be told of, none
-    where nobody is. numbers: all of its recipients that wait."""
+    """The next acceptance past the line. mark: as it stood. failures: who is to be told of, by
+    number, none where nobody is. numbers: all of its recipients that wait."""
 
     mark: int
     acceptance: Acceptance
     numbers: Sequence[int] = ()
-    failures: Sequence[Failure] = ()
+    failures: dict[int, Failure] = {}
     content: Content | None = None
 
 
@@ -110,7 +110,9 @@ class Delays:
         try:
             if late.failures and late.content is not None:
                 await bring(late.content)
-                made = await self._notices.delayed(late.acceptance, late.failures, late.content)
+                made = await self._notices.delayed(
+                    late.acceptance, list(late.failures.values()), late.content
+                )
                 notice = await self._acceptor.prepare_notice(made)
             event = self._ids.next()
             await self._store.run(
@@ -159,8 +161,9 @@ class Delays:
         if not acceptance.reverse_path:
             return late
         told = _told_of(tx, acceptance)
+        parked_until = parked.limits(tx, id, late.numbers)
         tried = _tries(tx, id)
-        failures = []
+        failures: dict[int, Failure] = {}
         for n, destination, due, attempts, held, last in waiting:
             recipient = ledger.recipient(tx, id, n)
             if not wants_delay(recipient):
@@ -170,16 +173,15 @@ class Delays:
                 written = ledger.as_written(tx, id, recipient.address)
             if written in told:
                 continue
-            failures.append(
-                Failure(
-                    recipient=recipient,
-                    outcome=_outcome(tx, destination, last),
-                    at=tried.get(n, acceptance.at),
-                    attempts=attempts,
-                    written=written,
-                    next_try=0 if held or due >= backoff.NEVER else due,
-                    until=self._until(destination, acceptance.at) or 0,
-                )
+            until = parked_until.get(n) if held else None
+            failures[n] = Failure(
+                recipient=recipient,
+                outcome=_outcome(tx, destination, last),
+                at=tried.get(n, acceptance.at),
+                attempts=attempts,
+                written=written,
+                next_try=0 if held or due >= backoff.NEVER else due,
+                until=until or self._until(destination, acceptance.at) or 0,
             )
         if failures:
             try:
@@ -212,8 +214,8 @@ def _tell(tx: Tx, late: Late, notice: Prepared | None, event: int, now: int) -> 
         return
     detail = {
         "notice": queue_id(notice.id),
-        "recipients": [each.recipient.address for each in late.failures],
-        "addresses": [each.written for each in late.failures],
+        "recipients": list(late.failures),
+        "addresses": [each.written for each in late.failures.values()],
     }
     ledger.add_event(tx, event, id, now, ledger.ALL_RECIPIENTS, "delay", detail)
     notice.apply(tx)
