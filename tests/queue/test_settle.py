@@ -218,3 +218,19 @@ def test_who_wants_to_hear_of_success(tmp_path: Path) -> None:
         assert done.relayed_silently() == [0]
 
     with_case(tmp_path, work, *people)
+
+
+@pytest.mark.parametrize("path", ["", "ana@a.example"])
+@pytest.mark.parametrize("notify", [frozenset(), frozenset({"SUCCESS"}), frozenset({"NEVER"})])
+@pytest.mark.parametrize("outcome", [TAKEN, Delivered(TAKEN.reply, "mx", reports=True), BUSY, NO])
+def test_what_is_silent_has_nothing_to_tell(
+    tmp_path: Path, path: str, notify: frozenset[str], outcome: Outcome
+) -> None:
+    async def work(case: Case) -> None:
+        done = case.done(outcome)
+        told = bool(done.lost() or done.failures() or done.relayed_silently())
+        assert not (done.silent and told)
+        # What was not taken for good is looked at, whatever comes of it.
+        assert done.silent == (isinstance(outcome, Delivered) and not told)
+
+    with_case(tmp_path, work, Recipient("bob@b.example", notify), reverse_path=path)

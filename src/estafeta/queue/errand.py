@@ -296,7 +296,10 @@ class Errands:
         notices: list[Prepared] = []
         applied: list[Prepared] = [] if done.child is None else [done.child]
         try:
-            for notice in await insistently(partial(self._notices_about, done, content)):
+            about: Sequence[Notice] = ()
+            if not done.silent:
+                about = await insistently(partial(self._notices_about, done, content))
+            for notice in about:
                 made = await insistently(partial(self._acceptor.prepare_notice, notice))
                 notices.append(made)
                 applied.append(made)

@@ -52,6 +52,12 @@ class Attempted(msgspec.Struct):
     tried: bool = True
     together: bool = False
 
+    @property
+    def silent(self) -> bool:
+        """All were taken, and nobody is to be told of that: as a rule."""
+        taken = all(isinstance(outcome, Delivered) for outcome in self.outcomes)
+        return taken and not self.relayed_silently()
+
     def failures(self) -> list[Failure]:
         """Recipients that end here without having arrived, and whose sender is told of it."""
         if not self.acceptance.reverse_path:
