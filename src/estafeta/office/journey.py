@@ -194,13 +194,14 @@ class _Teller:
     def claims(self, n: int) -> Iterator[str]:
         """What reports from outside say of a recipient: nobody here vouches for it."""
         for event in self.story.known.events:
-            if event.kind != CLAIM or event.n != n:
+            if event.kind != CLAIM or event.n != n or "kind" not in event.detail:
                 continue
             told = {key: str(event.detail.get(key, "")) for key in _CLAIMED}
             proven = "trace.claim-proven" if event.detail.get("proven") else "trace.claim"
             address = told["address"] or self.say("explain.somebody")
             words = cause(told["cause"]).in_words(self.language, address=address, host=told["host"])
-            what = self.say(f"trace.claim-{told['kind']}")
+            kind = told["kind"]
+            what = self.say(f"trace.claim-{kind}")
             yield f"{shown_time(event.at)} " + self.say(
                 proven, report=told["report"], what=what, title=words.title
             )
