@@ -12,7 +12,14 @@ from tests.support.peers.server import Direction, Feature
 ROW = page.Row("Postfix", "3.7.11-0+deb12u1", "sends", "STARTTLS", "yes", "")
 
 # What one side alone can show.
-RECEIVES_ONLY = frozenset({Feature.OPPORTUNISTIC_TLS, Feature.SMARTHOST})
+RECEIVES_ONLY = frozenset(
+    {
+        Feature.OPPORTUNISTIC_TLS,
+        Feature.SMARTHOST,
+        *(Feature.BUSY, Feature.GREYLISTED, Feature.RATE, Feature.FULL),
+        *(Feature.FORBIDDEN, Feature.REFUSED_OTHERWISE),
+    }
+)
 
 
 def test_a_page_gives_back_its_rows() -> None:
