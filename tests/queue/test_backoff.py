@@ -367,4 +367,5 @@ def test_postponed_rows_count_no_attempt_and_are_due(tmp_path: Path) -> None:
         found = await store.read(lambda tx: tx.rows("SELECT due, attempts, lease FROM queue"))
         return [found, await store.read(rows.next_due)]
 
-    assert with_store(tmp_path, work) == [[(NOW + 5, 0, None)], NOW + 5]
+    due = NOW + 5 + rows.POSTPONED_MS
+    assert with_store(tmp_path, work) == [[(due, 0, None)], due]

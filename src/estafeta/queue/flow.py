@@ -55,13 +55,12 @@ class Flow:
         return sum(int(each.window) for name in self._busy if (each := self._domains[name]).active)
 
     def places(self, destination: str) -> int:
-        """How many deliveries may begin now."""
+        """How many deliveries may begin now. May be asked within a unit, in a thread."""
         rules = self._rules(destination)
         known = self._domains.get(destination)
         if known is None:
-            if not rules.rate:
-                return min(WINDOW_BEGIN, rules.concurrency)
-            known = self._known(destination)
+            at_once = min(WINDOW_BEGIN, rules.concurrency)
+            return min(at_once, int(_burst(rules.rate))) if rules.rate else at_once
         free = max(1, min(int(known.window), rules.concurrency)) - known.active
         if rules.rate:
             self._refill(known, rules.rate)

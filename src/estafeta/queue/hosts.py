@@ -100,6 +100,10 @@ class Hosts:
         now = int(self._clock.now() * 1000)
         _remember(self._failed, host, _Failed(self._loop_time(), now, why))
 
+    def noted(self, host: str) -> None:
+        """The store knows that it failed."""
+        self._failed.pop(host, None)
+
     def dropped(self, host: str) -> None:
         """No session came of it."""
         self._ended(host, everybody=host in self._failed)

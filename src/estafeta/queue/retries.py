@@ -184,4 +184,5 @@ class Retries:
                 self.hosts.release(each.name)
                 log.info("has time again", host=each.name)
             else:
+                self.hosts.noted(each.name)
                 log.info("has no time", host=each.name, reply=str(each.failure.reply))

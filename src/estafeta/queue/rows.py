@@ -23,6 +23,7 @@ NEVER = backoff.NEVER
 TOKEN_MAX = (1 << 63) - 1
 ALL_TOKENS = range(TOKEN_MAX + 1)
 HINT = backoff.HINT
+POSTPONED_MS = 1000
 
 
 RETURNING = "(returning)"
@@ -231,20 +232,22 @@ def finish_return(tx: Tx, acceptance: int, n: int) -> None:
 def postpone(tx: Tx, job: Leased, now: int) -> list[tuple[int, str]]:
     """Leased -> waiting, and no attempt was made: its host has no time. Raises LateOutcome.
 
+    They are due again a moment later, whatever the host's back-off: nothing comes round at once.
     Returns (n, wish) where somebody wished something of a row meanwhile, for `wish.grant`.
     """
+    due = now + POSTPONED_MS
     wishes: list[tuple[int, str]] = []
     for n in job.numbers:
         wished: str | None = tx.value(
             "UPDATE queue SET lease = NULL, due = ? WHERE acceptance = ? AND n = ? AND lease = ? "
             "RETURNING wish",
-            (now, job.acceptance, n, job.token),
+            (due, job.acceptance, n, job.token),
         )
         if wished is None:
             raise LateOutcome(f"recipient {n} of {job.acceptance} is not leased to {job.token}")
         if wished:
             wishes.append((n, wished))
-    expect(tx, job.destination, now)
+    expect(tx, job.destination, due)
     tx.hint(HINT)
     return wishes
 

@@ -103,9 +103,10 @@ class Queue:
         self._hosts = hosts or Hosts(store, world.clock, self._meter)
         self._flow = Flow(
             lambda domain: self._settings.rules.of(domain),
-            lambda: asyncio.get_running_loop().time(),
+            self._loop_time,
         )
-        self._lately = Lately(lambda: asyncio.get_running_loop().time())
+        self._loop: asyncio.AbstractEventLoop | None = None  # whose time it is; once begun
+        self._lately = Lately(self._loop_time)
         self._retries = Retries(
             world=world,
             hosts=self._hosts,
@@ -193,6 +194,7 @@ class Queue:
 
     async def run(self) -> None:
         """Until `stop`. Leases that a former run left are given back first."""
+        self._loop = asyncio.get_running_loop()
         while self._tokens is None and not self._stopping:
             try:
                 await self._look_at_standing()
@@ -491,6 +493,10 @@ class Queue:
 
     def _room(self, destination: str) -> bool:
         return self._flow.active < self._settings.total and self._flow.places(destination) > 0
+
+    def _loop_time(self) -> float:
+        """Also within a unit, which may run in a thread of the store's."""
+        return 0.0 if self._loop is None else self._loop.time()
 
     def _now(self) -> int:
         return int(self._clock.now() * 1000)
