@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-peers interop lint format types docs bench clean
+.PHONY: demo test test-peers interop lint format types docs bench score clean
 
 demo: $(STAMP)
 	$(BIN)/estafeta demo
@@ -41,6 +41,10 @@ docs: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m bench
+
+# How well bounces of others are understood; wants the suites (ESTAFETA_SUITES).
+score: $(STAMP)
+	$(BIN)/python -m bench.score
 
 # The constraints pin what was tested; pyproject.toml says what is wanted.
 $(STAMP): pyproject.toml constraints.txt

@@ -1,22 +1,35 @@
 """Index: pieces of knowledge, so laid out that those which cannot fit are not even looked at.
 
 There are some thousands of phrases, and a relay judges each negative reply: phrases are found by
-one of their words, pieces without a phrase by their status or code.
+one of their words, pieces without a phrase by their status or code, and no file of the knowledge is
+looked at before the one that comes first has been asked in vain.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, groupby
 
 from estafeta.explain.judge.knowledge import Piece, pieces
-from estafeta.explain.judge.phrase import Phrase, words_of
+from estafeta.explain.judge.phrase import Phrase
 from estafeta.explain.judge.seen import Seen
 
 
 class Index:
-    """Some pieces, in the order in which they are asked."""
+    """Some pieces. known: in the order in which they are asked."""
+
+    def __init__(self, known: Iterable[Piece]) -> None:
+        self._files = [_File(group) for _, group in groupby(known, lambda piece: piece.file)]
+
+    def fitting(self, seen: Seen) -> Iterator[Piece]:
+        """Every piece that fits, the one that decides first."""
+        for file in self._files:
+            yield from file.fitting(seen)
+
+
+class _File:
+    """The pieces of one file."""
 
     def __init__(self, known: Iterable[Piece]) -> None:
         self._by_word: dict[str, list[Phrase]] = {}
@@ -47,12 +60,11 @@ class Index:
             self._others.append(piece)
 
     def fitting(self, seen: Seen) -> Iterator[Piece]:
-        """Every piece that fits, the one that decides first."""
         words, by_word = seen.words, self._by_word
         found = list(self._others)
         found += self._by_status.get(seen.status, ())
         found += self._by_code.get(seen.code, ())
-        anchored = (by_word[word] for word in words_of(words) if word in by_word)
+        anchored = (by_word[word] for word in words.apart if word in by_word)
         for phrase in set(chain(self._wordless, *anchored)):
             if phrase.fits(words):
                 found += self._by_phrase[phrase.written]

@@ -30,7 +30,7 @@ from typing import Any
 
 import msgspec
 
-from estafeta.explain.judge.phrase import Phrase
+from estafeta.explain.judge.phrase import Kind, Phrase
 
 ORDER = ("providers", "programs", "words", "statuses", "grammar", "hints", "codes")
 """The files, in the order in which they are asked: who speaks plainest comes first."""
@@ -55,11 +55,12 @@ class Fact(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 class Piece(msgspec.Struct, frozen=True, kw_only=True):
     """One piece of knowledge: a fact with one of its phrases, or with none.
 
-    place: in the order in which they are asked. fact: the place of its fact among them. rule: its
-    name. phrase: what must be said, None where nothing need be. bare: it has no condition but its
-    phrase.
+    file: that it is from. place: in the order in which they are asked. fact: the place of its fact
+    in the same order. rule: its name. phrase: what must be said, None where nothing need be. bare:
+    it has no condition but its phrase.
     """
 
+    file: str
     place: int
     fact: int
     rule: str
@@ -79,10 +80,9 @@ class Piece(msgspec.Struct, frozen=True, kw_only=True):
 @lru_cache
 def facts() -> tuple[tuple[str, Fact], ...]:
     """Every fact with the name of its file, in the order in which they are asked."""
-    folder = files(__package__) / "knowledge"
     found = []
     for name in ORDER:
-        file = tomllib.loads((folder / f"{name}.toml").read_text("utf-8"))
+        file = _read(name)
         phrases = file.get("phrases", {})
         for entry in file["fact"]:
             said = [phrases[s[1:]] if s[:1] == "@" else [s] for s in entry.get("says", ())]
@@ -94,7 +94,7 @@ def facts() -> tuple[tuple[str, Fact], ...]:
 @lru_cache
 def pieces() -> tuple[Piece, ...]:
     """Every piece in the order in which they are asked."""
-    kinds = tomllib.loads((files(__package__) / "knowledge" / "kinds.toml").read_text("utf-8"))
+    kinds = {name: Kind(words) for name, words in _read("kinds").items()}
     known: dict[str, Phrase] = {}
     found: list[Piece] = []
     for number, (file, fact) in enumerate(facts()):
@@ -122,6 +122,7 @@ def _pieces(file: str, number: int, known: dict[str, Phrase], first: int) -> lis
     ]
     return [
         Piece(
+            file=file,
             place=first + n,
             fact=number,
             rule=f"{file}: {', '.join([*([f'“{said}”'] if said else []), *told])} → {fact.cause}",
@@ -134,6 +135,10 @@ def _pieces(file: str, number: int, known: dict[str, Phrase], first: int) -> lis
         )
         for n, said in enumerate(fact.says or ("",))
     ]
+
+
+def _read(name: str) -> dict[str, Any]:
+    return tomllib.loads((files(__package__) / "knowledge" / f"{name}.toml").read_text("utf-8"))
 
 
 def _statuses(written: tuple[str, ...]) -> list[str]:

@@ -14,7 +14,8 @@ phrase can make a search slow: gaps are bounded, and at most two stand in one ph
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from estafeta.explain.judge.limits import GAP_CHARACTERS_MAX
 
@@ -23,42 +24,131 @@ _SPECIAL = re.compile(r"( ?… ?|\*|\{[a-z]+\})")
 _MEANS = {"…": f".{{0,{GAP_CHARACTERS_MAX}}}?", "*": r"\w{0,40}", "{n}": r"[0-9]{1,9}"}
 _LATIN = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
 _WORD = re.compile(r"[a-z0-9]+")
+_OF_KINDS = re.compile(r"\{(?!n\})[a-z]+\}(?:( | … )\{(?!n\})[a-z]+\})?")
 
-Kinds = Mapping[str, Sequence[str]]
+
+class Kind:
+    """Words that stand for one another.
+
+    anchors: as of a phrase; one of them must be there for any of the kind to be, unless empty.
+    """
+
+    __slots__ = ("_each", "anchors", "pattern")
+
+    def __init__(self, words: Iterable[str]) -> None:
+        each = [Phrase(word, {}) for word in words]
+        self._each = [(word.literals[0], word) for word in each]
+        self.pattern = f"(?:{'|'.join(word.pattern() for word in each)})"
+        anchored = all(word.anchors for word in each)
+        self.anchors: frozenset[str] = frozenset(
+            anchor for word in each for anchor in word.anchors if anchored
+        )
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """(begin, end) of every word of the kind, in their order."""
+        there = [word for literal, word in self._each if literal in text]
+        return sorted(span for word in there for span in word.spans(text))
+
+
+class Words:
+    """What was said, tidied, with what is asked of it again and again."""
+
+    __slots__ = ("_spans", "apart", "text")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.apart = frozenset(_WORD.findall(text))
+        """Its words, among which anchors are looked for."""
+        self._spans: dict[int, list[tuple[int, int]]] = {}
+
+    def spans(self, kind: Kind) -> list[tuple[int, int]]:
+        """Where words of the kind stand."""
+        found = self._spans.get(id(kind))
+        if found is None:
+            there = not kind.anchors or not kind.anchors.isdisjoint(self.apart)
+            found = self._spans[id(kind)] = kind.spans(self.text) if there else []
+        return found
 
 
 class Phrase:
     """One phrase. Raises ValueError for one that is too vague, KeyError for a kind that is not.
 
     anchors: words of which one must be there for it to fit; empty where that is not known.
+    literals: what must be there, the longest first.
     """
 
-    __slots__ = ("_kinds", "_literals", "_parts", "_plain", "_search", "anchors", "written")
+    __slots__ = (
+        "_between",
+        "_kinds",
+        "_parts",
+        "_plain",
+        "_search",
+        "anchors",
+        "literals",
+        "written",
+    )
 
-    def __init__(self, written: str, kinds: Kinds) -> None:
+    def __init__(self, written: str, kinds: Mapping[str, Kind]) -> None:
         core = written.lower().removeprefix("^").removesuffix("$")
         parts = _SPECIAL.split(core)
         self.written = written
-        self._kinds = kinds
         self._parts = parts
-        self._literals = sorted(filter(None, parts[::2]), key=len, reverse=True)
+        self._kinds = {p: kinds[p[1:-1]] for p in parts if p[:1] == "{" and p != "{n}"}
+        self.literals = sorted(filter(str.strip, parts[::2]), key=len, reverse=True)
         self._plain = len(parts) == 1 and core == written.lower()
-        self._search: Callable[[str], object] | None = None
-        named = [part[1:-1] for part in parts if part[:1] == "{" and part != "{n}"]
-        if sum("…" in part for part in parts) > GAPS_MAX or not (named or self._literals):
+        self._search: Callable[[str, int], re.Match[str] | None] | None = None
+        self._between = _between(written)
+        if sum("…" in part for part in parts) > GAPS_MAX or not (self._kinds or self.literals):
             raise ValueError(f"too vague: {written}")
-        self.anchors = _anchors(parts, [kinds[name] for name in named])
+        own = max(_whole_words(parts), key=len, default="")
+        anchored = (kind.anchors for kind in self._kinds.values() if kind.anchors)
+        self.anchors: frozenset[str] = (
+            frozenset([own]) if own else min(anchored, key=len, default=frozenset())
+        )
 
-    def fits(self, words: str) -> bool:
-        """Whether it is found in the words (as `tidy` leaves them)."""
-        for literal in self._literals:
-            if literal not in words:
+    def fits(self, words: Words) -> bool:
+        """Whether it is found in the words."""
+        text = words.text
+        for literal in self.literals:
+            if literal not in text:
                 return False
         if self._plain:
-            return _stands(self._literals[0], words)
+            return _stands(self.literals[0], text)
+        for kind in self._kinds.values():
+            if not words.spans(kind):
+                return False
+        if self._between is not None:
+            return self._kinds_fit(words, self._between)
+        return self._found(text) is not None
+
+    def spans(self, text: str) -> Iterator[tuple[int, int]]:
+        """(begin, end) of each place where it is found; of a phrase without kinds."""
+        if all(literal in text for literal in self.literals):
+            at = self._found(text)
+            while at is not None:
+                yield at.span()
+                at = self._found(text, at.end())
+
+    def _found(self, text: str, begin: int = 0) -> re.Match[str] | None:
         if self._search is None:  # most phrases are never looked for
             self._search = re.compile(self.pattern()).search
-        return self._search(words) is not None
+        return self._search(text, begin)
+
+    def _kinds_fit(self, words: Words, between: str) -> bool:
+        """Whether a word of its first kind stands before one of its second, as far as it may."""
+        first, *second = (words.spans(kind) for kind in self._kinds.values())
+        if not second:
+            return True
+        begins = [begin for begin, _ in second[0]]
+        for _, end in first:
+            n = bisect_left(begins, end)
+            if n == len(begins):
+                continue
+            if between == "…" and begins[n] - end <= GAP_CHARACTERS_MAX:
+                return True
+            if between == " " and begins[n] == end + 1 and words.text[end] == " ":
+                return True
+        return False
 
     def pattern(self) -> str:
         """The regular expression that it stands for."""
@@ -66,7 +156,8 @@ class Phrase:
         found = []
         for n, part in enumerate(self._parts):
             if n % 2:
-                found.append(self._special(part.strip()))
+                kind = self._kinds.get(part)
+                found.append(kind.pattern if kind else _MEANS[part.strip()])
             elif part:
                 opens = n == 0 or "…" in self._parts[n - 1]
                 closes = n == last or "…" in self._parts[n + 1]
@@ -76,41 +167,24 @@ class Phrase:
         begins = "^" if self.written.startswith("^") else ""
         return begins + "".join(found) + ("$" if self.written.endswith("$") else "")
 
-    def _special(self, part: str) -> str:
-        if part in _MEANS:
-            return _MEANS[part]
-        any_of = (Phrase(word, {}).pattern() for word in self._kinds[part[1:-1]])
-        return f"(?:{'|'.join(any_of)})"
+
+def _between(written: str) -> str | None:
+    """What stands between the kinds of a phrase of nothing else: "", " " or "…"; None of others."""
+    match = _OF_KINDS.fullmatch(written)
+    return None if match is None else (match[1] or "").strip() or " " * bool(match[1])
 
 
-def words_of(text: str) -> set[str]:
-    """The words among which anchors are looked for."""
-    return set(_WORD.findall(text))
-
-
-def _stands(literal: str, words: str) -> bool:
+def _stands(literal: str, text: str) -> bool:
     """Whether it is there as whole words."""
     opens, closes = literal[0] in _LATIN, literal[-1] in _LATIN
-    at = words.find(literal)
+    at = text.find(literal)
     while at >= 0:
         end = at + len(literal)
-        begun = opens and at > 0 and words[at - 1] in _LATIN
-        if not begun and not (closes and words[end : end + 1] in _LATIN):
+        begun = opens and at > 0 and text[at - 1] in _LATIN
+        if not begun and not (closes and text[end : end + 1] in _LATIN):
             return True
-        at = words.find(literal, at + 1)
+        at = text.find(literal, at + 1)
     return False
-
-
-def _anchors(parts: list[str], kinds: list[Sequence[str]]) -> tuple[str, ...]:
-    """The longest word of its own, else one of every word of a kind, where each has one."""
-    own = max(_whole_words(parts), key=len, default="")
-    if own:
-        return (own,)
-    for words in kinds:
-        each = [max(_whole_words(_SPECIAL.split(word)), key=len, default="") for word in words]
-        if all(each):
-            return tuple(dict.fromkeys(each))
-    return ()
 
 
 def _whole_words(parts: list[str]) -> list[str]:

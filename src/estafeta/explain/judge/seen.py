@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from estafeta.explain.judge.knowledge import Piece
+from estafeta.explain.judge.phrase import Words
 from estafeta.explain.judge.tidy import status_within, tidy
 from estafeta.explain.refusal import Refusal
 
@@ -14,7 +15,7 @@ _NOT_KNOWN = "-"
 class Seen(msgspec.Struct, frozen=True):
     """words: tidied. command, mailer, action: "-" where not known."""
 
-    words: str
+    words: Words
     status: str
     code: int
     command: str
@@ -45,7 +46,7 @@ def see(refusal: Refusal) -> Seen:
     if not status or status.endswith(".0.0"):
         status = status_within(refusal.text) or status
     return Seen(
-        words=tidy(refusal.text),
+        words=Words(tidy(refusal.text)),
         status=status,
         code=refusal.code,
         command=refusal.command.upper() or _NOT_KNOWN,
