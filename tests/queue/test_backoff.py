@@ -295,13 +295,18 @@ def test_a_lease_that_nobody_ends_is_looked_at_again(tmp_path: Path) -> None:
 
 
 def test_somebody_wants_it_tried_now(tmp_path: Path) -> None:
-    _, _, due = run(
+    _, _, looked, probe, _, again = run(
         tmp_path,
-        waiting("a.example"),
+        waiting("a.example", "b.example"),
         lambda tx: backoff.hurry(tx, "a.example", NOW),
-        lambda tx: probes(tx, NOW),
+        lambda tx: looks(tx, NOW),
+        lambda tx: backoff.probe(tx, HOST, NOW, PROBER),
+        lambda tx: backoff.hurry(tx, "b.example", NOW + 1),
+        lambda tx: backoff.probe(tx, HOST, NOW + 1, PROBER),
     )
-    assert due == [(HOST, "a.example")]
+    assert looked == ["a.example"]
+    assert probe is True
+    assert again is False  # somebody is at it
 
 
 def test_hosts_that_nobody_waits_for_are_forgotten(tmp_path: Path) -> None:

@@ -179,13 +179,17 @@ def after(tx: Tx, destination: str, probe: str, blocked: Sequence[str]) -> tuple
 
 
 def hurry(tx: Tx, destination: str, now: int) -> None:
-    """Somebody wants `destination` tried now: the probe of what it waits for may be made."""
+    """Somebody wants `destination` tried now: it waits for nothing any more, and what it waited for
+    may be asked, unless somebody is at it already."""
+    name = tx.value("SELECT waits_for FROM destination WHERE name = ?", (destination,))
+    if not name:
+        return
     tx.send(
-        "UPDATE backoff SET not_before = ?, due = ? WHERE not_before > ? AND prober IS NULL "
-        "AND name = (SELECT waits_for FROM destination WHERE name = ?)",
-        (now, now, now, destination),
+        "UPDATE backoff SET not_before = ? WHERE name = ? AND not_before > ? AND prober IS NULL",
+        (now, name, now),
     )
-    tx.hint(HINT)
+    wait(tx, destination, ())
+    settle(tx, name)
 
 
 def settle(tx: Tx, name: str) -> None:

@@ -240,11 +240,8 @@ def _where(chosen: Chosen, after: tuple[int, int]) -> tuple[str, list[Any]]:
 
 
 def _look_at(tx: Tx, destination: str, now: int) -> None:
-    """What is due there is taken at once, whatever it waits for."""
-    was = backoff.waits_for(tx, destination)
-    if was is not None:
-        backoff.wait(tx, destination, ())
-        backoff.settle(tx, was.name)
+    """What is due there is taken at once, and whatever it waits for is asked."""
+    backoff.hurry(tx, destination, now)
     rows.expect(tx, destination, now)
     tx.hint(rows.HINT)
 
