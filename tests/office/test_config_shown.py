@@ -44,6 +44,9 @@ password = 'hunter"2'
 [[relay.routes]]
 domain = "b.example"
 hosts = ["[2001:db8::1]"]
+[[queue.domains]]
+domain = "slow.example"
+rate = 10
 """
 
 

@@ -143,6 +143,8 @@ def _takes(kind: Any) -> str:
     text = describe(kind)
     metas = peel(kind)[1]
     least = extra(kind, "least") or next((m.ge for m in metas if m.ge is not None), None)
+    if least == -1:  # nothing was said
+        least = 0
     most = next((m.le for m in metas if m.le is not None), None)
     if (form := extra(kind, "form")) == "size":
         return f"{text}, in octets" + (f", at least {format_size(int(least))}" if least else "")
