@@ -90,7 +90,10 @@ class Way(msgspec.Struct, frozen=True):
 
 
 class Journey(msgspec.Struct, frozen=True):
-    """The whole, JSON-able. claims: those that name none of its recipients. tracker: as in `Story`."""
+    """The whole, JSON-able.
+
+    claims: those that name none of its recipients. tracker: as in `Story`.
+    """
 
     queue_id: str
     origin: str
