@@ -21,6 +21,7 @@ UNKNOWN = Told(
     reply=Reply(550, "5.1.1", "<ana@sudominio.example>: no such user"),
     host="mx.sudominio.example [192.0.2.1]:25",
     status="5.1.1",
+    permanent=True,
     hard=True,
     first_try=1_700_000_000,
     last_try=1_700_000_000,
@@ -31,7 +32,7 @@ FULL = Told(
     cause="mailbox-full",
     reply=Reply(452, "4.2.2", "full"),
     host="x",
-    status="5.2.2",
+    status="4.2.2",
     first_try=1_700_000_000,
     last_try=1_700_400_000,
     attempts=30,
@@ -107,7 +108,7 @@ def test_a_delay_says_that_nothing_needs_to_be_done_and_until_when() -> None:
 
 
 def test_who_has_it_back_is_not_told_to_wait_and_who_waits_is() -> None:
-    busy = msgspec.structs.replace(WAITING, status="5.3.2", next_try=0, until=0, expired=True)
+    busy = msgspec.structs.replace(WAITING, next_try=0, until=0, expired=True)
     waiting, back = delay([WAITING], about()), bounce([busy], about())
     remedy = re.compile(r"What to do: (.*?)\n\S", re.DOTALL)
     assert remedy.findall(waiting.text) != remedy.findall(back.text)
@@ -199,7 +200,7 @@ def test_programs_get_what_explain_shows_of_any_bounce() -> None:
         "remedy": first["remedy"],
     }
     assert "ana@sudominio.example" in first["title"]
-    assert (second["permanent"], second["hard"], second["repair_by"]) == (True, False, "recipient")
+    assert (second["permanent"], second["hard"], second["repair_by"]) == (False, False, "recipient")
 
 
 def test_a_delay_is_nothing_permanent_for_programs_either() -> None:

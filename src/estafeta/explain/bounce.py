@@ -67,7 +67,7 @@ def delay(recipients: Sequence[Told], about: About) -> Explanation:
         tone="delayed",
         title=title,
         greeting=greeting,
-        **_about_recipients(recipients, language),
+        **_about_recipients(recipients, language, returned=False),
         **_closing("notice.closing", about),
     )
     return _explanation(page, _data("delay", recipients, about))
@@ -119,15 +119,20 @@ def _closing(key: str, about: About) -> dict[str, Any]:
 # One recipient ----------------------------------------------------------------------------------
 
 
-def _about_recipients(recipients: Sequence[Told], language: str) -> dict[str, Any]:
+def _about_recipients(
+    recipients: Sequence[Told], language: str, *, returned: bool = True
+) -> dict[str, Any]:
     return {
-        "cards": tuple(_card(told, language) for told in recipients[:RECIPIENTS_IN_WORDS_MAX]),
+        "cards": tuple(
+            _card(told, language, returned=returned)
+            for told in recipients[:RECIPIENTS_IN_WORDS_MAX]
+        ),
         "more": tuple(told.address for told in recipients[RECIPIENTS_IN_WORDS_MAX:]),
         "more_label": say("notice.more", language),
     }
 
 
-def _card(told: Told, language: str) -> Card:
+def _card(told: Told, language: str, *, returned: bool) -> Card:
     reason, words = _reason(told, language)
     happened = f"{words.title}. {words.explanation}"
     if told.expired:
@@ -135,7 +140,9 @@ def _card(told: Told, language: str) -> Card:
     owner = say(f"owner.{reason.owner}", language)
     lines = [Line(say("notice.what", language), happened)]
     lines.append(Line(say("notice.whose", language), owner))
-    lines.append(Line(say("notice.remedy", language), _remedy(told, words, language)))
+    lines.append(
+        Line(say("notice.remedy", language), _remedy(told, words, language, returned=returned))
+    )
     if told.first_try:
         lines.append(Line(say("notice.tried", language), _tried(told, language)))
     if told.next_try:
@@ -152,9 +159,9 @@ def _reason(told: Told, language: str) -> tuple[Cause, Words]:
     return reason, reason.in_words(language, address=told.address, host=told.host)
 
 
-def _remedy(told: Told, words: Words, language: str) -> str:
+def _remedy(told: Told, words: Words, language: str, *, returned: bool) -> str:
     """Nobody who has it back is told to wait."""
-    remedy = words.returned or words.remedy if told.permanent else words.remedy
+    remedy = (words.returned if returned else "") or words.remedy
     if told.meant:
         return f"{say('likely.did-you-mean', language, address=told.meant)} {remedy}"
     return remedy
@@ -181,7 +188,9 @@ def _data(kind: str, recipients: Sequence[Told], about: About) -> bytes:
     what the report is about."""
     found = {
         "kind": kind,
-        "recipients": [_as_data(told, about.language) for told in recipients],
+        "recipients": [
+            _as_data(told, about.language, returned=kind == "bounce") for told in recipients
+        ],
         "envelope": {
             "queue_id": about.queue_id,
             "message_id": about.message_id,
@@ -193,7 +202,7 @@ def _data(kind: str, recipients: Sequence[Told], about: About) -> bytes:
     return msgspec.json.format(msgspec.json.encode(found), indent=2)
 
 
-def _as_data(told: Told, language: str) -> dict[str, Any]:
+def _as_data(told: Told, language: str, *, returned: bool) -> dict[str, Any]:
     reason, words = _reason(told, language)
     reply = told.reply
     return {
@@ -207,7 +216,7 @@ def _as_data(told: Told, language: str) -> dict[str, Any]:
         "remote_text": _clean(reply.text) if reply else "",
         "repair_by": reason.owner,
         "title": words.title,
-        "remedy": _remedy(told, words, language),
+        "remedy": _remedy(told, words, language, returned=returned),
         **({"suggestion": told.meant} if told.meant else {}),
     }
 

@@ -14,10 +14,10 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     """One recipient that did not get the message, or not yet.
 
     address: as the sender wrote it. reply: the deciding one. host: who gave it, "" for us. status:
-    what the report says of the recipient, which may be permanent where the reply was not. hard:
-    this address or domain will never take mail. first_try, last_try: of `attempts` in all. expired:
-    it was tried until the message became too old. next_try, until: of one that is tried again.
-    meant: the address that was probably meant, "" where none is near.
+    of that reply, or of the report where it has none. permanent: that is of class 5 (RFC 3463
+    §3.1). hard: this address or domain will never take mail. first_try, last_try: of `attempts` in
+    all. expired: it was tried until the message became too old. next_try, until: of one that is
+    tried again. meant: the address that was probably meant, "" where none is near.
     """
 
     address: str
@@ -25,6 +25,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     reply: Reply | None = None
     host: str = ""
     status: str = ""
+    permanent: bool = False
     hard: bool = False
     first_try: float = 0
     last_try: float = 0
@@ -33,11 +34,6 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     next_try: float = 0
     until: float = 0
     meant: str = ""
-
-    @property
-    def permanent(self) -> bool:
-        """RFC 3463 §3.1."""
-        return self.status.startswith("5")
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,5 +1,6 @@
 """Docs: writes the pages that are made from code: settings, metrics, limits, replies, commands,
-causes, queue states, API, standards. `make docs` calls it; tests fail when a page is stale.
+causes, queue states, API, standards, an example of a bounce in each language. `make docs` calls it;
+tests fail when a page is stale.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from pathlib import Path
 
 import typer
 
+from estafeta.explain.words import LANGUAGES
 from estafeta.office.api.page import api_page
+from estafeta.office.docs_bounce import example_bounce
 from estafeta.office.docs_pages import (
     causes_page,
     metrics_page,
@@ -31,12 +34,15 @@ _FROM_CODE: dict[str, Callable[[], str]] = {
     "api.md": api_page,
 }
 STANDARDS = "standards.md"
-PAGES = (*_FROM_CODE, COMMANDS, STANDARDS)
+_EXAMPLES = {f"example-bounce-{language}.eml": language for language in LANGUAGES}
+PAGES = (*_FROM_CODE, COMMANDS, STANDARDS, *_EXAMPLES)
 """The pages made here, in the folder `docs`."""
 
 
 def make_page(name: str, folder: Path, app: typer.Typer) -> str:
     """The whole text of one page. folder: `docs`, where rfc.toml is. app: with every command."""
+    if name in _EXAMPLES:
+        return example_bounce(_EXAMPLES[name]).decode().replace("\r\n", "\n")
     if name == COMMANDS:
         text = commands_page(app)
     elif name == STANDARDS:

@@ -13,6 +13,8 @@ import msgspec
 
 from estafeta.explain.bounce import bounce, delay, success, undeliverable
 from estafeta.explain.causes import cause
+from estafeta.explain.judge import judge
+from estafeta.explain.refusal import Refusal, Verdict
 from estafeta.explain.told import About, Told
 from estafeta.mail.address import is_ascii
 from estafeta.mail.envelope import Recipient
@@ -248,14 +250,15 @@ def _concealed(
 
 
 def _told(known: _Known, acceptance: Acceptance) -> Told:
-    failure = known.failure
+    failure, judged = known.failure, _judged(known)
     return Told(
         address=known.address,
         cause=known.cause,
         reply=known.reply,
         host=known.host,
-        status=known.status,
-        hard=cause(known.cause).hard and known.reply.permanent,
+        status=known.reply.status or known.status,
+        permanent=judged.permanent,
+        hard=judged.hard,
         first_try=acceptance.at / 1000 if failure.attempts else 0,
         last_try=failure.at / 1000,
         attempts=failure.attempts,
@@ -263,6 +266,21 @@ def _told(known: _Known, acceptance: Acceptance) -> Told:
         next_try=failure.next_try / 1000,
         until=failure.until / 1000,
         meant=failure.meant,
+    )
+
+
+def _judged(known: _Known) -> Verdict:
+    """What `estafeta explain` would say of what the report says."""
+    reply = known.reply
+    return judge(
+        Refusal(
+            code=reply.code,
+            status=reply.status,
+            text=reply.text,
+            host=known.host,
+            action="failed" if known.status.startswith("5") else "delayed",
+            address=known.address,
+        )
     )
 
 
