@@ -189,7 +189,11 @@ def main() -> int:
         default=Path(os.environ.get("ESTAFETA_SUITES", "../shared/suites")),
         help="folder of the third-party suites (default: $ESTAFETA_SUITES, or ../shared/suites)",
     )
-    reports = cases(parser.parse_args().suites)
+    suites = parser.parse_args().suites
+    if not (suites / SUITE).is_dir():
+        print(f"{suites / SUITE} is not there: ESTAFETA_SUITES says where the suites are")
+        return 2
+    reports = cases(suites)
     found = score(reports)
     show(reports, found)
     return 0 if found.good else 1
