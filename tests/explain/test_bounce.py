@@ -193,7 +193,7 @@ def test_programs_get_what_explain_shows_of_any_bounce() -> None:
         "hard": True,
         "status": "5.1.1",
         "reply_code": 550,
-        "host": "mx.sudominio.example [192.0.2.1]:25",
+        "host": "mx.sudominio.example",
         "remote_text": "<ana@sudominio.example>: no such user",
         "repair_by": "you",
         "title": first["title"],

@@ -114,6 +114,18 @@ def test_one_recipient() -> None:
     with_house(work, bob=[NO])
 
 
+def test_a_host_is_named_without_its_address() -> None:
+    """RFC 3464 §2.3.5, and with it to people."""
+
+    async def work(house: Whole) -> None:
+        b = await bounced(house, BOB)
+        assert b.recipients[0]["Remote-MTA"] == f"dns; {REMOTE}"
+        assert b.data["recipients"][0]["host"] == REMOTE
+        assert f"{REMOTE} [192.0.2.9]:25" in b.text
+
+    with_house(work, bob=[Refused(Reply(550, "5.1.1", "no"), "other", f"{REMOTE} [192.0.2.9]:25")])
+
+
 def test_all_that_failed_together_are_in_one() -> None:
     async def work(house: Whole) -> None:
         b = await bounced(house, BOB, CARL, DORA)

@@ -212,7 +212,7 @@ def _as_data(told: Told, language: str, *, returned: bool) -> dict[str, Any]:
         "hard": told.hard,
         "status": told.status,
         "reply_code": reply.code if reply else 0,
-        "host": told.host,
+        "host": told.host.partition(" ")[0],  # without address and port
         "remote_text": _clean(reply.text) if reply else "",
         "repair_by": reason.owner,
         "title": words.title,

@@ -72,7 +72,7 @@ def example_bounce(language: str) -> bytes:
     )
     letter = (
         f"Received: from laptop ([192.0.2.7])\r\n\tby {_HOST} with ESMTPSA;\r\n"
-        "\tWed, 18 Nov 2026 10:26:40 +0000\r\nDate: Wed, 18 Nov 2026 10:26:38 +0000\r\n"
+        "\tWed, 18 Nov 2026 11:06:40 +0000\r\nDate: Wed, 18 Nov 2026 11:06:38 +0000\r\n"
         "From: Ana <ana@example.org>\r\nTo: emma@correo.example, info@sudomenio.example,\r\n"
         f" luis@lejos.example\r\nSubject: {_SUBJECTS[language]}\r\n"
         "Message-ID: <minutes@laptop.example>\r\nMIME-Version: 1.0\r\n"

@@ -164,7 +164,7 @@ class Notices:
                     action=kind,
                     original_recipient=recipient.orcpt,
                     diagnostic=reply,
-                    remote_mta=shown,
+                    remote_mta=_name(shown),
                 )
             )
         addresses = list(dict.fromkeys(each.final_recipient for each in recipients))
@@ -292,12 +292,17 @@ def _reported(known: _Known, action: Kind) -> ReportRecipient:
         status=known.status,
         original_recipient=failure.recipient.orcpt,
         diagnostic=known.reply,
-        remote_mta=known.host,
+        remote_mta=_name(known.host),
         last_attempt=failure.at / 1000 if failure.attempts else None,
         will_retry_until=failure.until / 1000 if failure.until else None,
         cause=known.cause,
         attempts=failure.attempts,
     )
+
+
+def _name(host: str) -> str:
+    """RFC 3464 §2.3.5: the name alone, of a host that we know by name, address and port."""
+    return host.partition(" ")[0]
 
 
 def _cause(failure: Failure) -> str:
