@@ -177,6 +177,26 @@ class Days:
         )
         return dict(found)
 
+    async def children(self, ids: Sequence[int]) -> list[list[tuple[str, float]]]:
+        """What we wrote about each of these, and how many seconds after its acceptance."""
+
+        def unit(tx: Tx) -> list[list[tuple[str, float]]]:
+            return [
+                [
+                    (origin, after / 1000)
+                    for origin, after in tx.rows(
+                        "SELECT child.origin, child.at - acceptance.at FROM acceptance"
+                        " JOIN acceptance child ON child.parent = acceptance.id"
+                        " WHERE acceptance.id = ? ORDER BY child.at",
+                        (id,),
+                    )
+                ]
+                for id in ids
+            ]
+
+        found: list[list[tuple[str, float]]] = await self.read(unit)
+        return found
+
     async def balanced(self) -> None:
         assert self.ours.store is not None
         audit = audit_full(self.ours.store, self.machine.disk, None)

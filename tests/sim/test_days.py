@@ -250,3 +250,21 @@ def test_a_domain_with_a_rate() -> None:
         assert await days.fates() == {"relayed": 60}
 
     play(act, QueueSetting(domains=[QueueDomain(domain="b.example", rate=10)]))
+
+
+def test_the_sender_is_told_once_of_a_delay_also_who_waits_behind_others() -> None:
+    async def act(days: Days) -> None:
+        await days.peer("busy")
+        await days.peer("451-at-dot", at="192.0.2.11", name="c.example")
+        ids = [await days.send(f"p{n}@b.example") for n in range(20)]
+        ids.append(await days.send("bob@c.example"))
+        await asyncio.sleep(3.9 * HOUR)
+        assert await days.children(ids) == [[]] * 21
+        await asyncio.sleep(5 * DAY)
+        told = [("delay", 4 * HOUR), ("bounce", 5 * DAY)]
+        for children in await days.children(ids):
+            assert [kind for kind, _ in children] == [kind for kind, _ in told]
+            for (_, at), (_, wanted) in zip(children, told, strict=True):
+                assert wanted <= at <= wanted + 3 * MINUTE
+
+    play(act)

@@ -15,6 +15,7 @@ from estafeta.mail.outcome import Deferred, Outcome
 from estafeta.resolve import Host
 
 SMTP_PORT = 25
+CROWDED = "too-many-connections"
 
 _MESSAGE_CAUSES = frozenset(
     (
@@ -92,9 +93,8 @@ def hosts_own(outcome: Outcome) -> Deferred | None:
     if not isinstance(outcome, Deferred) or not outcome.reply.temporary:
         return None
     text = outcome.reply.text.lower()
-    if outcome.reply.code == 421 or ("too many" in text and "connection" in text):
-        return outcome
-    return None
+    crowded = outcome.cause == CROWDED or ("too many" in text and "connection" in text)
+    return outcome if crowded or outcome.reply.code == 421 else None
 
 
 def turned_down(failure: Deferred) -> bool:
