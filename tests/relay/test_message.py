@@ -128,6 +128,8 @@ def test_some_taken_and_some_not() -> None:
         ({"mail": "450 4.7.1 greylisted"}, ("Deferred", 450, "4.7.1", "greylisted")),
         ({"rcpt": "450 4.2.0 Greylisted, wait"}, ("Deferred", 450, "4.2.0", "greylisted")),
         ({"rcpt": "554 5.7.1 Relay access denied"}, ("Refused", 554, "5.7.1", "relay-denied")),
+        ({"mail": "550 5.7.1 Access denied"}, ("Refused", 550, "5.7.1", "sender-rejected")),
+        ({"greeting": "554 go away"}, ("Refused", 554, "", "blocked-ip")),
         ({"rcpt": "550 nobody"}, ("Refused", 550, "", "unknown-user")),
         ({"data": "451 4.3.0 later"}, ("Deferred", 451, "4.3.0", "server-busy")),
         ({"dot": "554 5.7.1 attachment .mov"}, ("Refused", 554, "5.7.1", "policy-attachment")),

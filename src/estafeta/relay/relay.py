@@ -243,7 +243,7 @@ class _Attempt:
         """A MAIL that the host turned down because of itself: another may have time."""
         if not result.mail_failed or result.replies[0] is None:
             return None
-        failure = _negative(result.replies[0], session.label)
+        failure = _negative(result.replies[0], session.label, "MAIL")
         return failure if isinstance(failure, Deferred) and turned_down(failure) else None
 
     def _terms(self, name: str, address: Endpoint) -> Terms:
@@ -363,12 +363,17 @@ class _Attempt:
         settled = fitted.settled
         if result is not None:
             some_taken = any(reply is None or reply.positive for reply in result.replies)
+            command = "MAIL" if result.mail_failed else ""
             for place, reply in zip(fitted.send, result.replies, strict=True):
                 if reply is None:
                     settled[place] = _unanswered(result, session.label)
                 else:
                     settled[place] = _outcome(
-                        reply, session.label, some_taken=some_taken, reports=session.offer.dsn
+                        reply,
+                        session.label,
+                        command,
+                        some_taken=some_taken,
+                        reports=session.offer.dsn,
                     )
             self._note_replies(result, session)
         return tuple(self._timed(settled[place]) for place in range(len(self._envelope.recipients)))
@@ -403,21 +408,22 @@ def _kept(reply: Reply) -> Reply:
     return msgspec.structs.replace(reply, text=reply.text[: REPLY_CHARACTERS_MAX - 1] + "…")
 
 
-def _negative(reply: Reply, label: str) -> Deferred | Refused:
+def _negative(reply: Reply, label: str, command: str = "") -> Deferred | Refused:
     reply = _kept(reply)
+    cause = cause_of(reply, command, label)
     if reply.permanent:
-        return Refused(reply, cause_of(reply), label)
-    return Deferred(reply, cause_of(reply), label)
+        return Refused(reply, cause, label)
+    return Deferred(reply, cause, label)
 
 
-def _outcome(reply: Reply, label: str, *, some_taken: bool, reports: bool) -> Outcome:
+def _outcome(reply: Reply, label: str, command: str, *, some_taken: bool, reports: bool) -> Outcome:
     reply = _kept(reply)
     if reply.positive:
         return Delivered(reply, label, reports)
     if some_taken and _too_many(reply):
         # RFC 5321 §4.5.3.1.10: the others were taken; these may be sent at once.
         return Deferred(reply, "too-many-recipients", label, 0.0)
-    return _negative(reply, label)
+    return _negative(reply, label, command)
 
 
 def _too_many(reply: Reply) -> bool:

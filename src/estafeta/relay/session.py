@@ -288,7 +288,9 @@ class Session:
     def _outcome_of(self, event: Event) -> Deferred | Refused:
         if isinstance(event, Declined | Closing):
             kind = Refused if event.reply.permanent else Deferred
-            return kind(event.reply, cause_of(event.reply), self.label)
+            stage = event.stage if isinstance(event, Declined) else ""
+            command = {"greeting": "CONN", "hello": "HELO"}.get(stage, "")
+            return kind(event.reply, cause_of(event.reply, command, self.label), self.label)
         assert isinstance(event, Broken)
         return lost(event, self.label)
 
