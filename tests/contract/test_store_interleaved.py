@@ -22,7 +22,7 @@ from estafeta.mail.envelope import Recipient
 from estafeta.mail.message import summary
 from estafeta.mail.outcome import Deferred, Delivered, Refused, Reply
 from estafeta.queue import correct, hand, holders, returns, rows, suspended, wish
-from estafeta.queue.hand import Cancel, Chosen, Hold, Retry
+from estafeta.queue.hand import Cancel, Hold, Retry
 from estafeta.queue.notices import Failure
 from estafeta.queue.settle import Attempted, settle
 from estafeta.queue.suspended import Suspension
@@ -263,11 +263,11 @@ class Scene:
 
     def touch(self, act: Any, event: int = 900) -> Given:
         """As an operator does it, to bob: the one who is leased."""
-        chosen = Chosen(acceptance=self.out.id if self.out else 0, addresses=("bob@b.example",))
 
         def unit(tx: Tx) -> list[str]:
-            found = hand.touch(tx, act, chosen, who="root", now=DAYS_LATER, event=event)
-            return [each.result for each in found.touched]
+            keys = [(self.out.id, 0)]
+            found = hand.touch(tx, act, keys, who="root", now=DAYS_LATER, event=event)
+            return [each.result for each in found]
 
         return unit, ()
 

@@ -50,24 +50,18 @@ class Case:
         self.now = stand.clock.ms
         self.leased: rows.Leased | None = None
 
-    async def touch(self, act: Any, after: tuple[int, int] = (0, -1), **chosen: Any) -> Any:
-        given = {"acceptance": self.row.id} | chosen
-        limit = given.pop("limit", 100)
+    async def touch(self, act: Any, **chosen: Any) -> Any:
+        """What became of each."""
+        keys = (await self.find(**({"acceptance": self.row.id} | chosen))).keys
         event = self.stand.ids.next()
+        return await self.stand.run(
+            lambda tx: hand.touch(tx, act, keys, who=WHO, now=self.now, event=event)
+        )
 
-        def unit(tx: Tx) -> Any:
-            return hand.touch(
-                tx,
-                act,
-                Chosen(**given),
-                who=WHO,
-                now=self.now,
-                event=event,
-                after=after,
-                limit=limit,
-            )
-
-        return await self.stand.run(unit)
+    async def find(self, after: Any = hand.START, limit: int = 100, **chosen: Any) -> hand.Slice:
+        found = await self.stand.read(lambda tx: hand.find(tx, Chosen(**chosen), after, limit))
+        assert isinstance(found, hand.Slice)
+        return found
 
     async def lease(self) -> rows.Leased:
         def unit(tx: Tx) -> Any:
@@ -184,13 +178,13 @@ def test_each_act_in_each_state(
         assert await case.state() == state
         before = len(await case.events())
         done = await case.touch(ACTS[act], addresses=("Bob@b.example",))
-        assert [(t.recipient, t.result) for t in done.touched] == [(BOB, result)]
+        assert [(t.recipient, t.result) for t in done] == [(BOB, result)]
         assert await case.state() == then
         assert await case.state(1) == "waiting"  # carl is nobody's matter
         told = (await case.events())[before:]
         if result == "unchanged":
             assert told == []
-            assert done.touched[0].why
+            assert done[0].why
         else:
             ((kind, n, detail),) = told
             assert (kind, n) == (act, ledger.ALL_RECIPIENTS)
@@ -214,8 +208,7 @@ def test_what_does_not_commit_has_not_happened(tmp_path: Path, state: str, act: 
         before = await case.events()
 
         def unit(tx: Tx) -> None:
-            chosen = Chosen(acceptance=case.row.id)
-            hand.touch(tx, ACTS[act], chosen, who=WHO, now=case.now, event=1)
+            hand.touch(tx, ACTS[act], [(case.row.id, 0)], who=WHO, now=case.now, event=1)
             raise PowerLossError
 
         with pytest.raises(PowerLossError):
@@ -307,7 +300,7 @@ def test_the_first_of_two_wishes_to_cancel_stays(tmp_path: Path) -> None:
         await case.lease()
         await case.touch(Cancel(), addresses=(BOB,))
         done = await case.touch(Hold("rather wait"), addresses=(BOB,))
-        assert done.touched[0].result == "unchanged"
+        assert done[0].result == "unchanged"
         await case.settle(BUSY)
         assert await case.fate() == Cancelled(WHO)
 
@@ -318,14 +311,25 @@ def test_slices_go_through_everything_once(tmp_path: Path) -> None:
     async def work(case: Case) -> None:
         for _ in range(3):
             await case.stand.accept((BOB, None), (CARL, None))
-        after: Any = (0, -1)
-        seen = []
+        after: Any = hand.START
+        seen: list[Any] = []
         while after is not None:
-            found = await case.touch(Hold("x"), acceptance=None, after=after, limit=3)
-            seen += [(t.queue_id, t.recipient) for t in found.touched]
+            found = await case.find(after, limit=3)
+            seen += found.keys
             after = found.next
         assert len(seen) == len(set(seen)) == 8
-        assert {each[0] for each in await case.events()} == {"hold"}
+
+    with_case(tmp_path, work)
+
+
+def test_what_has_left_the_queue_meanwhile_is_passed_over(tmp_path: Path) -> None:
+    async def work(case: Case) -> None:
+        keys = [(case.row.id, 0), (case.row.id, 1)]
+        await case.touch(Cancel(), addresses=(BOB,))
+        touched = await case.stand.run(
+            lambda tx: hand.touch(tx, Hold("x"), keys, who=WHO, now=case.now, event=1)
+        )
+        assert [each.recipient for each in touched] == [CARL]
 
     with_case(tmp_path, work)
 
@@ -333,10 +337,11 @@ def test_slices_go_through_everything_once(tmp_path: Path) -> None:
 def test_whose_messages_and_for_whom(tmp_path: Path) -> None:
     async def work(case: Case) -> None:
         mine = await case.stand.accept((BOB, None), (CARL, None), account=5)
-        found = await case.touch(Hold("x"), acceptance=None, account=5, destination="c.example")
-        assert [t.recipient for t in found.touched] == [CARL]
-        assert await case.state(1) == "waiting"
-        assert (await case.touch(Release(), acceptance=mine.id, account=6)).touched == []
+        assert (await case.find(account=5, destination="c.example")).keys == [(mine.id, 1)]
+        assert (await case.find(account=5, addresses=("BOB@b.example",))).keys == [(mine.id, 0)]
+        assert (await case.find(acceptance=mine.id, account=6)).keys == []
+        everybody = await case.find()
+        assert (len(everybody.keys), everybody.accounts) == (4, [5])
 
         def look(tx: Tx) -> list[bool]:
             ids = (mine.id, case.row.id, 1)
@@ -347,11 +352,6 @@ def test_whose_messages_and_for_whom(tmp_path: Path) -> None:
             *(False, False, True),
             *(False, False, False),
         ]
-
-        def whose(tx: Tx) -> list[int]:
-            return hand.accounts_of(tx, Chosen(), (0, -1))
-
-        assert await case.stand.read(whose) == [5]
 
     with_case(tmp_path, work)
 

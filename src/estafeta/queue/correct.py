@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from estafeta.queue.contract import Prepared
-from estafeta.queue.hand import Chosen, Conflict, Touched, cancel, rows_of
+from estafeta.queue.hand import Conflict, Touched, cancel, locked
 from estafeta.store import counters, ledger, tracker
 from estafeta.store.engine import Tx
 from estafeta.store.garbage import COLLECTOR
@@ -74,7 +74,7 @@ def correct(
 
 
 def _corrected(tx: Tx, acceptance: int, wanted: Correction, who: str, now: int) -> Touched:
-    locked = rows_of(tx, Chosen(acceptance=acceptance), (acceptance, wanted.n - 1), 1)
+    row = locked(tx, acceptance, wanted.n)
     entry = ledger.entry(tx, acceptance, wanted.n)
     address = entry.recipient.address
     if why := may_be_corrected(entry):
@@ -91,7 +91,6 @@ def _corrected(tx: Tx, acceptance: int, wanted: Correction, who: str, now: int) 
             )
     if entry.fate is not None:
         return Touched(queue_id(acceptance), address, "unchanged", "it had ended before")
-    row = next((each for each in locked if each.n == wanted.n), None)
     if row is None:
         raise Conflict(f"{address} of {queue_id(acceptance)} is not in the queue")
     return cancel(tx, row, f"{who}, corrected to {wanted.to}", now)

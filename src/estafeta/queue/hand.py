@@ -9,6 +9,7 @@ being attempted is never taken from whoever attempts it, what is wanted of it is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -94,25 +95,53 @@ class Touched(msgspec.Struct, frozen=True):
 
 
 class Slice(msgspec.Struct, frozen=True):
-    """next: after which the next slice begins; None where this was the last."""
+    """Rows that were found, by (acceptance, n). accounts: whose they are, for `Store.run`. next:
+    where the next slice begins; None where this was the last."""
 
-    touched: list[Touched]
+    keys: list[tuple[int, int]]
+    accounts: list[int]
     next: tuple[int, int] | None
 
 
-def touch(
-    tx: Tx,
-    act: Act,
-    chosen: Chosen,
-    *,
-    who: str,
-    now: int,
-    event: int,
-    after: tuple[int, int] = (0, -1),
-    limit: int = TOUCHED_ROWS,
+START = (0, -1)
+
+
+def find(
+    tx: Tx, chosen: Chosen, after: tuple[int, int] = START, limit: int = TOUCHED_ROWS
 ) -> Slice:
-    """Does `act` to the next rows behind `after`. event: an id, for those it becomes."""
-    found = rows_of(tx, chosen, after, limit)
+    """The next rows behind `after`. Reads alone: a queue of a million is not locked for it."""
+    where = ["(q.acceptance, q.n) > (?, ?)"]
+    given: list[Any] = list(after)
+    for condition, wanted in (
+        ("q.acceptance = ?", chosen.acceptance),
+        # Not by its index: each slice would sort all that is behind it.
+        ("q.destination || '' = ?", chosen.destination or None),
+        ("a.account = ?", chosen.account),
+    ):
+        if wanted is not None:
+            where.append(condition)
+            given.append(wanted)
+    if chosen.addresses:
+        where.append(f"lower(r.address) IN ({', '.join('?' * len(chosen.addresses))})")
+        given += [_lowered(address) for address in chosen.addresses]
+    found = tx.rows(
+        "SELECT q.acceptance, q.n, a.account FROM queue q"
+        " JOIN acceptance a ON a.id = q.acceptance"
+        " JOIN recipient r ON r.acceptance = q.acceptance AND r.n = q.n"
+        f" WHERE {' AND '.join(where)} ORDER BY q.acceptance, q.n LIMIT ?",
+        [*given, limit],
+    )
+    keys = [(acceptance, n) for acceptance, n, _ in found]
+    accounts = sorted({account for _, _, account in found if account is not None})
+    return Slice(keys, accounts, keys[-1] if len(keys) == limit else None)
+
+
+def touch(
+    tx: Tx, act: Act, keys: Sequence[tuple[int, int]], *, who: str, now: int, event: int
+) -> list[Touched]:
+    """Does `act` to these rows, those that have left the queue meanwhile excepted. event: an id,
+    for those it becomes."""
+    found = [row for key in sorted(keys) if (row := locked(tx, *key)) is not None]
     touched = []
     changed: dict[int, list[int]] = {}
     for row in found:
@@ -124,15 +153,30 @@ def touch(
         detail = {"who": who, "recipients": numbers}
         if reason := getattr(act, "reason", ""):
             detail["reason"] = reason
-        ledger.add_event(tx, event, acceptance, now, ledger.ALL_RECIPIENTS, _name(act), detail)
+        ledger.add_event(
+            tx, event, acceptance, now, ledger.ALL_RECIPIENTS, type(act).__name__.lower(), detail
+        )
     if isinstance(act, Cancel):
         for acceptance in changed:
             tracker.follow(tx, ledger.acceptance(tx, acceptance))
     if isinstance(act, Retry | Release):
         for destination in sorted({row.destination for row in found}):
             _look_at(tx, destination, now)
-    last = found[-1] if len(found) == limit else None
-    return Slice(touched, None if last is None else (last.acceptance, last.n))
+    return touched
+
+
+def locked(tx: Tx, acceptance: int, n: int) -> Row | None:
+    """A row that nobody else touches until this unit has ended; None: it has left the queue."""
+    found = tx.row(
+        "SELECT r.address, q.destination, q.due, q.lease, q.held, q.wish FROM queue q"
+        " JOIN recipient r ON r.acceptance = q.acceptance AND r.n = q.n"
+        " WHERE q.acceptance = ? AND q.n = ? /*postgresql: FOR UPDATE OF q */",
+        (acceptance, n),
+    )
+    if found is None:
+        return None
+    address, destination, due, lease, held, wished = found
+    return Row(acceptance, n, address, destination, due, lease is not None, held, wished)
 
 
 def retry(tx: Tx, row: Row, now: int) -> Touched:
@@ -200,45 +244,6 @@ def _done(tx: Tx, act: Act, row: Row, who: str, now: int) -> Touched:
             return cancel(tx, row, f"{who}, {reason}" if reason else who, now)
 
 
-def rows_of(tx: Tx, chosen: Chosen, after: tuple[int, int], limit: int) -> list[Row]:
-    """In the order of their key, locked: nobody leases or settles them until we have ended."""
-    where, given = _where(chosen, after)
-    found = tx.rows(
-        "SELECT q.acceptance, q.n, r.address, q.destination, q.due, q.lease, q.held, q.wish"
-        f" FROM {_QUEUE} WHERE {where} ORDER BY q.acceptance, q.n LIMIT ?"
-        " /*postgresql: FOR UPDATE OF q */",
-        [*given, limit],
-    )
-    return [
-        Row(acceptance, n, address, destination, due, lease is not None, held, wished)
-        for acceptance, n, address, destination, due, lease, held, wished in found
-    ]
-
-
-_QUEUE = (
-    "queue q JOIN acceptance a ON a.id = q.acceptance"
-    " JOIN recipient r ON r.acceptance = q.acceptance AND r.n = q.n"
-)
-
-
-def _where(chosen: Chosen, after: tuple[int, int]) -> tuple[str, list[Any]]:
-    """The condition, and what stands for its parameters."""
-    where = ["(q.acceptance, q.n) > (?, ?)"]
-    given: list[Any] = list(after)
-    for column, wanted in (
-        ("q.acceptance", chosen.acceptance),
-        ("q.destination", chosen.destination or None),
-        ("a.account", chosen.account),
-    ):
-        if wanted is not None:
-            where.append(f"{column} = ?")
-            given.append(wanted)
-    if chosen.addresses:
-        where.append(f"lower(r.address) IN ({', '.join('?' * len(chosen.addresses))})")
-        given += [_lowered(address) for address in chosen.addresses]
-    return " AND ".join(where), given
-
-
 def _look_at(tx: Tx, destination: str, now: int) -> None:
     """What is due there is taken at once, and whatever it waits for is asked."""
     backoff.hurry(tx, destination, now)
@@ -253,24 +258,6 @@ def _touched(row: Row, result: Result, why: str = "") -> Touched:
 def _lowered(address: str) -> str:
     """ASCII alone, as lower() of SQL does on either engine."""
     return address.encode("utf-8", "replace").lower().decode()
-
-
-def _name(act: Act) -> str:
-    return type(act).__name__.lower()
-
-
-def accounts_of(
-    tx: Tx, chosen: Chosen, after: tuple[int, int], limit: int = TOUCHED_ROWS
-) -> list[int]:
-    """Whose messages the next slice is about, for `Store.run`."""
-    if chosen.account is not None:
-        return [chosen.account]
-    where, given = _where(chosen, after)
-    found = tx.rows(
-        f"SELECT a.account FROM {_QUEUE} WHERE {where} ORDER BY q.acceptance, q.n LIMIT ?",
-        [*given, limit],
-    )
-    return sorted({account for (account,) in found if account is not None})
 
 
 def may_see(tx: Tx, acceptance: int, account: int | None) -> bool:

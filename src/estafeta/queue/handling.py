@@ -79,25 +79,25 @@ class Hand:
             await self._see(chosen.acceptance, chosen.account)
         counts: Counter[str] = Counter()
         told: list[Touched] = []
-        after: tuple[int, int] | None = (0, -1)
+        after: tuple[int, int] | None = hand.START
         while after is not None:
-            found = await self._store.run(
+            found = await self._store.read(partial(hand.find, chosen=chosen, after=after))
+            after = found.next
+            if not found.keys:
+                break
+            touched = await self._store.run(
                 partial(
                     hand.touch,
                     act=act,
-                    chosen=chosen,
+                    keys=found.keys,
                     who=who,
                     now=self._now(),
                     event=self._ids.next(),
-                    after=after,
                 ),
-                accounts=await self._store.read(
-                    partial(hand.accounts_of, chosen=chosen, after=after)
-                ),
+                accounts=found.accounts,
             )
-            after = found.next
-            counts.update(each.result for each in found.touched)
-            told += found.touched[: TOUCHED_TOLD_MAX - len(told)]
+            counts.update(each.result for each in touched)
+            told += touched[: TOUCHED_TOLD_MAX - len(told)]
         if not counts and chosen.acceptance is not None:
             raise Conflict(_nothing_left(chosen))
         log.info("queue touched", act=type(act).__name__.lower(), who=who, **counts)

@@ -45,7 +45,7 @@ EXPIRED_SECONDS = 60.0
 EXPIRED_ROWS = 500
 """Rows that one such look reads."""
 
-TOUCHED_ROWS = 500
+TOUCHED_ROWS = 100
 """Rows of the queue that one unit of an operator's touches."""
 
 TOUCHED_TOLD_MAX = 1000
