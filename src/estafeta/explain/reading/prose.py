@@ -226,7 +226,7 @@ def _heads(prose: Prose, known: Forms) -> None:
                     label[1],
                     _block(lines, number, line, known),
                 )
-            elif tail := _TAIL.match(body):
+            elif (tail := _TAIL.match(body)) and not _FIELD_LINE.match(body):
                 _add(weaker, tail[2], tail[1])
             continue
         address, first = head
