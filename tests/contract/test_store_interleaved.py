@@ -14,15 +14,17 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
+import msgspec
 import pytest
 from tests.support.interleave import Saved, Unit, connect, run_pair
 from tests.support.stores import NOON, TEXT, Stand, StandingClock
 
+from estafeta.explain.faults import Checked
 from estafeta.mail.envelope import Recipient
 from estafeta.mail.message import summary
 from estafeta.mail.outcome import Deferred, Delivered, Refused, Reply
-from estafeta.queue import correct, hand, holders, returns, rows, suspended, wish
-from estafeta.queue.hand import Cancel, Hold, Retry
+from estafeta.queue import correct, hand, holders, parked, returns, rows, suspended, wish
+from estafeta.queue.hand import Cancel, Hold, Release, Retry
 from estafeta.queue.notices import Failure
 from estafeta.queue.settle import Attempted, settle
 from estafeta.queue.suspended import Suspension
@@ -58,6 +60,9 @@ FAILED = Failure(
     at=DAYS_LATER,
     attempts=1,
 )
+FAULT = parked.Parking("block-list", "192.0.2.1", "b.example")
+FAULTY = Refused(Reply(550, "5.7.1", "blocked"), "blocked-ip", "mx.b.example")
+UNTIL = DAYS_LATER + 7_200_000
 Given = tuple[Unit, Sequence[int]]
 
 
@@ -94,6 +99,9 @@ class Scene:
                 partial(self._lease, tokens=[90 + n], domain=f"{name}.example")
             )
             await stand.run(lambda tx, leased=leased, n=n: returns.begin(tx, leased, n, FAILED))
+        self.kept = await stand.accept(("kim@k.example", None))
+        (held,) = await stand.run(partial(self._lease, tokens=[95], domain="k.example"))
+        await stand.run(lambda tx: self._park(tx, held))
         self.submitted = await stand.accept(
             ("tom@t.example", None), account=self.ana, message_id="<submitted@a.example>"
         )
@@ -131,6 +139,45 @@ class Scene:
             return [fate.uid for fate in fates]
 
         return unit, to
+
+    def _park(self, tx: Tx, leased: rows.Leased) -> str:
+        last = msgspec.json.encode(FAULTY).decode()
+        wanted = parked.Park(FAULT, UNTIL)
+        wished = parked.park(tx, leased, leased.numbers[0], wanted, now=DAYS_LATER, last=last)
+        rows.settle_destination(tx, leased.destination)
+        return wished
+
+    def park(self) -> Given:
+        """Bob is refused for a fault of ours."""
+        return alone(lambda tx: self._park(tx, self.leased))
+
+    def unpark(self, event: int = 910) -> Given:
+        """That fault is mended."""
+        good = Checked(True, "not-listed")
+
+        def unit(tx: Tx) -> int:
+            return parked.release(
+                tx, FAULT.fault, FAULT.about, good, now=DAYS_LATER, interval=600_000, event=event
+            )
+
+        return unit, ()
+
+    def end_parked(self, token: int = 96) -> Given:
+        """It was not mended in time."""
+
+        def unit(tx: Tx) -> list[int]:
+            ended = parked.take_ended(tx, UNTIL, until=UNTIL + 900_000, tokens=[token])
+            return [each.leased.acceptance for each in ended]
+
+        return unit, ()
+
+    def touch_parked(self, act: Any) -> Given:
+        def unit(tx: Tx) -> list[str]:
+            keys = [(self.kept.id, 0)]
+            found = hand.touch(tx, act, keys, who="root", now=DAYS_LATER, event=920)
+            return [each.result for each in found]
+
+        return unit, ()
 
     def accept(self, *domains: str, token: int | None = None) -> Given:
         """As a submission for people elsewhere."""
@@ -481,6 +528,21 @@ def pairs(s: Scene) -> dict[str, tuple[Given, Given]]:
         "return+return": (s.give_back(0, 1), s.give_back(0, 1)),
         "return+fail too": (s.give_back(0, 1), s.fail_too()),
         "return all+fail too": (s.give_back(0, 1, 2), s.fail_too()),
+        # Held for a fault of ours
+        "park+taken": (s.park(), s.settle(TAKEN)),
+        "park+cancel": (s.park(), s.touch(Cancel())),
+        "park+tidy": (s.park(), alone(lambda tx: parked.tidy(tx, now))),
+        "park+unpark": (s.park(), s.unpark()),
+        "unpark+unpark": (s.unpark(), s.unpark(911)),
+        "unpark+end": (s.unpark(), s.end_parked()),
+        "unpark+release": (s.unpark(), s.touch_parked(Release())),
+        "unpark+cancel": (s.unpark(), s.touch_parked(Cancel())),
+        "end+end": (s.end_parked(), s.end_parked(97)),
+        "end+cancel": (s.end_parked(), s.touch_parked(Cancel())),
+        "told+told": (
+            alone(lambda tx: parked.told(tx, FAULT, now)),
+            alone(lambda tx: parked.told(tx, FAULT, now)),
+        ),
         # Copies of what was sent
         "append to Sent+taken": (s.append_sent("<submitted@a.example>"), s.settle_tracked(TAKEN)),
         "append to Sent+deferred": (

@@ -14,14 +14,17 @@ from tests.support.whole import Attempts, Whole, whole
 
 from estafeta.explain.faults import Checked, faults
 from estafeta.explain.words import LANGUAGES
+from estafeta.mail.dates import parse_date
 from estafeta.mail.envelope import Recipient
 from estafeta.mail.outcome import Delivered, Outcome, Refused, Reply
 from estafeta.mail.protocols import NoMeter
 from estafeta.office import fault_notice
 from estafeta.office.config import Relay
+from estafeta.office.http import make_app
 from estafeta.office.limits import SELF_CHECK_LOOK_SECONDS
 from estafeta.office.self_check import SelfCheck, remarks
 from estafeta.office.self_checks import check_fault, own_addresses
+from estafeta.queue.notices import NoticeSettings
 from estafeta.queue.parked import Parking, Untold
 from estafeta.resolve import Found, NameNotFound
 from estafeta.resolve.answer import Answer
@@ -198,6 +201,68 @@ def test_each_fault_is_told_once_also_by_several_workers_and_after_a_restart() -
         assert await scene.held() == []
 
     play(work, NO_PTR, TAKEN, workers=3)
+
+
+def test_the_sender_is_told_that_it_waits_and_for_how_long_at_most() -> None:
+    async def work(scene: Scene) -> None:
+        house = scene.house
+        house.built._notices.settings = NoticeSettings(delay_after=600.0)
+        began = house.world.clock.now()
+        await house.accept(BOB, Recipient(CARL, frozenset({"FAILURE"})))
+        await asyncio.sleep(700)
+        [told] = await house.inbox("ana")
+        [status] = [
+            part.get_payload()
+            for part in message_from_bytes(told, policy=policy.default).walk()
+            if part.get_content_type() == "message/delivery-status"
+        ]
+        [about] = [each for each in status if each["Final-Recipient"]]
+        assert (about["Final-Recipient"], about["Action"]) == (f"rfc822; {BOB}", "delayed")
+        assert about["Status"] == "4.7.25"
+        until = parse_date(about["Will-Retry-Until"]) or 0
+        assert abs(until - began - 2 * HOUR) < 5
+
+    play(work, NO_PTR, park_max=2 * HOUR)
+
+
+def test_health_tells_of_it_and_is_well_all_the_same() -> None:
+    async def work(scene: Scene) -> None:
+        house = scene.house
+        app = make_app({}, remarks=remarks(house.store))
+        assert "remarks" not in await healthz(app)
+        await house.accept(BOB)
+        await asyncio.sleep(SELF_CHECK_LOOK_SECONDS + 1)
+        body = await healthz(app)
+        assert body["ok"] is True
+        assert body["remarks"]["own-faults"] == (
+            f"1 held: The reverse DNS of our server is not in order ({OURS} has no name (no PTR"
+            " record))"
+        )
+
+    play(work, NO_PTR)
+
+
+async def healthz(app: Any) -> dict[str, Any]:
+    """The page, asked without a socket; a status other than 200 is an error."""
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/healthz",
+        "headers": [],
+        "query_string": b"",
+    }
+    await app(scope, receive, send)
+    assert sent[0]["status"] == 200
+    body: dict[str, Any] = msgspec.json.decode(sent[1]["body"])
+    return body
 
 
 def test_switched_off_it_is_returned_at_once() -> None:
