@@ -13,6 +13,7 @@ import pytest
 
 from estafeta.explain.causes import cause
 from estafeta.sim.demo.failures import Failures, Sent
+from estafeta.sim.demo.places import PLACES
 from estafeta.sim.demo.scene import Row
 from estafeta.sim.demo.scripted import Manner, Said, Scripted, Talk
 from estafeta.sim.demo.troubles import SCRIPTED, TROUBLES, Trouble, address_of
@@ -103,14 +104,15 @@ def report(sent: Sent, action: str = "failed") -> bytes:
     """As it should be."""
     trouble = sent.trouble
     title = cause(trouble.cause).in_words("es", address=trouble.recipient).title
-    told = json.dumps({"recipients": [{"cause": trouble.cause}]})
+    told = json.dumps({"recipients": [{"cause": trouble.cause, "suggestion": trouble.meant}]})
     return (
         (
             f"Return-Path: <>\r\nIn-Reply-To: {sent.message_id}\r\nMIME-Version: 1.0\r\n"
             'Content-Type: multipart/report; report-type=delivery-status; boundary="b"\r\n\r\n'
             '--b\r\nContent-Type: multipart/mixed; boundary="m"\r\n\r\n'
             "--m\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n"
-            f"\r\n{title}\r\n--m\r\nContent-Type: application/json\r\n\r\n{told}\r\n--m--\r\n"
+            f"\r\n{title} {trouble.meant}\r\n--m\r\nContent-Type: application/json\r\n\r\n"
+            f"{told}\r\n--m--\r\n"
             "--b\r\nContent-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; x\r\n\r\n"
             f"Final-Recipient: rfc822; {trouble.recipient}\r\nAction: {action}\r\n"
             f"Status: {trouble.status}\r\nX-Estafeta-Cause: {trouble.cause}\r\n"
@@ -141,11 +143,14 @@ class Stage:
         trouble = BY_NAME[name]
         self.internet: Any = SimpleNamespace(
             scripted={},
+            installed={place.domain: place for place in PLACES},
+            refusals=lambda recipient: self.refusals,
             dns=SimpleNamespace(
                 log=[Asked(0.0, Endpoint("127.0.0.1", 1), "udp", trouble.domain, "MX", "said")]
             ),
             world=SimpleNamespace(dice=random.Random(1)),
         )
+        self.refusals = ["452 4.2.2 no"] * trouble.tries  # of an installation, by its log
         self.failures = Failures(self.internet, "en")
         self.sent = self.failures._write(trouble)
         self.sent.reply = "250 2.0.0 Message accepted"
@@ -153,6 +158,8 @@ class Stage:
             self.internet.scripted[trouble.domain] = met(trouble, self.sent, tls)
         if not trouble.arrives:
             self.sent.reports = [report(self.sent)]
+            if trouble.delayed:
+                self.sent.reports.insert(0, report(self.sent, "delayed"))
 
     @property
     def server(self) -> Scripted:
@@ -192,22 +199,35 @@ def test_a_report_that_is_not_as_it_should_be(
     name: str, change: tuple[str, str], tls: ServerTls
 ) -> None:
     stage = Stage(name, tls)
-    (good,) = stage.sent.reports
-    stage.sent.reports = [good.replace(change[0].encode(), change[1].encode())]
-    assert stage.sent.reports != [good]
+    good = stage.sent.reports.pop()
+    stage.sent.reports += [good.replace(change[0].encode(), change[1].encode())]
+    assert stage.sent.reports[-1] != good
     assert not stage.judged().ok
 
 
 @pytest.mark.parametrize("name", [name for name, trouble in BY_NAME.items() if not trouble.arrives])
-def test_no_report_or_two_delay_notices(name: str, tls: ServerTls) -> None:
+def test_no_report_or_one_delay_notice_too_many(name: str, tls: ServerTls) -> None:
     stage = Stage(name, tls)
-    delayed = report(stage.sent, "delayed")
-    stage.sent.reports.insert(0, delayed)
-    assert stage.judged().ok
-    stage.sent.reports.insert(0, delayed)
+    stage.sent.reports.insert(0, report(stage.sent, "delayed"))
     assert not stage.judged().ok
-    stage.sent.reports = []
+    stage = Stage(name, tls)
+    stage.sent.reports.pop()
     assert not stage.judged().ok
+
+
+def test_no_delay_notice_where_there_should_be_one(tls: ServerTls) -> None:
+    stage = Stage("full", tls)
+    del stage.sent.reports[0]
+    assert not stage.judged().ok
+
+
+def test_an_address_meant_that_nobody_names(tls: ServerTls) -> None:
+    stage = Stage("invalid-domain", tls)
+    meant = stage.sent.trouble.meant.encode()
+    (good,) = stage.sent.reports
+    for number in (1, 2):
+        stage.sent.reports = [good.replace(meant, b"", number)]
+        assert not stage.judged().ok
 
 
 @pytest.mark.parametrize("name", [name for name, trouble in BY_NAME.items() if trouble.manner])
@@ -216,6 +236,13 @@ def test_once_too_often_or_too_seldom(name: str, tls: ServerTls) -> None:
     stage.server.talks.insert(0, stage.server.talks[0])
     assert not stage.judged().ok
     del stage.server.talks[:2]
+    assert not stage.judged().ok
+
+
+@pytest.mark.parametrize("name", ["unknown-user", "full"])
+def test_an_installation_that_was_asked_once_too_often(name: str, tls: ServerTls) -> None:
+    stage = Stage(name, tls)
+    stage.refusals.append("452 4.2.2 no")
     assert not stage.judged().ok
 
 

@@ -61,11 +61,12 @@ class Failures:
             replies = await asyncio.to_thread(self._submit, sent)
             for each, reply in zip(sent, replies, strict=True):
                 each.reply = reply
-            arriving = asyncio.gather(*(self._arrival(each.trouble) for each in sent))
+            arriving = [asyncio.create_task(server.took.wait()) for server in self._arrivals()]
             await asyncio.to_thread(mailbox.gather, lambda seen: _sorted(sent, seen), SECONDS_MAX)
             left = began + SECONDS_MAX - asyncio.get_running_loop().time()
-            await asyncio.wait([arriving], timeout=max(left, 0))
-            arriving.cancel()
+            await asyncio.wait(arriving, timeout=max(left, 0))
+            for each_arrival in arriving:
+                each_arrival.cancel()
         finally:
             await asyncio.to_thread(mailbox.close)
         for each in sent:
@@ -106,10 +107,9 @@ class Failures:
             messages=[(each.trouble.recipient, each.raw) for each in sent],
         )
 
-    async def _arrival(self, trouble: Trouble) -> None:
-        server = self._internet.scripted.get(trouble.domain)
-        if trouble.arrives and server is not None:
-            await server.took.wait()
+    def _arrivals(self) -> list[Scripted]:
+        """The servers that are to take a message in the end."""
+        return [self._internet.scripted[one.domain] for one in TROUBLES if one.arrives]
 
     # -- what was seen -------------------------------------------------------------------------
 
@@ -131,6 +131,10 @@ class Failures:
     def _met(self, sent: Sent) -> tuple[bool, list[str]]:
         """Whether the recipient's side was asked as often as it should be, and what it said."""
         trouble = sent.trouble
+        if trouble.domain in self._internet.installed:
+            replies = self._internet.refusals(trouble.recipient)
+            lines = [f"{len(replies)} × {replies[0]}"] if replies else []
+            return len(replies) == trouble.tries, lines
         server = self._internet.scripted.get(trouble.domain)
         if server is None:
             asked = [one for one in self._internet.dns.log if one.name == trouble.domain]
@@ -182,13 +186,17 @@ class Failures:
             and fields.get("X-Estafeta-Cause") == told[0].get("cause") == trouble.cause
             and " ".join(title.split()) in " ".join(text.split())
             and sent.raw in raw
+            and told[0].get("suggestion", "") == trouble.meant
+            and trouble.meant in text
         )
         names = ("Status", "X-Estafeta-Cause")
         shown = [f"{name}: {fields[name]}" for name in names if name in fields]
         delays = sum(_action(one) == "delayed" for one in sent.reports)
         if delays:
             shown.insert(0, say("trouble.delays", self._language, count=delays))
-        return ok and delays <= 1, shown, text
+        if trouble.meant and trouble.meant in text:
+            shown.append(say("trouble.meant", self._language, address=trouble.meant))
+        return ok and delays == int(trouble.delayed), shown, text
 
 
 def _sorted(sent: Sequence[Sent], messages: Sequence[bytes]) -> bool:

@@ -7,6 +7,7 @@ in the demo's folder to be read. A folder that was used before keeps its people 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from estafeta.sim.demo.places import DNS_ADDRESS, PASSWORD, PLACES, Person, Plac
 from estafeta.sim.demo.scripted import Scripted
 from estafeta.sim.demo.stores import Wish, opened
 from estafeta.sim.demo.troubles import (
+    DELAY_SECONDS,
     RETRY_SECONDS,
     SCRIPTED,
     WAIT_SECONDS_MAX,
@@ -75,6 +77,7 @@ class Internet:
         }
         self.dns = DnsServer(_zones())
         self.scripted: dict[str, Scripted] = {}
+        self._logged_before: dict[str, int] = {}  # octets of logs that are of other runs
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -116,6 +119,13 @@ class Internet:
         if process.returncode:
             raise DemoError(f"estafeta {' '.join(words)}: {errors.decode().strip()}")
         return output.decode()
+
+    def refusals(self, recipient: str) -> list[str]:
+        """What the installation of a recipient's domain has refused it with, by its own log."""
+        domain = recipient.rpartition("@")[2]
+        log = self.installed[domain].log.read_bytes()[self._logged_before.get(domain, 0) :]
+        lines = (json.loads(line) for line in log.splitlines() if b'"recipient refused"' in line)
+        return [str(line["reply"]) for line in lines if line["recipient"] == recipient]
 
     async def _start(self) -> None:
         server = await serve(self.world.net, Endpoint(DNS_ADDRESS, self.ports.dns), self.dns)
@@ -200,6 +210,7 @@ class Internet:
         read_end, write_end = os.pipe()
         try:
             with installed.log.open("ab") as log:
+                self._logged_before[place.domain] = log.tell()
                 process = await asyncio.create_subprocess_exec(
                     *(sys.executable, "-m", "estafeta", "serve"),
                     *("--config", str(installed.config), "--ready-fd", str(write_end)),
@@ -307,6 +318,11 @@ wait_max = "{WAIT_SECONDS_MAX}s"
 # Elsewhere a message is tried for days.
 retry = [{retry}]
 retries_max = {len(RETRY_SECONDS)}
+host_backoff = "1s"
+host_backoff_max = "1s"
+
+[notices]
+delay_after = "{DELAY_SECONDS}s"
 
 [[tls.certificates]]
 certificate = {_quoted(certificate)}

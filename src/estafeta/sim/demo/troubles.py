@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from estafeta.sim.demo.places import HUGO
+from estafeta.sim.demo.places import EMMA, HUGO
 from estafeta.sim.demo.scripted import Manner
 
 RETRY_SECONDS = (1, 1, 2)
@@ -20,12 +20,17 @@ WAIT_SECONDS_MAX = 1
 
 GREYLIST_SECONDS = 2.0
 
+DELAY_SECONDS = 3
+"""After so long the writer is told that it takes longer, in the demo."""
+
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
     """name: of its texts. cause: code of the catalogue. status: of the report that comes back,
     "" where the message arrives in the end. tries: how often the recipient's server is to refuse
-    it, or not to answer. attachment: name of a file."""
+    it, or not to answer. attachment: name of a file. meant: the address that the report is to
+    name as the one that was probably meant. delayed: its writer is told first that it takes longer.
+    """
 
     name: str
     recipient: str
@@ -34,6 +39,8 @@ class Trouble:
     tries: int
     manner: Manner | None = None
     attachment: str = ""
+    meant: str = ""
+    delayed: bool = False
 
     @property
     def domain(self) -> str:
@@ -45,7 +52,14 @@ class Trouble:
 
 
 TROUBLES = (
-    Trouble("invalid-domain", "emma@coreo.example", "domain-not-found", "5.1.2", 0),
+    Trouble(
+        "invalid-domain",
+        "emma@coreo.example",
+        "domain-not-found",
+        "5.1.2",
+        0,
+        meant=EMMA.address,
+    ),
     Trouble("unknown-user", "ines.bela@puerto.example", "unknown-user", "5.1.1", 1),
     Trouble(
         "policy",
@@ -92,10 +106,16 @@ TROUBLES = (
         1,
         Manner("rcpt", "450 4.7.28 too many messages from your network, slow down", times=1),
     ),
-    Trouble("full", HUGO.address, "mailbox-full", "5.2.2", TRIES),
-    Trouble("no-mx", "noe@sinservidor.example", "no-mail-host", "5.4.4", 0),
+    Trouble("full", HUGO.address, "mailbox-full", "5.2.2", TRIES, delayed=True),
+    Trouble("no-mx", "noe@sinservidor.example", "no-mail-host", "5.4.4", 0, delayed=True),
     Trouble(
-        "black-hole", "tea@agujero.example", "connection-lost", "5.4.2", TRIES, Manner("silence")
+        "black-hole",
+        "tea@agujero.example",
+        "connection-lost",
+        "5.4.2",
+        TRIES,
+        Manner("silence"),
+        delayed=True,
     ),
 )
 SCRIPTED = tuple(trouble for trouble in TROUBLES if trouble.manner is not None)
