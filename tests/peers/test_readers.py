@@ -15,6 +15,8 @@ from tests.support.peers.clients import MUTT_ADDS, Account, Clients
 from tests.support.peers.compare import assert_same
 from tests.support.peers.letters import letter
 
+from estafeta.office.docs_bounce import example_bounce
+
 EVA = f"eva@{DOMAIN}"
 NOA = f"noa@{DOMAIN}"
 AWAY = "ana@away.example"
@@ -146,6 +148,27 @@ def test_fetchmail_takes_everything_away(
     client = estafeta_server.imap(NOA)
     assert client.select("INBOX") == ("OK", [b"0"])
     client.logout()
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [("es", "Quién puede arreglarlo: usted"), ("en", "Who can put it right: you")],
+)
+def test_mutt_shows_what_a_bounce_says(
+    clients: Clients, eva: Account, estafeta_server: Estafeta, language: str, words: str
+) -> None:
+    client = estafeta_server.imap(EVA)
+    client.append("INBOX", "", "", example_bounce(language))  # type: ignore[arg-type]
+    client.logout()
+    shown = clients.home / f"shown-{language}"
+    settings = ":set charset=utf-8 pipe_decode=yes<enter>"
+    keys = f"{settings}<pipe-message>cat > {shown}<enter><quit>"
+    clients.mutt(eva, estafeta_server.ports["imaps"], keys)
+    text = " ".join(shown.read_text("utf-8").split())
+    assert words in text
+    assert "550 5.1.1 The email account that you tried to reach does not exist" in text
+    assert text.index(words) < text.index("Reporting-MTA") < text.index("<minutes@laptop.example>")
+    assert "<!DOCTYPE" not in text
 
 
 def test_mutt_copies_flags_and_moves(
