@@ -30,6 +30,7 @@ from estafeta.queue.settle import Attempted, settle
 from estafeta.queue.suspended import Suspension
 from estafeta.store import (
     accounts,
+    bearers,
     bodies,
     counters,
     flags,
@@ -452,6 +453,10 @@ def pairs(s: Scene) -> dict[str, tuple[Given, Given]]:
         "rename account+alias": (
             alone(lambda tx: accounts.set_account(tx, luis, address="new@a.example")),
             alone(lambda tx: accounts.add_alias(tx, "new@a.example", "ana@a.example")),
+        ),
+        "token+remove the account": (
+            alone(lambda tx: bearers.add(tx, "t", "secret", account=luis, now=now)),
+            alone(lambda tx: accounts.remove_account(tx, luis)),
         ),
         "remove account+alias to it": (
             alone(lambda tx: accounts.remove_account(tx, luis)),

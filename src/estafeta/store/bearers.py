@@ -56,7 +56,12 @@ def new_token(dice: random.Random) -> str:
 
 
 def add(tx: Tx, name: str, token: str, *, account: int | None, now: int, expires: int = 0) -> None:
-    """Raises BearersError: the name is taken."""
+    """Raises BearersError: the name is taken, the account gone."""
+    if account is not None:
+        # Who removes it at the same time waits here, or we for him.
+        sql = "SELECT 1 FROM account WHERE id = ? /*postgresql: FOR SHARE */"
+        if tx.value(sql, (account,)) is None:
+            raise BearersError(f"there can be no token {name}: its account is gone")
     added = tx.run(
         "INSERT INTO bearer (name, hash, account, created, expires) VALUES (?, ?, ?, ?, ?)"
         " ON CONFLICT (name) DO NOTHING",

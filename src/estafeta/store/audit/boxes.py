@@ -163,7 +163,7 @@ def _finding(
 
 
 def strays(tx: Tx) -> list[Finding]:
-    """Rows that belong to no mailbox, mailboxes that belong to no account."""
+    """Rows that belong to no mailbox, mailboxes and tokens that belong to no account."""
     found = []
     for account, id, name in tx.rows(
         "SELECT account, id, name FROM mailbox WHERE NOT EXISTS"
@@ -171,6 +171,12 @@ def strays(tx: Tx) -> list[Finding]:
     ):
         text = f"mailbox {name} ({id}) belongs to account {account}, which is lost"
         found.append(Finding("account-lost", text, account=account, mailbox=id))
+    for account, name in tx.rows(
+        "SELECT account, name FROM bearer WHERE account IS NOT NULL AND NOT EXISTS"
+        " (SELECT 1 FROM account WHERE account.id = bearer.account)"
+    ):
+        text = f"token {name} is of account {account}, which is lost"
+        found.append(Finding("account-lost", text, account=account))
     for table in ("message", "message_text"):
         # One probe for each mailbox, not one for each message.
         here = (-1, -1)
