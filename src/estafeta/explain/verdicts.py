@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from estafeta.explain.judge import judge
-from estafeta.explain.reading import Kind, Reading, ReportedRecipient
+from estafeta.explain.reading import Kind, Reading, ReportedRecipient, read_report
 from estafeta.explain.refusal import Verdict
 
 _CAUSES: dict[Kind, str] = {
@@ -29,3 +29,11 @@ def verdict(kind: Kind, recipient: ReportedRecipient) -> Verdict:
     return msgspec.structs.replace(
         found, cause=cause, permanent=kind == "feedback", hard=False, rule=f"kind: {kind}"
     )
+
+
+def read_and_judge(data: bytes, most: int) -> tuple[Reading, list[Verdict]]:
+    """A report and what it comes to, parallel to its first `most` recipients; the others are cut
+    off. In one function, for another process."""
+    reading = read_report(data)
+    reading = msgspec.structs.replace(reading, recipients=reading.recipients[:most])
+    return reading, [found for _, found in verdicts(reading)]

@@ -16,10 +16,10 @@ from collections.abc import Sequence
 import msgspec
 import structlog
 
-from estafeta.explain.reading import Reading, ReportedRecipient, read_report
+from estafeta.explain.reading import Reading, ReportedRecipient
 from estafeta.explain.reading.limits import REPORT_OCTETS_MAX
 from estafeta.explain.refusal import Verdict
-from estafeta.explain.verdicts import verdicts
+from estafeta.explain.verdicts import read_and_judge
 from estafeta.intake.limits import (
     CLAIM_CANDIDATES_MAX,
     CLAIM_NAME_CHARACTERS_MAX,
@@ -100,7 +100,7 @@ class Claims:
         try:
             async with asyncio.timeout(CLAIM_SECONDS_MAX):
                 octets = incoming.body.read(0, REPORT_OCTETS_MAX)
-                reading = await self._world.cpu.apart(read_report, octets)
+                reading, judged = await self._world.cpu.apart(read_and_judge, octets, CLAIMS_MAX)
                 if reading.kind not in KINDS or reading.wrapped:
                     return None
                 found = await self._concerned(reading, incoming)
@@ -117,7 +117,7 @@ class Claims:
         acceptance, by, entries = found
         claims = [
             self._claim(incoming, reading, by, entries, *each)
-            for each in verdicts(reading)[:CLAIMS_MAX]
+            for each in zip(reading.recipients, judged, strict=True)
         ]
         at = int(self._world.clock.now() * 1000)
         row = await self._store.read(lambda tx: ledger.acceptance(tx, acceptance))

@@ -33,7 +33,7 @@ SESSIONS_PER_CLIENT_MAX = 100
 LOGGED_USER_CHARACTERS_MAX = 254
 """Of the name in a failed login that is written to the log."""
 
-CLAIM_SECONDS_MAX = 5.0
+CLAIM_SECONDS_MAX = 10.0
 """A message that may be a report of ours waits so long for being read, before it is taken as it is.
 """
 
