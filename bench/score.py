@@ -21,7 +21,7 @@ import msgspec
 from estafeta.explain.causes import cause
 from estafeta.explain.judge import judge, weigh
 from estafeta.explain.judge.index import Index
-from estafeta.explain.judge.knowledge import Piece, pieces
+from estafeta.explain.judge.knowledge import Piece, facts, pieces
 from estafeta.explain.reading import read_report
 from estafeta.explain.refusal import Refusal, Verdict
 
@@ -139,15 +139,7 @@ def _left_out(
 
 def show(reports: list[Case], found: Score) -> None:
     """Everything, for a person."""
-    carried: dict[str, set[str]] = defaultdict(set)
-    for report in reports:
-        for verdict in report.verdicts():
-            carried[verdict.rule].add(report.name)
-    print("Reports by the piece of knowledge that decided (* one report only):")
-    for rule, names in sorted(carried.items(), key=lambda entry: (-len(entry[1]), entry[0])):
-        print(f"  {len(names):4}{'*' if len(names) == 1 else ' '} {rule}")
-    once = sum(len(names) == 1 for names in carried.values())
-    print(f"{len(carried)} pieces of {len(pieces())} decided, {once} of them one report each.\n")
+    _show_rules(reports)
     print("By sender, without what only its own reports support:")
     for sender, (right, all_of_it) in found.by_sender.items():
         print(f"  {sender:24} {right:3} of {all_of_it}")
@@ -159,6 +151,37 @@ def show(reports: list[Case], found: Score) -> None:
         f"hard {found.hard:.1%} (at least {HARD_MIN:.0%}), "
         f"one sender left out {found.left_out:.1%} (at least {LEFT_OUT_MIN:.0%}; "
         f"{found.left_out_by_phrase:.1%} with each phrase for itself)"
+    )
+
+
+def _show_rules(reports: list[Case]) -> None:
+    """Facts by the reports that they decided, with the phrases that did."""
+    by_rule = {piece.rule: piece.fact for piece in pieces()}
+    decided: dict[int, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    fitting: dict[int, set[str]] = defaultdict(set)
+    for report in reports:
+        for verdict in report.verdicts():
+            if verdict.rule in by_rule:
+                decided[by_rule[verdict.rule]][verdict.rule].add(report.name)
+        for refusal in report.said:
+            for piece in weigh(refusal):
+                fitting[piece.fact].add(report.name)
+    print("Reports that a fact decided, and that it fits (* one report only), with its phrases:")
+    counts = {fact: len(set().union(*by.values())) for fact, by in decided.items()}
+    for number in sorted(decided, key=lambda fact: (-counts[fact], fact)):
+        file, fact = facts()[number]
+        alone = "*" if len(fitting[number]) == 1 else " "
+        print(
+            f"  {counts[number]:4} {len(fitting[number]):4}{alone} {file}: {fact.cause} "
+            f"({fact.source[:90]})"
+        )
+        for rule, names in sorted(decided[number].items(), key=lambda by: -len(by[1])):
+            if "“" in rule:
+                print(f"            {len(names):4} {rule[rule.index('“') : rule.rindex('”') + 1]}")
+    alone_all = sum(len(names) == 1 for names in fitting.values())
+    print(
+        f"{len(facts())} facts, of which {len(decided)} decided, {len(fitting)} fit and "
+        f"{alone_all} fit one report only.\n"
     )
 
 

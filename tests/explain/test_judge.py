@@ -6,6 +6,8 @@ import re
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from estafeta.explain.causes import causes
 from estafeta.explain.judge import judge, weigh
@@ -282,7 +284,26 @@ def test_words_are_tidied() -> None:
     assert status_within("version 5.2.2.1") == ""
 
 
-# Speed.
+# Any octets, and speed.
+
+
+@given(
+    text=st.text(max_size=300),
+    status=st.from_regex(r"([245]\.\d{1,3}\.\d{1,3})?", fullmatch=True),
+    code=st.integers(0, 999),
+    host=st.text(max_size=20),
+    command=st.sampled_from(["", "RCPT", "DATA", "X"]),
+)
+def test_whatever_is_said_has_a_verdict(
+    text: str, status: str, code: int, host: str, command: str
+) -> None:
+    said = Refusal(code=code, status=status, text=text, host=host, command=command)
+    verdict = judge(said)
+    assert verdict.cause in causes()
+    fitting = list(weigh(said))
+    assert [piece.place for piece in fitting] == sorted(piece.place for piece in fitting)
+    assert verdict.rule == (fitting[0].rule if fitting else NOTHING_FITS)
+
 
 HOSTILE = [
     "@" * 5000,
