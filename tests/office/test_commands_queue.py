@@ -127,11 +127,15 @@ def test_correct_and_resend(filled: Run) -> None:
         "bill@y.example",
     ]
     assert filled("audit", "--full").code == 0
+    told = ok(filled("trace", queue_id(ID), "--lang", "es"))
+    assert f"a bill@y.example en su lugar, como {done['child']}" in told
     again = ok(filled("queue", "resend", queue_id(ID), "--json"))
     assert [t["recipient"] for t in again["recipients"]] == ["b@y.example"]
     done = filled("queue", "resend", queue_id(ID))
     assert (done.code, done.err.count("\n")) == (1, 1)
     assert "already" in done.err
+    told = ok(filled("trace", queue_id(ID), "--lang", "en"))
+    assert "sent once more by" in told
 
 
 def test_suspend_and_drain(filled: Run) -> None:
@@ -151,6 +155,9 @@ def test_suspend_and_drain(filled: Run) -> None:
     text = ok(filled("queue", "suspended"))
     assert "they move" in text
     assert "drained to 2001:db8::1:2525" in text
+    told = ok(filled("trace", queue_id(OTHER), "--lang", "es"))
+    assert "todo lo destinado a y.example espera desde" in told
+    assert "they move" in told
     ok(filled("queue", "resume", "y.example"))
     ok(filled("queue", "undrain", "z.example"))
     assert ok(filled("queue", "suspended", "--json")) == []

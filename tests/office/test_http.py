@@ -8,6 +8,9 @@ import signal
 import socket
 
 import pytest
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from estafeta.office.errors import DoorError
 from estafeta.office.http import HttpServer, make_app
@@ -98,6 +101,29 @@ def test_signals_stay_ours() -> None:
         server = HttpServer(make_app({}), [Endpoint("127.0.0.1", 0)])
         await server.start()
         assert signal.getsignal(signal.SIGTERM) == before
+        await server.stop()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("headers", "seen"),
+    [
+        ("", "http 127.0.0.1"),
+        ("X-Forwarded-For: 198.51.100.9\r\nX-Forwarded-Proto: https\r\n", "https 198.51.100.9"),
+        ("X-Forwarded-For: 198.51.100.9\r\nX-Forwarded-Proto: http\r\n", "http 198.51.100.9"),
+    ],
+)
+def test_a_proxy_on_this_machine_says_who_is_behind_it(headers: str, seen: str) -> None:
+    async def page(request: Request) -> Response:
+        assert request.client is not None
+        return Response(f"{request.url.scheme} {request.client.host}")
+
+    async def main() -> None:
+        app = make_app({}, routes=[Route("/who", page)])
+        server = HttpServer(app, [Endpoint("127.0.0.1", 0)])
+        await server.start()
+        assert (await get(server.endpoints[0], "/who", headers))[2] == seen
         await server.stop()
 
     asyncio.run(main())

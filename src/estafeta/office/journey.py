@@ -229,8 +229,8 @@ class _Teller:
             who, reason = (str(event.detail.get(key, "")) for key in ("who", "reason"))
             to, child = str(event.detail.get("to", "")), int(event.detail.get("child", 0))
             again = event.kind == "correct" and to == entry.recipient.address
-            key = f"trace.by-hand-{'resend' if again else event.kind}"
-            told = self.say(key, who=who, to=to, child=queue_id(child))
+            what = "resend" if again else event.kind
+            told = self.say(f"trace.by-hand-{what}", who=who, to=to, child=queue_id(child))
             because = f": {reason}" if reason and who not in reason else ""
             yield f"{shown_time(event.at)} {told}{because}"
 
