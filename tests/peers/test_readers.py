@@ -167,7 +167,7 @@ def test_mutt_shows_what_a_bounce_says(
     text = " ".join(shown.read_text("utf-8").split())
     assert words in text
     assert "550 5.1.1 The email account that you tried to reach does not exist" in text
-    assert text.index(words) < text.index("Reporting-MTA") < text.index("<minutes@laptop.example>")
+    assert text.index(words) < text.index("Reporting-MTA") < text.rindex("<minutes@laptop.example>")
     assert "<!DOCTYPE" not in text
 
 
