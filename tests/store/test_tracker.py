@@ -301,6 +301,20 @@ def test_keywords_of_ours_are_no_clients(tmp_path: Path) -> None:
     with_stand(tmp_path, work)
 
 
+def test_one_message_costs_one_message(tmp_path: Path) -> None:
+    """Whatever else the account has sent: no look walks all of it."""
+
+    async def work(stand: Stand) -> None:
+        if stand.engine == "postgresql":
+            return  # it plans by counts, which a store this small has not
+        for sql in (tracker._ANY, tracker._COPIES, tracker._STANDING):
+            plan = await stand.read(lambda tx, s=sql: tx.rows(f"EXPLAIN QUERY PLAN {s}", (1, ID)))
+            first = next(step for *_, step in plan if step.startswith("SEARCH"))
+            assert "(account=? AND message_id=?)" in first, plan
+
+    with_stand(tmp_path, work)
+
+
 # Who is the same -------------------------------------------------------------------------------
 
 KEPT = b"Received: from x\r\n\tby y; z\r\n"

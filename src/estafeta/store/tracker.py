@@ -59,14 +59,16 @@ _STANDING = (
     " WHERE acceptance.account = ? AND acceptance.message_id = ?"
     " GROUP BY lower(recipient.address)) AS people"
 )
-# Not those of a mailbox that is being erased.
+_ANY = "SELECT 1 FROM sent_copy WHERE account = ? AND message_id = ? LIMIT 1"
+# Not those of a mailbox that is being erased. In no order: asked for theirs, SQLite would walk all
+# copies of the account along it.
 _COPIES = (
     "SELECT copy.mailbox, copy.uid, message.keywords, copy.filed, mailbox.name"
     " FROM sent_copy AS copy"
     " JOIN mailbox ON mailbox.account = copy.account AND mailbox.id = copy.mailbox"
     " JOIN message ON message.account = copy.account AND message.mailbox = copy.mailbox"
     " AND message.uid = copy.uid"
-    " WHERE copy.account = ? AND copy.message_id = ? ORDER BY copy.mailbox, copy.uid"
+    " WHERE copy.account = ? AND copy.message_id = ?"
 )
 
 
@@ -109,8 +111,9 @@ def keyword_of(tx: Tx, account: int, message_id: str) -> str:
 
 
 def copies(tx: Tx, account: int, message_id: str) -> list[Copy]:
-    """All that are followed."""
-    return [Copy(*row) for row in tx.rows(_COPIES, (account, message_id))]
+    """All that are followed, in the order of mailbox and uid."""
+    found = [Copy(*row) for row in tx.rows(_COPIES, (account, message_id))]
+    return sorted(found, key=lambda copy: (copy.mailbox, copy.uid))
 
 
 def follow(tx: Tx, acceptance: Acceptance) -> None:
@@ -130,13 +133,12 @@ def prove(tx: Tx, acceptance: Acceptance, n: int, *, failed: bool) -> None:
 
 
 def _tell(tx: Tx, account: int, message_id: str) -> None:
-    found = copies(tx, account, message_id)
-    if not found:
+    if tx.value(_ANY, (account, message_id)) is None:  # all that most messages pay for
         return
     keyword = keyword_of(tx, account, message_id)
     changed = [
         (copy, keywords)
-        for copy in found
+        for copy in copies(tx, account, message_id)
         if (keywords := flags.with_ours(copy.keywords, keyword)) != copy.keywords
     ]
     if not changed:
@@ -160,7 +162,7 @@ def fits(tx: Tx, account: Account, message_id: str, envelope: bytes) -> str:
     """The Message-ID by which a message in \\Sent is followed; "": it is not. envelope: as
     `mail.message.summary` gives it. All in From are addresses of the account's own."""
     message_id = message_id.strip()
-    if not message_id or len(message_id) > LINE_OCTETS_MAX or len(message_id.split()) != 1:
+    if len(message_id) > LINE_OCTETS_MAX or len(message_id.split()) != 1 or "\0" in message_id:
         return ""
     wrote = authors(envelope)
     if wrote and all(accounts.may_write_as(tx, account, each) for each in wrote):

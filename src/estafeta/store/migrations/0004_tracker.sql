@@ -10,7 +10,8 @@ CREATE TABLE sent_copy (
   filed      INTEGER NOT NULL DEFAULT 0,  -- when we filed it ourselves, 0: its owner did
   PRIMARY KEY (account, mailbox, uid)
 ) WITHOUT ROWID;
-CREATE INDEX sent_copy_message ON sent_copy (account, message_id);
+-- `filed` makes it hold all that is asked of it: else SQLite would rather walk all of an account.
+CREATE INDEX sent_copy_message ON sent_copy (account, message_id, filed);
 
 -- What a report from outside says of a recipient that was relayed, where a token of ours proves it.
 -- The fate stays as it is; the copies tell it.
