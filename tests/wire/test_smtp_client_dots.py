@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 
 from estafeta.wire.smtp_client import DotStuffer
 
@@ -56,13 +55,3 @@ def test_a_bare_line_feed_smuggles_no_end() -> None:
         sent = stuff([whole])
         for end in (b"\n.\n", b"\n.\r\n"):
             assert sent.find(end) in (-1, len(sent) - 4)
-
-
-def test_stuffing_is_cheap() -> None:
-    """The reason for DATA instead of BDAT: far above what a network carries."""
-    chunk = (b"." + b"x" * 75 + b"\r\n") * 840
-    stuffer = DotStuffer()
-    began = time.perf_counter()
-    for _ in range(160):
-        stuffer.chunk(chunk)
-    assert 160 * len(chunk) / (time.perf_counter() - began) > 50e6  # octets a second
