@@ -66,6 +66,19 @@ def test_the_plan_is_kept_by_a_message_alone_with_a_host_without_time(mood: str)
     play(act)
 
 
+def test_a_plan_of_seconds_is_not_stretched_by_the_back_off_of_its_host() -> None:
+    async def act(days: Days) -> None:
+        await days.peer("busy")
+        id = await days.send("bob@b.example")
+        await asyncio.sleep(10 * MINUTE)
+        tries = await days.attempts(id)
+        for before, after in pairwise(tries[:-1]):
+            assert 9.0 <= after - before <= 11.0 + 1
+        assert len(tries) > 25
+
+    play(act, QueueSetting(retry=[10.0], repeat=10.0, give_up_after=5 * MINUTE))
+
+
 def test_a_permanent_failure_is_never_tried_again() -> None:
     async def act(days: Days) -> None:
         peer = await days.peer("554-at-dot")
