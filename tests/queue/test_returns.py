@@ -175,7 +175,11 @@ def test_a_message_in_one_job_returns_in_its_unit_of_outcome() -> None:
     with_house(work, one=[NO])
 
 
-def test_an_alias_is_named_when_it_fails_with_others() -> None:
+LARGE = Refused(Reply(552, "5.3.4", "too large"), "message-too-large", "mx.two.example")
+
+
+@pytest.mark.parametrize(("other", "reasons"), [(NO, 1), (LARGE, 2)])
+def test_an_alias_is_named_once_for_each_reason(other: Refused, reasons: int) -> None:
     async def work(house: Whole) -> None:
         for target in (ONE, TWO):
             await house.store.run(
@@ -185,9 +189,14 @@ def test_an_alias_is_named_when_it_fails_with_others() -> None:
         await asyncio.sleep(1)
         let(house, "two")
         await asyncio.sleep(1)
-        assert await bounces(house) == [["far@mx.example", "far@mx.example"]]
+        (found,) = await house.inbox("ana")
+        b = Bounce(found)
+        assert [r["Final-Recipient"] for r in b.recipients] == ["rfc822; far@mx.example"] * reasons
+        assert b.whole["Subject"] == "Not delivered to far@mx.example"
+        assert await fates(house) == ["expanded"]
+        assert "one.example" not in b.text
 
-    with_house(work, "two", one=[NO], two=[NO])
+    with_house(work, "two", one=[NO], two=[other])
 
 
 def test_one_held_or_cancelled_meanwhile_is_not_returned() -> None:

@@ -29,11 +29,12 @@ _SUBJECT_CHARACTERS_MAX = 100
 def bounce(recipients: Sequence[Told], about: About) -> Explanation:
     """The report that these got nothing, for good."""
     language = about.language
-    if len(recipients) == 1:
+    addresses = {told.address for told in recipients}
+    if len(addresses) == 1:
         title = say("bounce.subject-one", language, address=recipients[0].address)
     else:
         key = "bounce.subject-partly" if about.partly else "bounce.subject-many"
-        title = say(key, language, count=len(recipients))
+        title = say(key, language, count=len(addresses))
     if about.subject:
         key = "bounce.greeting-partly-subject" if about.partly else "bounce.greeting-subject"
         greeting = say(key, language, subject=_cut(about.subject, _SUBJECT_CHARACTERS_MAX))
@@ -53,10 +54,11 @@ def bounce(recipients: Sequence[Told], about: About) -> Explanation:
 def delay(recipients: Sequence[Told], about: About) -> Explanation:
     """The report that these have not got it yet, and that we go on."""
     language = about.language
-    if len(recipients) == 1:
+    addresses = {told.address for told in recipients}
+    if len(addresses) == 1:
         title = say("delay.subject-one", language, address=recipients[0].address)
     else:
-        title = say("delay.subject-many", language, count=len(recipients))
+        title = say("delay.subject-many", language, count=len(addresses))
     if about.subject:
         subject = _cut(about.subject, _SUBJECT_CHARACTERS_MAX)
         greeting = say("delay.greeting-subject", language, subject=subject)

@@ -6,7 +6,7 @@ failed together are in one. Its words come from `explain`, its form from `mail.r
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Literal
 
 import msgspec
@@ -96,7 +96,7 @@ class Notices:
     ) -> Notice:
         """The bounce. partly: the message has other recipients."""
         about = await self._about(acceptance, content, partly=partly)
-        known = [_known(failure, _final_status(failure)) for failure in failures]
+        known = _distinct(_known(failure, _final_status(failure)) for failure in failures)
         explanation = bounce([_told(each, acceptance) for each in known], about)
         recipients = [_reported(each, "failed") for each in known]
         return self._notice("bounce", "failed", acceptance, recipients, content, explanation)
@@ -106,7 +106,7 @@ class Notices:
     ) -> Notice:
         """That these have not got it yet (RFC 3464 §2.3.3)."""
         about = await self._about(acceptance, content)
-        known = [_known(failure, _passing_status(failure)) for failure in failures]
+        known = _distinct(_known(failure, _passing_status(failure)) for failure in failures)
         explanation = delay([_told(each, acceptance) for each in known], about)
         recipients = [_reported(each, "delayed") for each in known]
         return self._notice("delay", "delayed", acceptance, recipients, content, explanation)
@@ -235,6 +235,14 @@ def _known(failure: Failure, status: str) -> _Known:
     reply, host = _concealed(recipient, written, outcome.reply, outcome.host)
     assert reply is not None
     return _Known(failure, written, reply, host, _cause(failure), status)
+
+
+def _distinct(found: Iterable[_Known]) -> list[_Known]:
+    """Those behind one address that failed for one reason are one to who wrote to it."""
+    by_reason: dict[tuple[str, str], _Known] = {}
+    for known in found:
+        by_reason.setdefault((known.address, known.cause), known)
+    return list(by_reason.values())
 
 
 def _concealed(
