@@ -48,6 +48,8 @@ SAID = [
     ("unknown-user", "RCPT", "550 Usuario desconocido"),
     ("unknown-user", "RCPT", "550 Utilisateur inconnu"),
     ("unknown-user", "RCPT", "554 RCPT (x@y.example) non-local recipient verification failed"),
+    ("unknown-user", "RCPT", "550 5.1.1 our server has rejected this"),
+    ("blocked-ip", "RCPT", "550 5.0.0 our server has rejected this"),
     ("unknown-or-filtered", "DATA", "550 Unknown user x@y.example"),
     ("unknown-or-filtered", "", "550 5.2.1 <x@y.example>... User Unknown"),
     ("unknown-user", "RCPT", "550 5.2.1 <x@y.example>... User Unknown"),
