@@ -21,6 +21,7 @@ from estafeta.store import (
     tracker,
 )
 from estafeta.store.engine import Tx
+from estafeta.store.limits import KEYWORDS_MAX
 from estafeta.store.rows import (
     Acceptance,
     Cancelled,
@@ -311,6 +312,27 @@ def test_one_message_costs_one_message(tmp_path: Path) -> None:
             plan = await stand.read(lambda tx, s=sql: tx.rows(f"EXPLAIN QUERY PLAN {s}", (1, ID)))
             first = next(step for *_, step in plan if step.startswith("SEARCH"))
             assert "(account=? AND message_id=?)" in first, plan
+
+    with_stand(tmp_path, work)
+
+
+def test_ours_take_no_place_of_a_clients(tmp_path: Path) -> None:
+    async def work(stand: Stand) -> None:
+        ana = await stand.account()
+        box = await sent_box(stand, ana)
+        own = [f"k{n}" for n in range(KEYWORDS_MAX)]
+        await stand.append(ana, box, keywords=flags.joined(["$Queued", *own]))
+
+        async def add(*more: str) -> None:
+            await stand.run(
+                lambda tx: messages.store_flags(
+                    tx, ana, box, [1], mode="add", flags=0, keywords=frozenset(more)
+                )
+            )
+
+        await add("k0")
+        with pytest.raises(flags.KeywordError):
+            await add("one-more")
 
     with_stand(tmp_path, work)
 

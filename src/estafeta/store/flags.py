@@ -49,7 +49,8 @@ def checked(keyword: str) -> str:
 def joined(keywords: Iterable[str]) -> str:
     """Sorted, one blank between; equal but for case is equal (the first spelling in order wins)."""
     unique = {keyword.lower(): keyword for keyword in sorted(keywords, reverse=True)}
-    if len(unique) > KEYWORDS_MAX:
+    # Ours are not counted: a client would be refused for what it never said.
+    if len(unique) > KEYWORDS_MAX and len(of_clients(unique)) > KEYWORDS_MAX:
         raise KeywordError(f"a message bears at most {KEYWORDS_MAX} keywords")
     return " ".join(sorted(unique.values()))
 
