@@ -158,6 +158,7 @@ def test_who_says_it_matters() -> None:
         ("550 5.2.1 account disabled", "failed", True, False),
         ("malformed address: x may not follow y", "failed", True, False),
         ("Unrouteable address", "failed", True, True),
+        ("Unrouteable address", "delayed", False, False),
         ("4.4.1 Connection timed out", "failed", False, False),
     ],
 )

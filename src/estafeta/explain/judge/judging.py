@@ -41,12 +41,12 @@ def weigh(refusal: Refusal, known: Index | None = None) -> Iterator[Piece]:
 
 
 def _permanent(refusal: Refusal, code: str) -> bool:
-    """By the class of the status (RFC 3463 §3.1), else of the reply, else what is usual."""
+    """By the class of the status (RFC 3463 §3.1), of the reply, or what is usual of the cause."""
     if refusal.status[:1] in ("2", "4", "5"):
         return refusal.status[0] == "5"
     if refusal.code:
         return refusal.code >= 500
-    return cause(code).permanent
+    return refusal.action != "delayed" and cause(code).permanent
 
 
 def _for_ever(refusal: Refusal, permanent: bool, code: str) -> bool:
