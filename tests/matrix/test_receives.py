@@ -191,6 +191,11 @@ def test_dsn_success(stand: Stand, cell: Cell) -> None:
             remark("its report leaves ENVID out")
         assert named or offered, "ours has it"
         assert b".one dot" not in report, "RET=HDRS"
+        if offered:  # the report is theirs: a claim of our message, whose ENVID was the client's
+            ways = [way for each in stand.house.journeys("r-told") for way in each.recipients]
+            [way] = [way for way in ways if way.recipient == EVA]
+            assert way.fate == "relayed"
+            assert " delivered" in way.claims[0] or " entregado" in way.claims[0]
 
 
 def test_dsn_never(stand: Stand, cell: Cell) -> None:

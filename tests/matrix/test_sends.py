@@ -13,6 +13,9 @@ from tests.support.peers.letters import letter
 from tests.support.peers.process import wait_for
 from tests.support.peers.server import Direction, Dsn, Feature, RunningServer
 
+from estafeta.explain.reading import read_report
+from estafeta.explain.verdicts import verdicts
+
 DIRECTION = Direction.SENDS
 
 
@@ -152,6 +155,16 @@ def test_dsn_never(stand: Stand, cell: Cell) -> None:
         assert not [m for m in stand.base.received(EVA) if b"<silent@letters.example>" in m]
 
 
+def understood(bounce: bytes, told: bool) -> None:
+    """What `estafeta explain` makes of the report that this server wrote. told: it says why."""
+    reading = read_report(bounce)
+    ((recipient, verdict),) = verdicts(reading)
+    assert (reading.kind, recipient.address) == ("bounce", NOBODY)
+    if told:
+        assert (recipient.status, verdict.cause, verdict.hard) == ("5.1.1", "unknown-user", True)
+    assert reading.returned.message_id == "<refused@letters.example>"
+
+
 def test_refused(stand: Stand, cell: Cell) -> None:
     with cell(Feature.REFUSED) as remark:
         message = letter(EVA, ANA, "refused")
@@ -160,6 +173,7 @@ def test_refused(stand: Stand, cell: Cell) -> None:
         assert NOBODY.encode() in bounce
         told = b"action: failed" in spelt(bounce) and b"5.1.1" in bounce
         remark("" if told else "its report lacks Action and Status")
+        understood(bounce, told)
         assert stand.house.wait_fates("refused", [ANA]) == {ANA: "stored"}
         [copy] = stand.house.marked(ANA, "refused")
         stand.same(message, copy)
