@@ -283,6 +283,24 @@ def test_every_operation() -> None:
     with_case(work)
 
 
+def test_what_administration_holds_no_sender_sends() -> None:
+    async def work(case: Case) -> None:
+        path = case.path
+        await case.root("POST", path(case.of_ana, "hold"), {"recipients": [BOB]})
+        for act in ("release", "retry", "hold"):
+            done = await case.ana("POST", path(case.of_ana, act), {"recipients": [BOB]})
+            assert done.json["counts"] == {"unchanged": 1}, act
+        body = {"corrections": [{"was": BOB, "to": "bill@remote.example"}]}
+        assert (await case.ana("POST", path(case.of_ana, "correct"), body)).error == "conflict"
+        done = await case.root("POST", path(case.of_ana, "release"), {"recipients": [BOB]})
+        assert done.json["counts"] == {"released": 1}
+        await case.root("POST", path(case.of_ana, "hold"), {"recipients": [DORA]})
+        done = await case.ana("POST", path(case.of_ana, "cancel"), {"recipients": [DORA]})
+        assert done.json["counts"] == {"cancelled": 1}
+
+    with_case(work)
+
+
 def test_destinations() -> None:
     async def work(case: Case) -> None:
         root = case.root

@@ -50,12 +50,12 @@ class Case:
         self.now = stand.clock.ms
         self.leased: rows.Leased | None = None
 
-    async def touch(self, act: Any, **chosen: Any) -> Any:
+    async def touch(self, act: Any, sender: int | None = None, **chosen: Any) -> Any:
         """What became of each."""
         keys = (await self.find(**({"acceptance": self.row.id} | chosen))).keys
         event = self.stand.ids.next()
         return await self.stand.run(
-            lambda tx: hand.touch(tx, act, keys, who=WHO, now=self.now, event=event)
+            lambda tx: hand.touch(tx, act, keys, who=WHO, now=self.now, event=event, sender=sender)
         )
 
     async def find(self, after: Any = hand.START, limit: int = 100, **chosen: Any) -> hand.Slice:
@@ -303,6 +303,44 @@ def test_the_first_of_two_wishes_to_cancel_stays(tmp_path: Path) -> None:
         assert done[0].result == "unchanged"
         await case.settle(BUSY)
         assert await case.fate() == Cancelled(WHO)
+
+    with_case(tmp_path, work)
+
+
+@pytest.mark.parametrize("state", ["held", "wished"])
+@pytest.mark.parametrize(
+    ("first", "then", "released"), [(5, 5, True), (None, 5, False), (6, 5, False), (5, None, True)]
+)
+def test_a_sender_releases_what_he_holds_himself(
+    tmp_path: Path, state: str, first: int | None, then: int | None, released: bool
+) -> None:
+    async def work(case: Case) -> None:
+        if state == "wished":
+            await case.lease()
+        await case.touch(Hold("x"), sender=first)
+        assert await case.state() == state
+        if not released:
+            # Nor by holding it himself first.
+            assert (await case.touch(Hold("mine"), sender=then, addresses=(BOB,)))[0].why
+        (found,) = await case.touch(Release(), sender=then, addresses=(BOB,))
+        assert found.result == ("released" if released else "unchanged")
+        assert await case.state() == (
+            {"held": "waiting", "wished": "leased"}[state] if released else state
+        )
+
+    with_case(tmp_path, work)
+
+
+@pytest.mark.parametrize(("act", "then"), [(Retry(), "cancelled"), (Hold("x"), "cancelled")])
+def test_what_was_cancelled_stays_so_though_its_worker_has_died(
+    tmp_path: Path, act: Any, then: str
+) -> None:
+    async def work(case: Case) -> None:
+        await case.lease()
+        await case.touch(Cancel(), addresses=(BOB,))
+        await case.stand.run(lambda tx: rows.give_back(tx, case.now))
+        assert [each.result for each in await case.touch(act, addresses=(BOB,))] == [then]
+        assert (await case.state(), await case.fate()) == ("", Cancelled(WHO))
 
     with_case(tmp_path, work)
 

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from estafeta.queue.contract import Prepared
-from estafeta.queue.hand import Conflict, Touched, cancel, locked
+from estafeta.queue.hand import Conflict, Touched, cancel, locked, may_release
 from estafeta.store import counters, ledger, tracker
 from estafeta.store.engine import Tx
 from estafeta.store.garbage import COLLECTOR
@@ -52,10 +52,11 @@ def correct(
     who: str,
     now: int,
     events: Sequence[int],
+    sender: int | None = None,
 ) -> list[Touched]:
     """Open ones end as cancelled; `child` is the same message for the other addresses.
 
-    events: an id for each. Raises Conflict: nothing is done.
+    events: an id for each. sender: see hand.touch. Raises Conflict: nothing is done.
     """
     counters.hold(tx, COLLECTOR)  # the body may be nobody's by now: it is not to go meanwhile
     row = tx.row(
@@ -65,7 +66,7 @@ def correct(
         raise Conflict(f"the text of {queue_id(acceptance)} is not kept any more")
     touched = []
     for each, event in zip(corrections, events, strict=True):
-        touched.append(_corrected(tx, acceptance, each, who, now))
+        touched.append(_corrected(tx, acceptance, each, who, now, sender))
         detail = {"who": who, "to": each.to, "child": child.id}
         ledger.add_event(tx, event, acceptance, now, each.n, "correct", detail)
     child.apply(tx)
@@ -73,7 +74,9 @@ def correct(
     return touched
 
 
-def _corrected(tx: Tx, acceptance: int, wanted: Correction, who: str, now: int) -> Touched:
+def _corrected(
+    tx: Tx, acceptance: int, wanted: Correction, who: str, now: int, sender: int | None
+) -> Touched:
     row = locked(tx, acceptance, wanted.n)
     entry = ledger.entry(tx, acceptance, wanted.n)
     address = entry.recipient.address
@@ -93,6 +96,8 @@ def _corrected(tx: Tx, acceptance: int, wanted: Correction, who: str, now: int) 
         return Touched(queue_id(acceptance), address, "unchanged", "it had ended before")
     if row is None:
         raise Conflict(f"{address} of {queue_id(acceptance)} is not in the queue")
+    if row.held and not may_release(tx, row, sender):
+        raise Conflict(f"the message for {address} is on hold: {row.held}")
     return cancel(tx, row, f"{who}, corrected to {wanted.to}", now)
 
 

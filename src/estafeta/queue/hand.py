@@ -137,20 +137,30 @@ def find(
 
 
 def touch(
-    tx: Tx, act: Act, keys: Sequence[tuple[int, int]], *, who: str, now: int, event: int
+    tx: Tx,
+    act: Act,
+    keys: Sequence[tuple[int, int]],
+    *,
+    who: str,
+    now: int,
+    event: int,
+    sender: int | None = None,
 ) -> list[Touched]:
     """Does `act` to these rows, those that have left the queue meanwhile excepted. event: an id,
-    for those it becomes."""
+    for those it becomes. sender: the account that does it to its own; None: administration, whose
+    holds no sender releases."""
     found = [row for key in sorted(keys) if (row := locked(tx, *key)) is not None]
     touched = []
     changed: dict[int, list[int]] = {}
     for row in found:
-        each = _done(tx, act, row, who, now)
+        each = _granted(tx, row, now) or _done(tx, act, row, who, now, sender)
         touched.append(each)
         if each.result != "unchanged":
             changed.setdefault(row.acceptance, []).append(row.n)
     for acceptance, numbers in changed.items():
-        detail = {"who": who, "recipients": numbers}
+        detail: dict[str, Any] = {"who": who, "recipients": numbers}
+        if sender is not None:
+            detail["sender"] = sender
         if reason := getattr(act, "reason", ""):
             detail["reason"] = reason
         ledger.add_event(
@@ -189,30 +199,36 @@ def retry(tx: Tx, row: Row, now: int) -> Touched:
     return _touched(row, "due")
 
 
-def hold(tx: Tx, row: Row, reason: str) -> Touched:
+_NOT_YOURS = "it is not its sender who holds it"
+
+
+def hold(tx: Tx, row: Row, reason: str, sender: int | None = None) -> Touched:
     """Waiting -> held; of a held one the reason changes."""
+    wanted = wish.wished(row.wish)
+    stands = row.held != "" or (wanted is not None and wanted.kind == "hold")
+    if stands and not may_release(tx, row, sender):
+        return _touched(row, "unchanged", _NOT_YOURS)
     if not row.leased:
         wish.hold(tx, row.acceptance, row.n, reason)
         return _touched(row, "held")
-    wanted = wish.wished(row.wish)
     if wanted is not None and wanted.kind == "cancel":
         return _touched(row, "unchanged", "it is being sent, and cancelled unless that succeeds")
     wish.wish(tx, row.acceptance, row.n, Wish("hold", reason))
     return _touched(row, "asked", "it is being sent right now, and held unless that succeeds")
 
 
-def release(tx: Tx, row: Row, now: int) -> Touched:
+def release(tx: Tx, row: Row, now: int, sender: int | None = None) -> Touched:
     """Held -> waiting, due now; what was wished of a leased one is taken back."""
+    wanted = wish.wished(row.wish)
+    if not row.held and (wanted is None or wanted.kind != "hold"):
+        return _touched(row, "unchanged", "it is not on hold")
+    if not may_release(tx, row, sender):
+        return _touched(row, "unchanged", _NOT_YOURS)
     if row.leased:
-        wanted = wish.wished(row.wish)
-        if wanted is None or wanted.kind != "hold":
-            return _touched(row, "unchanged", "it is not on hold")
         wish.wish(tx, row.acceptance, row.n, None)
         return _touched(row, "released")
-    if not row.held:
-        return _touched(row, "unchanged", "it is not on hold")
     tx.send(
-        "UPDATE queue SET held = '', due = ? WHERE acceptance = ? AND n = ?",
+        "UPDATE queue SET held = '', wish = '', due = ? WHERE acceptance = ? AND n = ?",
         (now, row.acceptance, row.n),
     )
     return _touched(row, "released")
@@ -229,17 +245,43 @@ def cancel(tx: Tx, row: Row, text: str, now: int) -> Touched:
     return _touched(row, "cancelled")
 
 
+def may_release(tx: Tx, row: Row, sender: int | None) -> bool:
+    """Whether what is on hold, or is to be, was held by that sender; None may do it always."""
+    if sender is None:
+        return True
+    wanted = wish.wished(row.wish)
+    said = row.held or (wanted.text if wanted is not None else "")
+    for (text,) in tx.rows(
+        "SELECT detail FROM event WHERE acceptance = ? AND kind = 'hold' ORDER BY id DESC",
+        (row.acceptance,),
+    ):
+        detail = msgspec.json.decode(text, type=dict[str, Any])
+        if row.n in detail.get("recipients", ()):
+            return bool(detail.get("sender") == sender and detail.get("reason") == said)
+    return False
+
+
 # Parts -----------------------------------------------------------------------------------------
 
 
-def _done(tx: Tx, act: Act, row: Row, who: str, now: int) -> Touched:
+def _granted(tx: Tx, row: Row, now: int) -> Touched | None:
+    """What was wished of a row whose worker has ended, where nothing else can come of it."""
+    wanted = None if row.leased else wish.wished(row.wish)
+    if wanted is None or wanted.kind != "cancel":
+        return None
+    wish.cancel(tx, row.acceptance, row.n, wanted.text, now)
+    tracker.follow(tx, ledger.acceptance(tx, row.acceptance))
+    return _touched(row, "cancelled")
+
+
+def _done(tx: Tx, act: Act, row: Row, who: str, now: int, sender: int | None) -> Touched:
     match act:
         case Retry():
             return retry(tx, row, now)
         case Hold(reason):
-            return hold(tx, row, reason)
+            return hold(tx, row, reason, sender)
         case Release():
-            return release(tx, row, now)
+            return release(tx, row, now, sender)
         case Cancel(reason):
             return cancel(tx, row, f"{who}, {reason}" if reason else who, now)
 

@@ -73,8 +73,9 @@ class Hand:
 
     # -- rows ----------------------------------------------------------------------------------
 
-    async def touch(self, act: Act, chosen: Chosen, who: str) -> Done:
-        """A unit for each slice. Raises Unknown, Conflict: nothing fits; StoreError."""
+    async def touch(self, act: Act, chosen: Chosen, who: str, *, sender: int | None = None) -> Done:
+        """A unit for each slice. sender: see hand.touch. Raises Unknown, Conflict: nothing fits;
+        StoreError."""
         if chosen.acceptance is not None:
             await self._see(chosen.acceptance, chosen.account)
         counts: Counter[str] = Counter()
@@ -93,6 +94,7 @@ class Hand:
                     who=who,
                     now=self._now(),
                     event=self._ids.next(),
+                    sender=sender,
                 ),
                 accounts=found.accounts,
             )
@@ -119,6 +121,7 @@ class Hand:
         who: str,
         *,
         account: int | None = None,
+        sender: int | None = None,
     ) -> Corrected:
         """corrections: (as it was, as it should be). Raises HandError, StoreError."""
         parent, entries, content = await self._message(acceptance, account)
@@ -134,7 +137,7 @@ class Hand:
             if entry.recipient.address == right and not is_failed(entry.fate):
                 raise Invalid(f"{was} is its address already")
             wanted.append(Correction(entry.n, right))
-        return await self._send_again(parent, entries, content, wanted, who)
+        return await self._send_again(parent, entries, content, wanted, who, sender)
 
     async def resend(
         self,
@@ -143,6 +146,7 @@ class Hand:
         who: str,
         *,
         account: int | None = None,
+        sender: int | None = None,
     ) -> Corrected:
         """To those that failed, at the same addresses. addresses: of which; none: of all that
         failed. Raises HandError, StoreError."""
@@ -157,7 +161,7 @@ class Hand:
         if not chosen:
             raise Conflict(f"nobody of {queue_id(acceptance)} has failed")
         wanted = [Correction(entry.n, entry.recipient.address) for entry in chosen]
-        return await self._send_again(parent, entries, content, wanted, who)
+        return await self._send_again(parent, entries, content, wanted, who, sender)
 
     async def _message(self, id: int, account: int | None) -> tuple[Acceptance, list[Entry], Body]:
         def unit(tx: Tx) -> tuple[Acceptance, list[Entry], Body]:
@@ -178,6 +182,7 @@ class Hand:
         content: Body,
         wanted: Sequence[Correction],
         who: str,
+        sender: int | None,
     ) -> Corrected:
         if len(wanted) > CORRECTIONS_MAX:
             raise Invalid(f"at most {CORRECTIONS_MAX} recipients at once were expected")
@@ -197,7 +202,7 @@ class Hand:
             if refused or child is None:
                 n, outcome = next(iter(refused.items()))
                 raise Invalid(f"{recipients[n].address}: {outcome.reply}")
-            touched = await self._commit(parent, wanted, child, who)
+            touched = await self._commit(parent, wanted, child, who, sender)
         except StoreUncertain:
             assert child is not None
             child.doubted()
@@ -217,7 +222,12 @@ class Hand:
         return Corrected(queue_id(parent.id), queue_id(child.id), touched)
 
     async def _commit(
-        self, parent: Acceptance, wanted: Sequence[Correction], child: Prepared, who: str
+        self,
+        parent: Acceptance,
+        wanted: Sequence[Correction],
+        child: Prepared,
+        who: str,
+        sender: int | None,
     ) -> list[Touched]:
         accounts = set(child.accounts)
         if parent.account is not None:
@@ -231,6 +241,7 @@ class Hand:
                 who=who,
                 now=self._now(),
                 events=[self._ids.next() for _ in wanted],
+                sender=sender,
             ),
             accounts=sorted(accounts),
         )

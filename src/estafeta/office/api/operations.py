@@ -119,12 +119,16 @@ class Operations:
             (the_address(each.was, "was"), the_address(each.to, "to")) for each in body.corrections
         ]
         account = call.bearer.account
-        return await self._whole.hand.correct(call.id, pairs, call.who, account=account)
+        return await self._whole.hand.correct(
+            call.id, pairs, call.who, account=account, sender=account
+        )
 
     async def resend(self, call: Call) -> Corrected:
         named = [the_address(each, "recipients") for each in call.read(Named).recipients]
         account = call.bearer.account
-        return await self._whole.hand.resend(call.id, named, call.who, account=account)
+        return await self._whole.hand.resend(
+            call.id, named, call.who, account=account, sender=account
+        )
 
     # -- several messages ----------------------------------------------------------------------
 
@@ -184,7 +188,7 @@ class Operations:
             addresses=tuple(the_address(each, "recipients") for each in recipients),
             account=call.bearer.account,
         )
-        return await self._whole.hand.touch(act, chosen, call.who)
+        return await self._whole.hand.touch(act, chosen, call.who, sender=chosen.account)
 
     async def _touch_several(self, call: Call, act: Act, destination: str, all: bool) -> Done:
         if all == bool(destination):
@@ -193,7 +197,7 @@ class Operations:
             destination=the_destination(destination, "destination") if destination else "",
             account=call.bearer.account,
         )
-        return await self._whole.hand.touch(act, chosen, call.who)
+        return await self._whole.hand.touch(act, chosen, call.who, sender=chosen.account)
 
     @staticmethod
     def _hold(call: Call, reason: str) -> Hold:
