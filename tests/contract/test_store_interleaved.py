@@ -99,7 +99,8 @@ class Scene:
             (leased,) = await stand.run(
                 partial(self._lease, tokens=[90 + n], domain=f"{name}.example")
             )
-            await stand.run(lambda tx, leased=leased, n=n: returns.begin(tx, leased, n, FAILED))
+            begin = partial(returns.begin, job=leased, n=n, failure=FAILED, now=DAYS_LATER)
+            await stand.run(begin)
         self.kept = await stand.accept(("kim@k.example", None))
         (held,) = await stand.run(partial(self._lease, tokens=[95], domain="k.example"))
         await stand.run(lambda tx: self._park(tx, held))
@@ -304,7 +305,7 @@ class Scene:
 
         def unit(tx: Tx) -> bool:
             (leased,) = self._lease(tx, [99], domain="jo.example")
-            returns.begin(tx, leased, 2, FAILED)
+            returns.begin(tx, leased, 2, FAILED, DAYS_LATER)
             return returns.under_way(tx, self.back.id, DAYS_LATER)
 
         return unit, ()

@@ -10,6 +10,7 @@ import pytest
 from tests.queue.test_notices import NEVER, Bounce
 from tests.support.whole import Attempts, Whole, whole
 
+from estafeta.mail.dates import parse_date
 from estafeta.mail.envelope import Recipient
 from estafeta.mail.outcome import Deferred, Delivered, Refused, Reply
 from estafeta.queue import returns, rows
@@ -302,3 +303,23 @@ def test_the_outcome_stands_in_the_row_as_in_any_other() -> None:
         let(house, "two")
 
     with_house(work, "two", one=[NO])
+
+
+def test_when_it_was_tried_first_and_last_is_when_that_was() -> None:
+    """Not when it was accepted, nor when it was given up."""
+
+    async def work(house: Whole) -> None:
+        id = await house.accept(ONE, TWO)
+        await asyncio.sleep(1)
+        found = await house.store.read(lambda tx: returns.returning(tx, id))
+        row = await house.store.read(lambda tx: returns.ledger.acceptance(tx, id))
+        assert row.at < found[0].first <= found[0].at < row.at + 1000
+        await asyncio.sleep(30)
+        let(house, "two")
+        await asyncio.sleep(1)
+        (message,) = await house.inbox("ana")
+        first, second = Bounce(message).recipients
+        tried = [parse_date(r["Last-Attempt-Date"]) or 0 for r in (first, second)]
+        assert 30 <= tried[1] - tried[0] <= 32
+
+    with_house(work, "two", one=[NO], two=[NO])

@@ -24,6 +24,7 @@ from estafeta.queue import backoff, parked, rows
 from estafeta.queue.conceal import written_in
 from estafeta.queue.contract import Acceptor, Prepared
 from estafeta.queue.notices import Failure, Notices
+from estafeta.queue.tries import tries
 from estafeta.store import counters, ledger
 from estafeta.store.bodies import Bodies, BodyMissing, bring
 from estafeta.store.engine import Store, StoreClosed, StoreConflict, StoreError, Tx
@@ -162,7 +163,7 @@ class Delays:
             return late
         told = _told_of(tx, acceptance)
         parked_until = parked.limits(tx, id, late.numbers)
-        tried = _tries(tx, id)
+        tried = tries(tx, id)
         failures: dict[int, Failure] = {}
         for n, destination, due, attempts, held, last in waiting:
             recipient = ledger.recipient(tx, id, n)
@@ -242,17 +243,6 @@ def _told_of(tx: Tx, acceptance: Acceptance) -> set[str]:
         (acceptance.parent,),
     ):
         found.update(msgspec.json.decode(detail).get("addresses", ()))
-    return found
-
-
-def _tries(tx: Tx, id: int) -> dict[int, int]:
-    """By recipient, when it was tried last."""
-    found: dict[int, int] = {}
-    for (detail,) in tx.rows(
-        "SELECT detail FROM event WHERE acceptance = ? AND kind = 'attempt' ORDER BY id", (id,)
-    ):
-        tried = msgspec.json.decode(detail)
-        found.update(dict.fromkeys(tried.get("recipients", ()), tried.get("ended", 0)))
     return found
 
 

@@ -24,6 +24,7 @@ from estafeta.queue.notices import Notices
 from estafeta.queue.retries import Retries
 from estafeta.queue.returns import Returns, as_written
 from estafeta.queue.settle import Attempted, record_late, settle
+from estafeta.queue.tries import tries
 from estafeta.store import ledger
 from estafeta.store.bodies import bring
 from estafeta.store.engine import Store, StoreError, Tx
@@ -109,6 +110,10 @@ class Errands:
         if not all(isinstance(outcome, Delivered) for outcome in done.outcomes):
             done.meant = await meant(
                 self._store, self._world.cpu, done.acceptance, done.recipients, done.outcomes
+            )
+        if done.untried or not done.tried:
+            done.last = await insistently(
+                lambda: self._store.read(lambda tx: tries(tx, done.acceptance.id))
             )
         if done.acceptance.recipients > len(done.recipients) and done.failures():
             done.together = True

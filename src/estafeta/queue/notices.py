@@ -49,7 +49,8 @@ class NoticeSettings(msgspec.Struct, frozen=True):
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
     """One recipient that has not got the message. outcome: of the last attempt. at: when that was,
-    in milliseconds since 1970, as next_try and until, which are 0 for one that has ended.
+    in milliseconds since 1970, as first, of the first one, and next_try and until, which are 0 for
+    one that has ended. first: 0 where nobody knows; about when the message was accepted.
 
     written: the address as the sender wrote it, where ORCPT does not tell. meant: the one that was
     probably meant.
@@ -60,6 +61,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     at: int
     attempts: int
     expired: bool = False
+    first: int = 0
     written: str = ""
     next_try: int = 0
     until: int = 0
@@ -267,7 +269,7 @@ def _told(known: _Known, acceptance: Acceptance) -> Told:
         status=known.reply.status or known.status,
         permanent=judged.permanent,
         hard=judged.hard,
-        first_try=acceptance.at / 1000 if failure.attempts else 0,
+        first_try=(failure.first or acceptance.at) / 1000 if failure.attempts else 0,
         last_try=failure.at / 1000,
         attempts=failure.attempts,
         expired=failure.expired,

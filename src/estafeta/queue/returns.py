@@ -52,22 +52,25 @@ class Ended(msgspec.Struct, frozen=True):
     attempts: int
     expired: bool
     meant: str
+    first: int = 0
 
 
 class _Kept(msgspec.Struct, frozen=True):
     ended: Ended
 
 
-def begin(tx: Tx, job: rows.Leased, n: int, failure: Failure) -> None:
+def begin(tx: Tx, job: rows.Leased, n: int, failure: Failure, now: int) -> None:
     """Leased -> returning. Raises rows.LateOutcome."""
-    ended = Ended(job.destination, failure.at, failure.attempts, failure.expired, failure.meant)
+    ended = Ended(
+        job.destination, failure.at, failure.attempts, failure.expired, failure.meant, failure.first
+    )
     # The outcome as it stands in every other row, and more.
     last = {**msgspec.to_builtins(failure.outcome), "ended": msgspec.to_builtins(ended)}
     rows.begin_return(
         tx,
         job,
         n,
-        due=failure.at + int(RETURN_SECONDS * 1000),
+        due=now + int(RETURN_SECONDS * 1000),
         last=msgspec.json.encode(last).decode(),
     )
 
@@ -101,6 +104,7 @@ def returning(tx: Tx, acceptance: int) -> dict[int, Failure]:
             attempts=ended.attempts,
             expired=ended.expired,
             meant=ended.meant,
+            first=ended.first,
         )
     return found
 

@@ -31,7 +31,8 @@ class Attempted(msgspec.Struct):
     untried: no host had time, and so no attempt was made. parks: by index, those that are held for
     a fault of ours. meant: the addresses probably meant, or () for none. tried: False where what
     was held for too long is returned without an attempt. together: who failed is returned with
-    those of other jobs (queue/returns.py).
+    those of other jobs (queue/returns.py). last: by number, when those were tried last that are
+    given up without an attempt.
     """
 
     leased: rows.Leased
@@ -51,6 +52,7 @@ class Attempted(msgspec.Struct):
     meant: Sequence[str] = ()
     tried: bool = True
     together: bool = False
+    last: dict[int, int] = {}
 
     @property
     def silent(self) -> bool:
@@ -79,7 +81,8 @@ class Attempted(msgspec.Struct):
             n: Failure(
                 recipient=recipient,
                 outcome=self.outcomes[n],
-                at=self.ended,
+                at=self.last.get(self.leased.numbers[n], self.ended),
+                first=0 if self.leased.attempts[n] else self.began,
                 attempts=self.leased.attempts[n] + (self.tried and not self.untried),
                 meant=self.meant[n] if self.meant else "",
                 expired=isinstance(self.outcomes[n], Deferred),
@@ -140,7 +143,7 @@ def settle(
             wish.grant(tx, acceptance.id, number, wished, done.ended)
             continue
         if n in waiting:
-            returns.begin(tx, leased, number, waiting[n])
+            returns.begin(tx, leased, number, waiting[n], done.ended)
             continue
         rows.finish(tx, leased, number)
         fate: Fate
