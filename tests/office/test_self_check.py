@@ -98,7 +98,11 @@ class Scene:
 
 
 def play(
-    work: Callable[[Scene], Awaitable[None]], *answers: Outcome, workers: int = 1, **how: Any
+    work: Callable[[Scene], Awaitable[None]],
+    *answers: Outcome,
+    workers: int = 1,
+    errors: bool = False,
+    **how: Any,
 ) -> None:
     async def main() -> None:
         attempts = Attempts(plan={BOB: list(answers), CARL: list(answers)})
@@ -116,7 +120,7 @@ def play(
 
     with quiet() as logged:
         run(main())
-    assert not logged.lines, logged.lines
+    assert bool(logged.lines) is errors, logged.lines
 
 
 def test_held_told_checked_released_and_delivered() -> None:
@@ -265,6 +269,24 @@ async def healthz(app: Any) -> dict[str, Any]:
     return body
 
 
+def test_a_check_with_a_bug_keeps_neither_others_nor_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def broken(*_: Any) -> Checked:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("estafeta.office.self_checks.reverse_dns", broken)
+
+    async def work(scene: Scene) -> None:
+        await scene.house.accept(BOB)
+        await asyncio.sleep(SELF_CHECK_LOOK_SECONDS + 1)
+        assert len(await scene.told()) == 1
+        await asyncio.sleep(HOUR + 60)
+        assert (await scene.house.ledger())[0].endswith("returned")
+
+    play(work, NO_PTR, park_max=HOUR, errors=True)
+
+
 def test_switched_off_it_is_returned_at_once() -> None:
     async def work(scene: Scene) -> None:
         await scene.house.accept(BOB)
@@ -359,6 +381,8 @@ def mended(scene: Scene) -> None:
         ("sender-domain", "a.example", "sender-nowhere", "sender-found"),
         ("sender-dns", f"a.example {OURS}", "spf-missing", "spf-passes"),
         ("sender-dns", "a.example", None, "spf-passes"),
+        ("sender-dns", "", None, "spf-missing"),  # of a bounce: by the name we greet with
+        ("sender-domain", "", "sender-nowhere", "sender-found"),
     ],
 )
 def test_how_each_fault_is_looked_for(code: str, about: str, before: str, after: str) -> None:
@@ -366,7 +390,7 @@ def test_how_each_fault_is_looked_for(code: str, about: str, before: str, after:
         assert checked(code, about) == (None, "address-unknown")
     else:
         assert checked(code, about) == (False, before)
-    assert checked(code, about, prepare=mended) == (True, after)
+    assert checked(code, about, prepare=mended) == (after != "spf-missing", after)
 
 
 def test_block_lists_are_asked_where_the_reply_names_one() -> None:

@@ -13,7 +13,7 @@ from functools import partial
 
 import structlog
 
-from estafeta.explain.faults import Checked, faults
+from estafeta.explain.faults import Checked, Fault, faults
 from estafeta.intake.prepared import PreparedAcceptance
 from estafeta.mail.protocols import Meter
 from estafeta.office import fault_notice
@@ -97,10 +97,9 @@ class SelfCheck:
         """Everything once. Raises StoreError."""
         now = self._now()
         await self._store.run(partial(parked.tidy, now=now))
-        findings = await self._check(now)
-        await self._tell(findings)
         while await self._installation.queue.return_parked():
             pass
+        await self._tell(await self._check(now))
 
     async def _check(self, now: int) -> dict[tuple[str, str], Checked]:
         """What is known of each fault, after those that are due were looked at."""
@@ -113,7 +112,7 @@ class SelfCheck:
             key = (each.fault, each.about)
             finding = each.finding
             if finding is None or each.due <= now or each.due > now + interval:
-                finding = await check_fault(self._installation, fault, each.about)
+                finding = await self._found(fault, each.about)
                 result = {True: "holds", False: "fails", None: "unknown"}[finding.holds]
                 self._meter.count("self_checks", fault=each.fault, result=result)
                 log.info(
@@ -136,6 +135,14 @@ class SelfCheck:
                     await self._release(each.fault, each.about, finding, interval)
             findings[key] = finding
         return findings
+
+    async def _found(self, fault: Fault, about: str) -> Checked:
+        try:
+            return await check_fault(self._installation, fault, about)
+        except Exception:
+            # A bug of ours; the others are looked at all the same.
+            log.exception("check failed", fault=fault.code, about=about)
+            return Checked(None, "failed")
 
     async def _release(self, fault: str, about: str, finding: Checked, interval: int) -> None:
         total = 0

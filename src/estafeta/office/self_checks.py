@@ -29,13 +29,14 @@ async def check_fault(installation: Installation, fault: Fault, about: str) -> C
             name = _hello_name(installation)
             return await greeting(ask, name, parts[0] if parts else "")
         case "sender-domain":
-            return await sender_domain(ask, parts[0])
+            return await sender_domain(ask, parts[0] if parts else _hello_name(installation))
         case "block-list":
             if len(parts) < 2:
                 return Checked(None, "list-unknown", {"address": about})
             return await block_list(ask, parts[0], parts[1])
         case "sender-dns":
-            domain, *known = parts
+            # Without a sender it is the greeting's name that counts (RFC 7208 §2.4).
+            domain, *known = parts or [_hello_name(installation)]
             return await _all(
                 known or await own_addresses(installation),
                 lambda address: sender_dns(ask, domain, address),
