@@ -179,7 +179,8 @@ def test_reports_of_other_kinds_tell_of_no_refusal() -> None:
     said = Refusal(code=550, text="spam", action="failed")
     for kind, cause in (("feedback", "complaint"), ("auto-reply", "auto-reply")):
         verdict = judge(said, kind=kind)
-        assert (verdict.cause, verdict.permanent, verdict.hard) == (cause, False, False)
+        assert (verdict.cause, verdict.hard) == (cause, False)
+    assert judge(said, kind="delivered").cause == "policy-content"  # not of this one
     assert judge(Refusal(status="2.1.5", action="delivered"), kind="delivered").cause == "delivered"
     assert judge(Refusal(status="2.1.5", action="relayed")).cause == "delivered"
     assert judge(Refusal(action="delayed")).cause == "still-trying"

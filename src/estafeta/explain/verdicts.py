@@ -8,12 +8,6 @@ from estafeta.explain.judge import judge
 from estafeta.explain.reading import Kind, Reading, ReportedRecipient, read_report
 from estafeta.explain.refusal import Verdict
 
-_CAUSES: dict[Kind, str] = {
-    "delivered": "delivered",
-    "feedback": "complaint",
-    "auto-reply": "auto-reply",
-}
-
 
 def verdicts(reading: Reading) -> list[tuple[ReportedRecipient, Verdict]]:
     """Each recipient and what became of their message, in the order of the report."""
@@ -22,13 +16,7 @@ def verdicts(reading: Reading) -> list[tuple[ReportedRecipient, Verdict]]:
 
 def verdict(kind: Kind, recipient: ReportedRecipient) -> Verdict:
     """What one recipient's words come to. What is no failure is not judged by its words."""
-    found = judge(recipient)
-    cause = _CAUSES.get(kind)
-    if cause is None or (kind == "delivered" and recipient.action in ("failed", "delayed")):
-        return found
-    return msgspec.structs.replace(
-        found, cause=cause, permanent=kind == "feedback", hard=False, rule=f"kind: {kind}"
-    )
+    return judge(recipient, kind=kind)
 
 
 def read_and_judge(data: bytes, most: int) -> tuple[Reading, list[Verdict]]:

@@ -12,7 +12,9 @@ from estafeta.explain.refusal import Refusal, Verdict
 
 NOTHING_FITS = "nothing fits → other"
 _NO_REFUSAL = {"delivered": "delivered", "feedback": "complaint", "auto-reply": "auto-reply"}
-"""Kinds of report that tell of no refusal, with the causes that stand for them."""
+"""Kinds of report that tell of no refusal, with the causes that stand for them.
+
+One on deliveries may name also who was not reached."""
 
 
 def judge(refusal: Refusal, *, kind: str = "bounce", known: Index | None = None) -> Verdict:
@@ -21,8 +23,9 @@ def judge(refusal: Refusal, *, kind: str = "bounce", known: Index | None = None)
     kind: that of the report that told of it, as `reading` names them. known: the pieces of
     knowledge to use, all if None.
     """
-    if kind in _NO_REFUSAL:
-        return Verdict(_NO_REFUSAL[kind], permanent=False, hard=False, rule=f"kind {kind}")
+    told = _NO_REFUSAL.get(kind)
+    if told is not None and not (kind == "delivered" and refusal.action in ("failed", "delayed")):
+        return Verdict(told, permanent=cause(told).permanent, hard=False, rule=f"kind: {kind}")
     piece = next(weigh(refusal, known), None)
     code = UNKNOWN if piece is None else piece.cause
     permanent = _permanent(refusal, code)
