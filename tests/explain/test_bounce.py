@@ -83,7 +83,7 @@ def test_english_tells_of_long_trying() -> None:
         "Attempts: 30; the first one 2023-11-14 22:13:20 UTC, the last one 2023-11-19 13:20:00 UTC."
         in flat(made)
     )
-    assert "What to do: Tell the recipient by another way to make room" in flat(made)
+    assert "What to do: Tell the recipient by other means to make room" in flat(made)
     assert "we try again" not in flat(made).lower()
 
 
