@@ -179,3 +179,10 @@ def test_header_only_of_an_unnamed_recipient() -> None:
     data = report((PLAIN, "Delivery failed: unknown user.\n"))
     assert read_report(data).kind == "bounce"
     assert [r.address for r in read_report(data).recipients] == [""]
+
+
+@pytest.mark.parametrize(
+    "before", [b"\xef\xbb\xbf", b"\r\n\r\n", b"From x Mon Mar  3 10:00 2025\n"]
+)
+def test_what_programs_put_before_a_message(before: bytes) -> None:
+    assert read_report(before + dsn()) == read_report(dsn())

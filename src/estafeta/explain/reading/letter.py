@@ -28,6 +28,8 @@ from estafeta.mail.message.fields import by_name, header_end, pairs
 from estafeta.mail.message.parts import MESSAGE, MULTIPART, Part, read
 from estafeta.mail.words import decode_base64, decode_charset, decode_text
 
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
 _STATUS = (b"delivery-status", b"global-delivery-status")
 _RETURNED = (
     (b"message", b"rfc822"),
@@ -119,14 +121,13 @@ def messages_of(data: bytes) -> list[bytes]:
     data = data[:REPORT_OCTETS_MAX]
     if not data.startswith(b"From "):
         return [data]
-    starts = [0, *(match.end() - len(match[0].lstrip()) for match in _MBOX.finditer(data))][
-        :MESSAGES_MAX
-    ]
+    starts = [0, *(match.start(1) for match in _MBOX.finditer(data))][:MESSAGES_MAX]
     return [data[a:b] for a, b in zip(starts, [*starts[1:], len(data)], strict=True)]
 
 
 def without_mbox_line(data: bytes) -> bytes:
-    """The message without a "From " line of mbox before it."""
+    """The message without what some put before it: "From " of mbox, empty lines, UTF-8's mark."""
+    data = data.removeprefix(BYTE_ORDER_MARK)
     if data.startswith((b"From ", b">From ")):
         end = data.find(b"\n") + 1
         return data[end:] if end else b""

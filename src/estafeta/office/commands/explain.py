@@ -30,7 +30,7 @@ from estafeta.office.commands.common import (
 from estafeta.office.errors import EXIT_FAILURE, CommandError, UsageMistake, explain_startup_error
 from estafeta.office.limits import EXPLAIN_OCTETS_MAX
 
-_FIELD = re.compile(rb"^(?:[!-9;-~]{1,100}[ \t]*:|From )")
+_FIELD = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:[!-9;-~]{1,100}[ \t]*:|From )")
 _STYLES: dict[Kind, str] = {
     "bounce": "red",
     "delay": "yellow",
@@ -124,7 +124,7 @@ def _read(file: str) -> bytes:
     shown = "standard input" if file == "-" else file
     if len(data) > EXPLAIN_OCTETS_MAX:
         raise CommandError(f"{shown} is larger than {EXPLAIN_OCTETS_MAX >> 20} MiB")
-    if _FIELD.match(data.lstrip(b"\r\n")) is None:
+    if _FIELD.match(data) is None:
         raise CommandError(f"{shown} is no message: it does not begin with a header")
     return data
 
