@@ -67,7 +67,25 @@ def test_each_worker_is_shown(estafeta: Run, tmp_path: Path) -> None:
         assert set(json.loads(estafeta("health", "--json").out)["workers"]) == {"1", "2"}
 
 
-STRANGE = [b"", b"<html>", b"[1]", b'{"checks": 3}', b'{"workers": [1]}', b"\xff"]
+def test_remarks_are_shown_and_change_nothing(estafeta: Run, tmp_path: Path) -> None:
+    page = b'{"ok": true, "checks": {"store": "ok"}, "remarks": {"own-faults": "2 held: why"}}'
+    with answering(200, page) as port:
+        configured(tmp_path, port)
+        done = estafeta("health")
+        assert done.code == 0
+        assert "own-faults" in done.out
+        assert "2 held: why" in done.out
+
+
+STRANGE = [
+    b"",
+    b"<html>",
+    b"[1]",
+    b'{"checks": 3}',
+    b'{"workers": [1]}',
+    b"\xff",
+    b'{"checks": {}, "remarks": 3}',
+]
 
 
 @pytest.mark.parametrize("body", STRANGE)

@@ -297,6 +297,26 @@ def test_switched_off_it_is_returned_at_once() -> None:
     play(work, NO_PTR, park_max=0.0)
 
 
+def test_a_reload_switches_it_off_and_what_is_held_stays() -> None:
+    async def work(scene: Scene) -> None:
+        house = scene.house
+        await house.accept(BOB)
+        await asyncio.sleep(1)
+        queue = msgspec.structs.replace(house.built.config.queue, park_max=0.0)
+        fresh = msgspec.structs.replace(house.built.config, queue=queue)
+        house.built.reconfigure(fresh, house.built.outside)
+        await house.accept(CARL)
+        await asyncio.sleep(1)
+        first, second, *_ = await house.ledger()
+        assert first.endswith("open")
+        assert second.endswith("returned")
+        scene.dns.mend()
+        await asyncio.sleep(SELF_CHECK_LOOK_SECONDS)
+        assert scene.tries == 3
+
+    play(work, NO_PTR)
+
+
 def test_an_operator_may_send_it_on() -> None:
     async def work(scene: Scene) -> None:
         house = scene.house
