@@ -13,11 +13,16 @@ from estafeta.explain.causes import cause, causes
 from estafeta.explain.words import LANGUAGES, pick_language, say, say_note, texts
 
 SISIMAI = set(
-    "authfailure badreputation blocked contenterror delivered exceedlimit expired failedstarttls "
-    "feedback filtered hasmoved hostunknown mailboxfull mailererror mesgtoobig networkerror "
-    "norelaying notaccept notcompliantrfc onhold policyviolation rejected requireptr "
-    "securityerror spamdetected speeding suppressed suspend syntaxerror systemerror systemfull "
-    "toomanyconn undefined userunknown vacation virusdetected".split()
+    re.findall(
+        "[a-z]+",
+        """
+        authfailure badreputation blocked contenterror delivered exceedlimit expired failedstarttls
+        feedback filtered hasmoved hostunknown mailboxfull mailererror mesgtoobig networkerror
+        norelaying notaccept notcompliantrfc onhold policyviolation rejected requireptr
+        securityerror spamdetected speeding suppressed suspend syntaxerror systemerror systemfull
+        toomanyconn undefined userunknown vacation virusdetected
+        """,
+    )
 )
 """https://libsisimai.org/en/reason"""
 
