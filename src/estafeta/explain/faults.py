@@ -1,6 +1,7 @@
 """Faults: what of our own set-up others refuse our mail for, and what a check of it found.
 
-The data is `faults.toml` and `block_lists.toml`. Pure.
+The data is `faults.toml` and `block_lists.toml`. Some faults have enhanced statuses of their own
+(RFC 7372 §3), most are told by words; which cause that makes is the judge's matter. Pure.
 """
 
 from __future__ import annotations
