@@ -50,7 +50,7 @@ def test_every_text_is_said_somewhere() -> None:
     code = "".join(
         file.read_text("utf-8") for file in sorted(Path(estafeta.__file__).parent.rglob("*.py"))
     )
-    said = re.findall(r"[\"']([a-z]+\.[a-z0-9-]*(?:\{[^\"']*\})?)[\"']", code)
+    said = re.findall(r"[\"']([a-z]+\.[a-z0-9-]*(?:\{[^\"']*)?)[\"']", code)
     whole = {key for key in said if "{" not in key}
     begun = tuple(key.partition("{")[0] for key in said if "{" in key)
     assert [k for k in texts("en") if k not in whole and not k.startswith(begun)] == []
