@@ -1,8 +1,4 @@
-"""Read: from a message to a reading; who asks whom, and which of several words win.
-
-Fields for programs name the recipients where there are any; the text for people gives the words
-where the fields say little, and all where there are none.
-"""
+"""Read: from a message to a reading; who is asked in which order."""
 
 from __future__ import annotations
 
@@ -13,28 +9,20 @@ import msgspec
 from estafeta.explain.reading.feedback import read_feedback
 from estafeta.explain.reading.forms import ADDRESS, forms
 from estafeta.explain.reading.kinds import by_person, kind_of_text
-from estafeta.explain.reading.letter import Letter, fields_of, lay_out, messages_of
+from estafeta.explain.reading.letter import Letter, lay_out, messages_of
 from estafeta.explain.reading.limits import (
     RECIPIENTS_MAX,
-    RETURNED_OCTETS_MAX,
     WORDS_CHARACTERS_MAX,
     WRAPPED_MAX,
 )
 from estafeta.explain.reading.mailers import mailer_of
 from estafeta.explain.reading.notification import Notification, read_notification
-from estafeta.explain.reading.nouns import Kind, Reading, ReportedRecipient, Returned
-from estafeta.explain.reading.prose import Prose, best, read_prose, vague
-from estafeta.explain.reading.reply import Said, plain, precise, said
-from estafeta.explain.reading.status import (
-    Block,
-    Status,
-    fields_in_text,
-    read_status,
-    without_fields,
-)
-from estafeta.mail.address import mailboxes, parse_address_list
-from estafeta.mail.message.fields import header_end
-from estafeta.mail.words import decode_charset, decode_text, unfold
+from estafeta.explain.reading.nouns import Kind, Reading, ReportedRecipient
+from estafeta.explain.reading.prose import Prose, read_prose
+from estafeta.explain.reading.recipients import of_fields, of_nobody, of_text
+from estafeta.explain.reading.reply import plain, said
+from estafeta.explain.reading.returned import returned_message
+from estafeta.explain.reading.status import Status, fields_in_text, read_status, without_fields
 
 _ADDRESS = re.compile(ADDRESS)
 _ACTIONS: dict[str, Kind] = {
@@ -49,11 +37,6 @@ _ACTIONS: dict[str, Kind] = {
 }
 _ACTION_OF: dict[Kind, str] = {"bounce": "failed", "delay": "delayed", "delivered": "delivered"}
 _QUOTE = re.compile(r"(?:>[ \t]?)+")
-_TELLING = re.compile(
-    r"\b[45][0-7]\d[ -]|\b[45]\.\d{1,3}\.\d|\bbecause\b|\breason\b|n.t be found", re.IGNORECASE
-)
-"""A line that says why, whatever else it says."""
-
 _OWN_ADDRESSES = (
     "from",
     "to",
@@ -162,7 +145,7 @@ def _by_status(letter: Letter, text: str) -> Reading | None:
     if not status.blocks and (notified is None):
         return None
     prose = read_prose(without_fields(text), _unlikely(letter))
-    recipients = _recipients(letter, status, prose)
+    recipients = of_fields(status.blocks, prose, _failed_fields(letter))
     kind = notified.kind if notified is not None else _kind_of(recipients, letter, text)
     if kind is None:
         return None
@@ -184,154 +167,20 @@ def _kind_of(recipients: list[ReportedRecipient], letter: Letter, text: str) -> 
     return guessed if guessed in _KINDS else None
 
 
-def _recipients(letter: Letter, status: Status, prose: Prose) -> list[ReportedRecipient]:
-    found: list[ReportedRecipient] = []
-    named = list(prose.named)
-    alone = len(status.blocks) == 1
-    for number, block in enumerate(status.blocks):
-        own = prose.of(block.original) or prose.of(block.final)
-        if own is None and alone and len(named) == 1:
-            own = named[0]
-        if own is None and number < len(named) and not block.original and not block.final:
-            own = named[number]
-        address = _written_to(block, own.address if own is not None else "", letter)
-        words = [said(each) for each in own.words] if own is not None else []
-        reply = _reply_of(block, words, prose, address, alone=alone)
-        found.append(_recipient(block, reply, address))
-    return found
-
-
-def _written_to(block: Block, named: str, letter: Letter) -> str:
-    for address in (block.original, block.final, named):
-        if _ADDRESS.fullmatch(address):
-            return address
-    failed = _failed_fields(letter)
-    return failed[0] if failed else block.final or block.original
-
-
-def _reply_of(
-    block: Block, candidates: list[Said], prose: Prose, address: str, *, alone: bool
-) -> Said:
-    """The words that win: the field's, unless it says little and the text says more."""
-    own = said(block.words) if block.words else Said()
-    candidates += prose.answers(*filter(None, (address, block.final, block.original)))
-    if not vague(own):
-        return _completed(own, [*candidates, *(_said_of_all(prose) if alone else ())])
-    candidates = [own, *candidates] if own.code else candidates
-    other = _said_of_one(prose, candidates, alone=alone)
-    if vague(other) or other.weight <= own.weight:
-        other = own
-    return Said(
-        code=own.code or other.code,
-        status=own.status if precise(own.status) else other.status or own.status,
-        text=other.text or own.text,
-        host=own.host or other.host,
-        command=own.command or other.command,
-    )
-
-
-def _completed(reply: Said, told: list[Said]) -> Said:
-    """With the command and the host that somebody else tells of the same reply."""
-    same = [each for each in told if each.code == reply.code or not reply.code]
-    return msgspec.structs.replace(
-        reply,
-        command=reply.command or next((each.command for each in same if each.command), ""),
-        host=reply.host or next((each.host for each in same if each.host), ""),
-    )
-
-
-def _said_of_one(prose: Prose, candidates: list[Said], *, alone: bool) -> Said:
-    """The best of what is said of one recipient; of all, where nothing better is.
-
-    alone: whatever the text says, it says of this one.
-    """
-    reply = best(candidates)
-    if vague(reply):
-        candidates = [*candidates, *_said_of_all(prose)]
-        reply = best(candidates)
-    if alone and vague(reply):
-        reply = best([*candidates, *(each for _, each in prose.asked)])
-    if vague(reply) and not reply.code:
-        reply = best([*candidates, _loose(prose)])
-    if alone and not reply.code:
-        reply = msgspec.structs.replace(reply, code=best(_said_of_all(prose)).code)
-    return reply
-
-
-def _said_of_all(prose: Prose) -> list[Said]:
-    return [*prose.reasons, *prose.answers("")]
-
-
-def _loose(prose: Prose) -> Said:
-    """The text as a whole, where no part of it says why."""
-    idle = forms().idle
-    telling = [
-        line.strip()
-        for line in prose.lines
-        if _TELLING.search(line)
-        or (idle.match(line) is None and _ADDRESS.sub("", line).strip(" <>:;-*.\t"))
-    ]
-    return said("\n".join(telling)[:WORDS_CHARACTERS_MAX])
-
-
-def _recipient(block: Block, reply: Said, address: str) -> ReportedRecipient:
-    status = block.status
-    if reply.status and (not precise(status) or _surer(reply)):
-        status = reply.status
-    return ReportedRecipient(
-        code=reply.code,
-        status=status,
-        text=reply.text[:WORDS_CHARACTERS_MAX],
-        host=block.host or reply.host,
-        command=reply.command,
-        action=block.action,
-        address=address,
-        original_recipient=block.original,
-        final_recipient=block.final,
-        last_attempt=block.last_attempt,
-        will_retry_until=block.will_retry_until,
-    )
-
-
-def _surer(reply: Said) -> bool:
-    """Whether a reply is one whole: code and status of one class, as the server itself gave it."""
-    return bool(reply.code) and precise(reply.status) and reply.status[0] == str(reply.code)[0]
-
-
 def _by_text(letter: Letter, text: str) -> Reading:
     """A report that only people were meant to read, an automatic reply, or something else."""
     kind = kind_of_text(letter, text)
     if kind not in _KINDS:
         if kind == "auto-reply":
             return _reading(letter, text, kind, _replier(letter, text), Status(), Prose(), None)
-        return Reading(returned=_returned(letter, Status(), Prose()))
+        return Reading(returned=returned_message(letter))
     prose = read_prose(text, _unlikely(letter))
     action = _ACTION_OF[kind]
-    found: list[ReportedRecipient] = []
-    for named in prose.named:
-        candidates = [*map(said, named.words), *prose.answers(named.address)]
-        reply = _said_of_one(prose, candidates, alone=len(prose.named) == 1)
-        block = Block(final=named.address, original=named.expanded, action=action)
-        found.append(_recipient(block, reply, named.expanded or named.address))
+    found = of_text(prose, action)
     if not found:
-        found = _unnamed(letter, prose, action)
+        returned = returned_message(letter, prose.header)
+        found = of_nobody(prose, _failed_fields(letter) or list(returned.to), action)
     return _reading(letter, text, kind, found, Status(), prose, None)
-
-
-def _unnamed(letter: Letter, prose: Prose, action: str) -> list[ReportedRecipient]:
-    """Recipients of a report whose text names none: its header or the returned message does."""
-    reply = _said_of_one(prose, [], alone=True)
-    addresses = _failed_fields(letter) or list(_returned(letter, Status(), prose).to)
-    return [
-        _recipient(Block(action=action), reply, address)
-        for address in addresses[:RECIPIENTS_MAX] or [""]
-    ]
-
-
-def _failed_fields(letter: Letter) -> list[str]:
-    """X-Failed-Recipients, as Exim and Gmail write it."""
-    value = letter.header("x-failed-recipients")
-    return [found.rstrip(".") for found in _ADDRESS.findall(value)][:RECIPIENTS_MAX]
 
 
 def _replier(letter: Letter, text: str) -> list[ReportedRecipient]:
@@ -345,7 +194,7 @@ def _by_feedback(letter: Letter) -> Reading | None:
     found = read_feedback(letter)
     if found is None:
         return None
-    returned = _returned(letter, Status(), Prose())
+    returned = returned_message(letter)
     addresses = found.recipients or list(returned.to) or [""]
     return Reading(
         kind="feedback",
@@ -381,63 +230,25 @@ def _reading(
     return Reading(
         kind=kind,
         mailer=mailer,
-        recipients=tuple(_with_mailer(r, mailer) for r in recipients),
+        recipients=tuple(msgspec.structs.replace(r, mailer=mailer) for r in recipients),
         reporting_mta=status.reporting_mta,
         envid=status.envid,
         arrival=status.arrival,
         feedback=notified.feedback if notified is not None else "",
-        returned=_returned(letter, status, prose),
+        returned=returned_message(letter, prose.header, status.message_id),
     )
-
-
-def _with_mailer(recipient: ReportedRecipient, mailer: str) -> ReportedRecipient:
-    return msgspec.structs.replace(recipient, mailer=mailer)
-
-
-def _returned(letter: Letter, status: Status, prose: Prose) -> Returned:
-    header = letter.returned
-    if not header and prose.header:
-        octets = prose.header.encode("utf-8", "replace")
-        begun = re.search(rb"^[!-9;-~]{2,60}:", octets, re.MULTILINE)
-        if begun is not None:
-            octets = octets[begun.start() :]
-            header = octets[: min(header_end(octets), RETURNED_OCTETS_MAX)]
-    fields = fields_of(header)
-
-    def field(name: bytes) -> str:
-        value = fields.get(name)
-        return "" if value is None else decode_text(value)[:998]
-
-    identifier = decode_charset(unfold(fields.get(b"message-id", b"")))
-    return Returned(
-        message_id=(identifier if len(identifier.split()) == 1 else "")[:998] or status.message_id,
-        subject=field(b"subject"),
-        sender=next(iter(_ADDRESS.findall(field(b"from"))), ""),
-        to=tuple(_addresses(fields.get(b"to", b"")) + _addresses(fields.get(b"cc", b""))),
-        header=header,
-    )
-
-
-def _addresses(value: bytes) -> list[str]:
-    try:
-        found = mailboxes(parse_address_list(decode_charset(unfold(value))))
-    except RecursionError:
-        return []
-    return [each.address for each in found if each.domain][:RECIPIENTS_MAX]
 
 
 def _unlikely(letter: Letter) -> frozenset[str]:
     """Addresses of the report itself: who wrote it and who gets it."""
     found: set[str] = set()
-    for name in (
-        "from",
-        "to",
-        "sender",
-        "reply-to",
-        "return-path",
-        "delivered-to",
-        "x-original-to",
-    ):
+    for name in _OWN_ADDRESSES:
         for address in _ADDRESS.findall(letter.header(name)):
             found.add(address.lower())
     return frozenset(found)
+
+
+def _failed_fields(letter: Letter) -> list[str]:
+    """X-Failed-Recipients, as Exim and Gmail write it."""
+    value = letter.header("x-failed-recipients")
+    return [found.rstrip(".") for found in _ADDRESS.findall(value)][:RECIPIENTS_MAX]
