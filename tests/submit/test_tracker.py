@@ -21,6 +21,7 @@ from estafeta.sim.net import SimNet
 from estafeta.sim.quiet import quiet
 from estafeta.sim.tls import SimClientTls
 from estafeta.store import accounts, mailboxes
+from estafeta.store.engine import Tx
 from estafeta.store.ids import parse_queue_id
 
 pytestmark = pytest.mark.usefixtures("each_engine")
@@ -167,6 +168,35 @@ def test_one_waits_while_another_has_arrived() -> None:
         assert await flags(client) == {"$Delayed"}
 
     with_ana(work, attempts=Attempts(plan={BOB: [BUSY, TAKEN], CARL: [GONE]}))
+
+
+@pytest.mark.parametrize(
+    ("person", "keyword"),
+    [("bob", "$Delivered"), ("eva", "$Bounced"), ("bob, who leads to carl", "$Bounced")],
+)
+def test_ours_after_all(person: str, keyword: str) -> None:
+    """The domain became ours while it waited; what a child comes to is told too."""
+
+    async def work(ana: Ana) -> None:
+        client = await ana.reads()
+        await client.ok("APPEND Sent", MESSAGE)
+        await ana.submits(BOB)
+        await asyncio.sleep(1)
+        assert await flags(client) == {"$Delayed"}
+
+        def unit(tx: Tx) -> None:
+            accounts.add_domain(tx, "remote.example", 0)
+            if "carl" in person:
+                accounts.add_alias(tx, BOB, CARL)
+            else:
+                accounts.add_account(tx, f"{person}@remote.example", 0)
+
+        await ana.house.store.run(unit)
+        await ana.house.settled(600)
+        await client.ok("NOOP")
+        assert await flags(client) == {keyword}
+
+    with_ana(work, attempts=Attempts(plan={BOB: [BUSY], CARL: [GONE]}))
 
 
 def test_given_up_in_the_end() -> None:
