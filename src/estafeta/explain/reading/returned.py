@@ -44,8 +44,5 @@ def returned_message(letter: Letter, told: str = "", named: str = "") -> Returne
 
 
 def _addresses(value: bytes) -> list[str]:
-    try:
-        found = mailboxes(parse_address_list(decode_charset(unfold(value))))
-    except RecursionError:
-        return []
+    found = mailboxes(parse_address_list(decode_charset(unfold(value))))
     return [each.address for each in found if each.domain][:RECIPIENTS_MAX]
