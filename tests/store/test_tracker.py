@@ -274,6 +274,12 @@ def test_what_the_audit_says_of_them(tmp_path: Path) -> None:
         await stand.run(lambda tx: tracker.link(tx, ana, box, 1, ID))
         found = [f async for f in audit.audit_full(stand.store)]
         assert [(f.kind, f.uid) for f in found] == [("tracked-lost", 1)]
+        await stand.run(lambda tx: tracker.link(tx, ana, 999, 1, ID))
+        found = [f async for f in audit.audit_full(stand.store)]
+        assert [(f.kind, f.mailbox) for f in found] == [
+            ("tracked-lost", box),
+            ("mailbox-lost", 999),
+        ]
 
     with_stand(tmp_path, work)
 

@@ -177,7 +177,7 @@ def strays(tx: Tx) -> list[Finding]:
     ):
         text = f"token {name} is of account {account}, which is lost"
         found.append(Finding("account-lost", text, account=account))
-    for table in ("message", "message_text"):
+    for table in ("message", "message_text", "sent_copy"):
         # One probe for each mailbox, not one for each message.
         here = (-1, -1)
         while True:
