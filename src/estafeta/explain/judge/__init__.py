@@ -1,5 +1,5 @@
 """From what a server said to a cause of the catalogue. What is known of how servers speak is data,
-`knowledge/*.toml`: a fact with its source, in the order in which they are asked.
+`facts/*.toml`: a fact with its source, in the order in which they are asked.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Knowledge: what is known of how servers speak, read from `knowledge/*.toml` once.
+"""Knowledge: what is known of how servers speak, read from `facts/*.toml` once.
 
 An entry is a fact: a cause, when it holds, and a source. All its conditions must hold; of `says`
 and of the lists of a condition one must. Each phrase is a piece of its own, so that the score can
@@ -138,7 +138,7 @@ def _pieces(file: str, number: int, known: dict[str, Phrase], first: int) -> lis
 
 
 def _read(name: str) -> dict[str, Any]:
-    return tomllib.loads((files(__package__) / "knowledge" / f"{name}.toml").read_text("utf-8"))
+    return tomllib.loads((files(__package__) / "facts" / f"{name}.toml").read_text("utf-8"))
 
 
 def _statuses(written: tuple[str, ...]) -> list[str]:
