@@ -67,6 +67,7 @@ class Life:
 
 class SimProcess:
     """One process of `machine`, which makes it. `deaths`: its own, without those of the machine.
+    died_at: the moments of all, in the loop's time.
 
     world, net: of the present life; take them anew after a restart.
     """
@@ -75,6 +76,7 @@ class SimProcess:
         self.machine = machine
         self.name = name
         self.deaths = 0
+        self.died_at: list[float] = []
         self._death = asyncio.Event()
         self._birth = asyncio.Event()
         self.life = self._new_life()
@@ -143,6 +145,7 @@ class SimProcess:
     def die(self, *, dark: bool) -> None:
         if self.up:
             self._birth = asyncio.Event()
+            self.died_at.append(self._loop().time())
         self.life.end(dark=dark)
         self._death.set()
 

@@ -12,7 +12,7 @@ import random
 import shutil
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -97,7 +97,7 @@ class _Rehearsal:
     errors: Errors = field(default_factory=Errors)
     trace: list[str] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
-    deaths: dict[str, list[float]] = field(default_factory=dict)
+    deaths: dict[str, Sequence[float]] = field(default_factory=dict)
     audits: int = 0
     installations: dict[str, SimInstallation] = field(default_factory=dict)
     observer: Observer = field(default_factory=Observer)
@@ -234,7 +234,7 @@ class _Rehearsal:
                 processes=self.plan.workers,
                 bucket=SimBucket() if self.plan.bucket else None,
             )
-            self.deaths.update({process.name: [] for process in machine.processes})
+            self.deaths.update({each.name: each.died_at for each in machine.processes})
             self.installations[name] = SimInstallation(
                 domain,
                 machine,
@@ -261,10 +261,9 @@ class _Rehearsal:
         return [asyncio.ensure_future(watcher.run()) for watcher in self.watchers]
 
     async def _watch(self, installation: SimInstallation, process: SimProcess) -> None:
-        """Notes the moments of death; after each, the books must balance at once."""
+        """After each death the books must balance at once."""
         while True:
             await process.died()
-            self.deaths[process.name].append(asyncio.get_running_loop().time())
             await asyncio.sleep(0)
             if process.machine.up:
                 await self._audit(installation, full=True)
