@@ -1,4 +1,4 @@
-"""Page: the HTML of a report is well-formed, all of it escaped, and nothing in it acts or fetches."""
+"""Page: the HTML of a report is well-formed, all of it escaped; nothing in it acts or fetches."""
 
 from __future__ import annotations
 
