@@ -124,6 +124,23 @@ def test_words_of_addresses_do_not_count() -> None:
     assert judge(refusal("550 5.7.1 virus.found@x.example: no", "RCPT")).cause == "policy"
 
 
+@pytest.mark.parametrize(
+    ("frame", "cause"),
+    [
+        ("Data command rejected", "other"),
+        ("End-of-data command rejected", "other"),
+        ("Sender address rejected", "sender-rejected"),
+        ("Client host rejected", "blocked-ip"),
+        ("Helo command rejected", "bad-greeting"),
+    ],
+)
+def test_the_frames_of_postfix_say_whom_it_concerns(frame: str, cause: str) -> None:
+    line = f"554 5.0.0 <x>: {frame}: I would prefer not to"
+    assert judge(refusal(line)).cause == cause
+    line = f"450 4.7.1 <x>: {frame}: Too many connections"
+    assert judge(refusal(line)).cause in ("too-many-connections", "bad-greeting")
+
+
 def test_the_frame_of_postfix_is_no_reason() -> None:
     line = "554 5.0.0 <a@b.example>: Recipient address rejected: I would prefer not to"
     assert judge(refusal(line, "RCPT")).cause == "other"
