@@ -11,7 +11,7 @@ import pytest
 from tests.support.inline import with_store
 
 from estafeta.mail.outcome import Deferred, Reply
-from estafeta.queue import backoff, rows
+from estafeta.queue import backoff, rows, suspended
 from estafeta.queue.backoff import Seen
 from estafeta.store.audit import audit_open
 from estafeta.store.engine import Tx
@@ -307,6 +307,22 @@ def test_somebody_wants_it_tried_now(tmp_path: Path) -> None:
     assert looked == ["a.example"]
     assert probe is True
     assert again is False  # somebody is at it
+
+
+@pytest.mark.parametrize(
+    ("drained", "looked"), [("a.example", ["a.example"]), ("*", ["a.example", "b.example"])]
+)
+def test_who_is_drained_elsewhere_waits_no_longer(
+    tmp_path: Path, drained: str, looked: list[str]
+) -> None:
+    wanted = suspended.Drain(drained, "other.example", 25, "root", NOW)
+    _, _, found = run(
+        tmp_path,
+        waiting("a.example", "b.example"),
+        lambda tx: suspended.drain(tx, wanted),
+        lambda tx: looks(tx, NOW),
+    )
+    assert found == looked
 
 
 def test_hosts_that_nobody_waits_for_are_forgotten(tmp_path: Path) -> None:

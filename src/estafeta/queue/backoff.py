@@ -192,6 +192,11 @@ def hurry(tx: Tx, destination: str, now: int) -> None:
     settle(tx, name)
 
 
+def release_all(tx: Tx) -> None:
+    """Nobody waits for anything any more; whose host still has no time will hear of it."""
+    tx.send("UPDATE destination SET waits_for = '' WHERE waits_for <> ''")
+
+
 def settle(tx: Tx, name: str) -> None:
     """Makes `backoff.due` exact."""
     known = tx.row(

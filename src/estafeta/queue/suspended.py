@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import msgspec
 
-from estafeta.queue import rows
+from estafeta.queue import backoff, rows
 from estafeta.store.engine import Tx
 
 ALL = "*"
@@ -91,6 +91,11 @@ def drain(tx: Tx, wanted: Drain) -> None:
         " who = excluded.who, at = excluded.at",
         (d.destination, d.host, d.port, d.who, d.at),
     )
+    # Whose host had no time: that is not where its mail goes any more.
+    if d.destination == ALL:
+        backoff.release_all(tx)
+    else:
+        backoff.hurry(tx, d.destination, d.at)
     tx.hint(rows.HINT)
 
 
