@@ -68,7 +68,7 @@ def test_what_is_held_waits_for_its_release() -> None:
         await asyncio.sleep(2)
         house.attempts.plan.clear()
         await hand.touch(Hold("look at it first"), Chosen(acceptance=id, addresses=(BOB,)), WHO)
-        await asyncio.sleep(100_000)
+        await asyncio.sleep(2000)
         (row,) = (await listed(house)).rows
         assert (row.recipient, row.state, row.reason) == (BOB, "held", "look at it first")
         await hand.touch(Release(), Chosen(destination="remote.example"), WHO)
