@@ -163,6 +163,11 @@ def test_every_cause_the_code_gives_is_in_the_catalogue() -> None:
     assert given <= set(causes())
 
 
+def test_without_an_address_the_host_is_named() -> None:
+    nobody = cause("blocked-ip").in_words("en", address="somebody", host="mx.example.org")
+    assert nobody.title == "mx.example.org blocks our server"
+
+
 def test_values_are_never_formats() -> None:
     words = cause("unknown-user").in_words("en", address="{host.__class__}@x.org")
     assert words.title == "{host.__class__}@x.org does not exist"

@@ -46,8 +46,10 @@ class Cause(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     hard: bool = False
 
     def in_words(self, language: str, *, address: str, host: str = "") -> Words:
-        """Its words with the values put in."""
-        values = {"address": address, "domain": address.rpartition("@")[2], "host": host}
+        """Its words with the values put in. address: or words for one that is not known; then the
+        host stands for its domain."""
+        domain = address.rpartition("@")[2] if "@" in address else host or address
+        values = {"address": address, "domain": domain, "host": host}
         words = self.words[pick_language(language)]
         return Words(
             title=words.title.format_map(values),
