@@ -284,6 +284,7 @@ class SimWorker:
         self.serving = asyncio.Event()
         self._stop_asked = asyncio.Event()
         self._life: Life | None = None  # so it stays where it works alone
+        self._burials: set[asyncio.Task[None]] = set()
         self._looks = 0
         self._context = contextvars.copy_context()
 
@@ -360,7 +361,11 @@ class SimWorker:
         """These workers are dead: gives back what they held."""
         assert self.installation is not None
         work = self._give_back(self.installation.queue, lives)
-        asyncio.get_running_loop().create_task(work, context=self._context.copy())
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(work, context=self._context.copy())
+        # Of a worker that dies meanwhile it never ends; what is lost while it waits is an error.
+        self._burials.add(task)
+        task.add_done_callback(self._burials.discard)
 
     async def _give_back(self, queue: Queue, lives: Sequence[int]) -> None:
         with contextlib.suppress(StoreClosed):
