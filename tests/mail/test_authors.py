@@ -40,7 +40,7 @@ def test_as_submission_reads_them(text: str) -> None:
     message = f"From: {field} <ana@a.example>\r\n\r\n".encode("utf-8", "replace")
     wrote = header.examine(message).authors
     if wrote:
-        assert authors(summary(message).envelope) == wrote
+        assert tuple(authors(summary(message).envelope)) == wrote
 
 
 @given(st.binary(max_size=60))

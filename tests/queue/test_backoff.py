@@ -106,6 +106,16 @@ def test_attempts_that_were_under_way_together_count_once(tmp_path: Path) -> Non
     assert (there.failures, there.not_before) == (1, NOW + 100 + MINUTE)
 
 
+def test_many_that_are_suspended_do_not_keep_the_others_from_the_probe(tmp_path: Path) -> None:
+    names = tuple(f"s{n:02}.example" for n in range(40))
+
+    def story(tx: Tx) -> Any:
+        waiting(*names, "z.example")(tx)
+        return probes(tx, NOW + 5 * MINUTE, busy=names)
+
+    assert run(tmp_path, story)[0] == [(HOST, "z.example")]
+
+
 def test_who_waits_is_not_looked_at_and_one_is_probed_when_it_is_time(tmp_path: Path) -> None:
     later = NOW + MINUTE
     story = (

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.queue.test_notices import NEVER, Bounce
-from tests.support.whole import Attempts, Whole, whole
+from tests.support.whole import MESSAGE, Attempts, Whole, whole
 
 from estafeta.mail.dates import parse_date
 from estafeta.mail.envelope import Recipient
@@ -17,6 +17,7 @@ from estafeta.queue.notices import NoticeSettings
 from estafeta.sim.loop import run
 from estafeta.sim.quiet import quiet
 from estafeta.store import accounts
+from estafeta.store.bodies.names import path_of
 from estafeta.store.engine import StoreFull, StoreUncertain
 
 pytestmark = pytest.mark.usefixtures("each_engine")
@@ -207,6 +208,26 @@ def test_a_message_without_its_body_does_not_keep_the_others() -> None:
         await house.store.run(
             lambda tx: tx.run("INSERT INTO body (id, size) VALUES (?, ?)", (lost, size))
         )
+
+    with_house(work, logged=True)
+
+
+def test_nor_does_one_whose_large_body_is_lost() -> None:
+    """Its row is there; that the file is not shows when it is read."""
+
+    async def work(house: Whole) -> None:
+        large = MESSAGE + (b"y" * 70 + b"\r\n") * 6000
+        await house.accept(BOB, message=large)
+        (lost,) = await house.store.read(lambda tx: tx.row("SELECT id FROM body WHERE filed = 1"))
+        octets = house.world.disk.read(path_of(lost), 0, len(large) * 2)
+        house.world.disk.remove(path_of(lost))
+        await house.accept(CARL)
+        await asyncio.sleep(5 * HOUR)
+        told = [each.recipients[0]["Final-Recipient"] for each in await delays(house)]
+        assert told == [f"rfc822; {CARL}"]
+        again = house.world.disk.create(path_of(lost))
+        again.write(octets)
+        again.close()
 
     with_house(work, logged=True)
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.intake.test_claims import arrives, dsn
 from tests.read.rig import Client
-from tests.support.whole import PASSWORD, Attempts, Talk, Whole, whole
+from tests.support.whole import PASSWORD, Attempts, Report, Talk, Whole, whole
 
 from estafeta.mail.outcome import Deferred, Delivered, Refused, Reply
 from estafeta.office.journey import tell
@@ -548,6 +548,24 @@ def test_what_an_operator_does_is_told() -> None:
 
 
 # Reports from outside, and the trace ------------------------------------------------------------
+
+
+def test_a_wish_that_is_granted_where_no_host_had_time_is_told() -> None:
+    class Slow(Attempts):
+        async def attempt(self, destination: str, envelope: Any, content: Any, sent: Any) -> Any:
+            await asyncio.sleep(5)
+            many = len(envelope.recipients)
+            return Report([BUSY] * many, untried=True, blocked=["mx.remote.example"])
+
+    async def work(ana: Ana) -> None:
+        await ana.saves_sent()
+        await ana.submits(BOB)
+        await asyncio.sleep(1)
+        await hand_of(ana.house).touch(Cancel(), Chosen(addresses=(BOB,)), "op")
+        await asyncio.sleep(20)
+        assert await flags(await ana.reads()) == {"$Bounced", "\\Seen"}
+
+    with_ana(work, attempts=Slow())
 
 
 def test_a_report_that_our_token_proves_moves_it() -> None:

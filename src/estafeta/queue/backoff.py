@@ -239,7 +239,7 @@ def probes_due(
         waiting = tx.rows(
             "SELECT name FROM destination WHERE waits_for = ? AND waits_for <> '' AND due <= ? "
             "ORDER BY due, name LIMIT ?",
-            (name, now, _CANDIDATES),
+            (name, now, _CANDIDATES + len(busy)),
         )
         first = next((each for (each,) in waiting if each not in busy), None)
         if first is not None:

@@ -110,11 +110,7 @@ class Delays:
         notice: Prepared | None = None
         try:
             if late.failures and late.content is not None:
-                await bring(late.content)
-                made = await self._notices.delayed(
-                    late.acceptance, list(late.failures.values()), late.content
-                )
-                notice = await self._acceptor.prepare_notice(made)
+                notice = await self._notice(late, late.content)
             event = self._ids.next()
             await self._store.run(
                 partial(_tell, late=late, notice=notice, event=event, now=self._now()),
@@ -132,6 +128,21 @@ class Delays:
                 "delay told", queue_id=queue_id(late.acceptance.id), recipients=len(late.failures)
             )
         return True
+
+    async def _notice(self, late: Late, content: Content) -> Prepared | None:
+        """None where its body is lost: a matter for `audit`, and does not keep the others."""
+        try:
+            await bring(content)
+            made = await self._notices.delayed(
+                late.acceptance, list(late.failures.values()), content
+            )
+        except (BodyMissing, FileNotFoundError) as error:
+            log.error(
+                "body cannot be loaded", queue_id=queue_id(late.acceptance.id), why=str(error)
+            )
+            late.failures.clear()
+            return None
+        return await self._acceptor.prepare_notice(made)
 
     # -- units -----------------------------------------------------------------------------------
 

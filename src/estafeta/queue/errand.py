@@ -25,7 +25,7 @@ from estafeta.queue.retries import Retries
 from estafeta.queue.returns import Returns, as_written
 from estafeta.queue.settle import Attempted, record_late, settle
 from estafeta.queue.tries import tries
-from estafeta.store import ledger
+from estafeta.store import ledger, tracker
 from estafeta.store.bodies import bring
 from estafeta.store.engine import Store, StoreError, Tx
 from estafeta.store.ids import Ids, queue_id
@@ -281,14 +281,19 @@ class Errands:
         def unit(tx: Tx) -> tuple[str, int] | None:
             for each in failed:
                 backoff.ensure(tx, each, now)
-            wishes = rows.postpone(tx, leased, now)
+            # The destination's row is written before `postpone` shares it; see rows.expect.
             waits = backoff.after(tx, leased.destination, leased.probe, done.waits_for)
+            wishes = rows.postpone(tx, leased, now)
             for n, wished in wishes:
                 wish.grant(tx, leased.acceptance, n, wished, now)
+            if wishes:
+                tracker.follow(tx, done.acceptance)
             return waits
 
+        account = done.acceptance.account
+        accounts = () if account is None else (account,)
         try:
-            waits = await insistently(lambda: self._store.run(unit))
+            waits = await insistently(lambda: self._store.run(unit, accounts=accounts))
         except rows.LateOutcome as late:
             log.warning("postponed after its lease", error=str(late))
             return

@@ -120,6 +120,12 @@ def return_all(
     """Returning -> no row, for all of them. Raises Changed."""
     # Who returns others of the same message waits here.
     tx.rows("SELECT id FROM acceptance WHERE id = ? /*postgresql: FOR UPDATE */", (acceptance.id,))
+    # And who holds or cancels one of them.
+    tx.rows(
+        "SELECT n FROM queue WHERE acceptance = ? AND destination = ? ORDER BY n"
+        " /*postgresql: FOR UPDATE */",
+        (acceptance.id, rows.RETURNING),
+    )
     if list(returning(tx, acceptance.id)) != list(numbers):
         raise Changed("others return them")
     for n in numbers:

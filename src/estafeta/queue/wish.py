@@ -50,13 +50,27 @@ def grant(tx: Tx, acceptance: int, n: int, text: str, now: int) -> None:
 def grant_due(tx: Tx, destination: str, now: int) -> None:
     """Wishes about rows whose worker has died; before they are leased again."""
     # The sign keeps SQLite from the index of `due`, by which it would look at all that is waiting.
-    for acceptance, n, text in tx.rows(
-        "SELECT acceptance, n, wish FROM queue WHERE destination = ? AND wish <> '' AND +due <= ?"
-        " ORDER BY acceptance, n /*postgresql: FOR UPDATE SKIP LOCKED */",
+    wanted = tx.rows(
+        "SELECT acceptance, n FROM queue WHERE destination = ? AND wish <> '' AND +due <= ?",
         (destination, now),
-    ):
-        grant(tx, acceptance, n, text, now)
-        tracker.follow(tx, ledger.acceptance(tx, acceptance))
+    )
+    messages = {acceptance: ledger.acceptance(tx, acceptance) for acceptance, _ in wanted}
+    for acceptance, n in sorted(wanted, key=lambda row: (messages[row[0]].account or 0, *row)):
+        message = messages[acceptance]
+        if message.account is not None:
+            # Its copies tell of it: who else ends a recipient of theirs waits here, as by hand.
+            tx.rows(
+                "SELECT id FROM account WHERE id = ? /*postgresql: FOR UPDATE */",
+                (message.account,),
+            )
+        text = tx.value(
+            "SELECT wish FROM queue WHERE acceptance = ? AND n = ? AND wish <> '' AND due <= ?"
+            " /*postgresql: FOR UPDATE SKIP LOCKED */",
+            (acceptance, n, now),
+        )
+        if text:
+            grant(tx, acceptance, n, text, now)
+            tracker.follow(tx, message)
 
 
 def hold(tx: Tx, acceptance: int, n: int, reason: str) -> None:
