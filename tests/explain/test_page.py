@@ -115,6 +115,13 @@ def _fields(given: Page) -> dict[str, object]:
     return {name: getattr(given, name) for name in given.__struct_fields__}
 
 
+def test_nothing_of_it_steers_a_terminal() -> None:
+    hostile = "a\0\x1b[31mb\x9b\u202ec \U0001f469\u200d\U0001f4bb"
+    for made in (as_text(page(hostile)), as_html(page(hostile))):
+        assert not set("\0\x1b\x9b\u202e") & set(made)
+        assert "\U0001f469\u200d\U0001f4bb" in made
+
+
 def test_the_text_says_the_same() -> None:
     text = as_text(page())
     for words in ("Greeting", "To: a@b", "What: No such user", "Others:\n  c@d", "help@x.example"):

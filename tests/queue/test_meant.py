@@ -13,6 +13,7 @@ from tests.support.whole import Attempts, Talk, Whole, whole
 
 from estafeta.mail.envelope import Recipient
 from estafeta.mail.outcome import Deferred, Outcome, Refused, Reply
+from estafeta.queue.limits import MEANT_INLINE_MAX, MEANT_MAX
 from estafeta.queue.meant import meant
 from estafeta.sim.loop import run
 from estafeta.sim.net import SimNet
@@ -193,3 +194,29 @@ def test_the_ledger_is_not_asked_where_all_arrived() -> None:
             assert found == ()
 
     run(main())
+
+
+def test_of_many_recipients_some_are_looked_up_and_not_on_the_loop() -> None:
+    elsewhere: list[int] = []
+
+    class Apart:
+        async def apart(self, work: Any, *given: Any) -> Any:
+            elsewhere.append(len(given[1]) + len(given[2]))
+            return work(*given)
+
+    async def main() -> None:
+        async with whole(queue=False) as (house, _):
+            many = MEANT_INLINE_MAX
+
+            def domains(tx: Tx) -> None:
+                for n in range(many):
+                    accounts.add_domain(tx, f"d{n}.example", 0)
+
+            await house.store.run(domains)
+            known = Acceptance(1, 1, "submission", "ana@mx.example", 1, 1, 1)
+            to = [Recipient(f"{n}@mx.exampel") for n in range(MEANT_MAX + 5)]
+            named = await meant(house.store, Apart(), known, to, [NOWHERE] * len(to))  # type: ignore[arg-type]
+            assert sum(map(bool, named)) == MEANT_MAX
+
+    run(main())
+    assert elsewhere

@@ -195,7 +195,7 @@ def _data(kind: str, recipients: Sequence[Told], about: About) -> bytes:
         ],
         "envelope": {
             "queue_id": about.queue_id,
-            "message_id": about.message_id,
+            "message_id": _clean(about.message_id),
             "language": about.language,
             "accepted": _instant(about.accepted),
             "reported": _instant(about.reported),
@@ -208,23 +208,23 @@ def _as_data(told: Told, language: str, *, returned: bool) -> dict[str, Any]:
     reason, words = _reason(told, language)
     reply = told.reply
     return {
-        "address": told.address,
+        "address": _clean(told.address),
         "cause": reason.code,
         "permanent": told.permanent,
         "hard": told.hard,
         "status": told.status,
         "reply_code": reply.code if reply else 0,
-        "host": told.host.partition(" ")[0],  # without address and port
+        "host": _clean(told.host.partition(" ")[0]),  # without address and port
         "remote_text": _clean(reply.text) if reply else "",
         "repair_by": reason.owner,
-        "title": words.title,
-        "remedy": _remedy(told, words, language, returned=returned),
-        **({"suggestion": told.meant} if told.meant else {}),
+        "title": _clean(words.title),
+        "remedy": _clean(_remedy(told, words, language, returned=returned)),
+        **({"suggestion": _clean(told.meant)} if told.meant else {}),
     }
 
 
 def _clean(text: str) -> str:
-    """What a server said may hold octets that are no character."""
+    """What others said may hold octets that are no character."""
     return text.encode("utf-8", "replace").decode()
 
 

@@ -63,7 +63,7 @@ def as_text(page: Page) -> str:
         listed = "\n".join(f"  {address}" for address in page.more)
         blocks.append(f"{page.more_label}:\n{listed}" if page.more_label else listed)
     blocks.append(_wrap(page.closing, hanging=""))
-    return "\n\n".join(blocks) + "\n"
+    return _printable("\n\n".join(blocks)) + "\n"
 
 
 def _card_as_text(card: Card) -> str:
@@ -122,7 +122,13 @@ def _pieces(text: str) -> Iterable[str]:
 
 
 def _escaped(text: str) -> str:
-    return html.escape("".join(c if c.isprintable() or c == "\n" else " " for c in text))
+    return html.escape(_printable(text))
+
+
+def _printable(text: str) -> str:
+    """Without what steers a terminal or turns the direction of letters, or has no place in mail
+    (RFC 2045 §2.7); what joins emoji stays."""
+    return "".join(c if c.isprintable() or c in "\n\u200d" else " " for c in text)
 
 
 def _mailto(address: str) -> str:

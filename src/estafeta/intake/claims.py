@@ -104,6 +104,15 @@ class Claims:
                 if reading.kind not in KINDS or reading.wrapped:
                     return None
                 found = await self._concerned(reading, incoming)
+            if found is None:
+                return None
+            acceptance, by, entries = found
+            claims = [
+                self._claim(incoming, reading, by, entries, *each)
+                for each in zip(reading.recipients, judged, strict=True)
+            ]
+            msgspec.json.encode(claims)  # what cannot be written is not to fail in the unit
+            row = await self._store.read(lambda tx: ledger.acceptance(tx, acceptance))
         except Exception as error:
             # A report that is not understood is mail like any other.
             log.warning(
@@ -112,15 +121,7 @@ class Claims:
                 error=f"{type(error).__name__}: {error}",
             )
             return None
-        if found is None:
-            return None
-        acceptance, by, entries = found
-        claims = [
-            self._claim(incoming, reading, by, entries, *each)
-            for each in zip(reading.recipients, judged, strict=True)
-        ]
         at = int(self._world.clock.now() * 1000)
-        row = await self._store.read(lambda tx: ledger.acceptance(tx, acceptance))
         return PreparedClaims(row, at, claims, self._meter)
 
     async def _concerned(

@@ -68,3 +68,12 @@ LATELY_OCTETS_MAX = 64 * 1024
 
 LATELY_SECONDS_MAX = 5.0
 """So long whose a domain is need not be asked again."""
+
+MEANT_MAX = 10
+"""Recipients of one attempt for whom the address that was probably meant is looked up."""
+
+MEANT_INLINE_MAX = 200
+"""Correspondents and domains that are compared at once; more are, by another process."""
+
+MEANT_SECONDS_MAX = 5.0
+"""Then it is not named."""

@@ -7,6 +7,7 @@ for, which the sender did not write (docs/decisions/0115).
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 import structlog
@@ -15,6 +16,7 @@ from estafeta.explain.likely import DOMAIN_CAUSES, PERSON_CAUSES, likely
 from estafeta.mail.envelope import Recipient
 from estafeta.mail.outcome import Delivered, Outcome
 from estafeta.queue.conceal import written_in
+from estafeta.queue.limits import MEANT_INLINE_MAX, MEANT_MAX, MEANT_SECONDS_MAX
 from estafeta.store.correspondents import correspondents, own_domains
 from estafeta.store.engine import Store, StoreError, Tx
 from estafeta.store.ids import queue_id
@@ -34,7 +36,7 @@ async def meant(
     """Parallel to recipients, "" where there is nothing to name; () where that is so for all."""
     if acceptance.origin == "alias" or not acceptance.reverse_path:
         return ()
-    slips = [_slip(*each) for each in zip(recipients, outcomes, strict=True)]
+    slips = _first([_slip(*each) for each in zip(recipients, outcomes, strict=True)])
     if not any(slips):
         return ()
     account = acceptance.account
@@ -52,7 +54,24 @@ async def meant(
         # Not worth waiting for.
         log.warning("not looked up", queue_id=queue_id(acceptance.id), error=str(error))
         return ()
-    return await cpu.run(_named, slips, known, domains)
+    if len(known) + len(domains) <= MEANT_INLINE_MAX:
+        return _named(slips, known, domains)
+    try:
+        async with asyncio.timeout(MEANT_SECONDS_MAX):
+            return await cpu.apart(_named, slips, known, domains)
+    except TimeoutError:
+        log.warning("not compared in time", queue_id=queue_id(acceptance.id))
+        return ()
+
+
+def _first(slips: Sequence[tuple[str, str] | None]) -> list[tuple[str, str] | None]:
+    """Those that are looked up: who writes to many knows how an old list goes."""
+    left = MEANT_MAX
+    found: list[tuple[str, str] | None] = []
+    for slip in slips:
+        found.append(slip if left > 0 else None)
+        left -= slip is not None
+    return found
 
 
 def _slip(recipient: Recipient, outcome: Outcome) -> tuple[str, str] | None:
@@ -68,7 +87,7 @@ def _slip(recipient: Recipient, outcome: Outcome) -> tuple[str, str] | None:
 def _named(
     slips: Sequence[tuple[str, str] | None], known: list[str], domains: list[str]
 ) -> list[str]:
-    """Not on the loop: a long correspondence takes some milliseconds."""
+    """A long correspondence takes a tenth of a second for each."""
     return [
         likely(*slip, correspondents=known, domains=domains) if slip is not None else ""
         for slip in slips
