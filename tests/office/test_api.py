@@ -181,6 +181,75 @@ def test_everybody_sees_what_is_theirs() -> None:
     with_case(work)
 
 
+def test_what_stands_behind_an_alias_is_not_its_senders_to_see() -> None:
+    behind = "Bob@remote.example"
+
+    async def work(case: Case) -> None:
+        house = case.house
+        id = await house.accept("out@mx.example", "team@mx.example", sender="eva@mx.example")
+
+        def unit(tx: Tx) -> list[int]:
+            tx.run(
+                "UPDATE acceptance SET account = ? WHERE id = ? OR parent = ?",
+                (house.accounts["eva"].id, id, id),
+            )
+            found = tx.rows(
+                "SELECT r.acceptance FROM recipient r JOIN acceptance a ON a.id = r.acceptance"
+                " WHERE a.parent = ? AND r.address = ?",
+                (id, behind),
+            )
+            return [child for (child,) in found]
+
+        (child,) = await house.store.run(unit)
+        await asyncio.sleep(2)
+        listed, journey = f"{PREFIX}/queue", f"{PREFIX}/messages/{queue_id(id)}"
+        assert recipients(await case.root("GET", listed)) == [BOB, DORA, CARL, behind]
+        assert recipients(await case.eva("GET", listed)) == [CARL]
+        told = await case.eva("GET", journey)
+        assert [each["queue_id"] for each in told.json] == [queue_id(id)]
+        whole = await case.root("GET", journey)
+        assert queue_id(child) in [each["queue_id"] for each in whole.json]
+        for act in ("retry", "hold", "cancel", "resend"):
+            known = await case.eva("POST", case.path(child, act), {})
+            assert known.error == "not-found", act
+        assert (await case.eva("GET", case.path(child))).error == "not-found"
+        gone = await case.eva("GET", f"{PREFIX}/messages/{queue_id(child)}")
+        assert gone.error == "not-found"
+        done = await case.eva("POST", f"{PREFIX}/queue/cancel", {"all": True})
+        assert [r["recipient"] for r in done.json["recipients"]] == [CARL]
+        # What administration sends elsewhere instead is as much behind it.
+        correction = {"corrections": [{"was": behind, "to": DORA}]}
+        assert (await case.root("POST", case.path(child, "correct"), correction)).status == 200
+        assert recipients(await case.root("GET", f"{listed}?sender=eva@mx.example")) == [DORA]
+        assert recipients(await case.eva("GET", listed)) == []
+        assert len((await case.eva("GET", journey)).json) == 1
+
+    with_case(work, {BOB: [BUSY], CARL: [BUSY], DORA: [BUSY, BUSY], behind: [BUSY]})
+
+
+def test_in_which_mailbox_of_another_it_lies_is_not_its_senders_to_see() -> None:
+    async def work(case: Case) -> None:
+        house = case.house
+        id = await house.accept("ana@mx.example", "eva@mx.example", sender="eva@mx.example")
+        await house.store.run(
+            lambda tx: tx.run(
+                "UPDATE acceptance SET account = ? WHERE id = ?", (house.accounts["eva"].id, id)
+            )
+        )
+
+        async def last_steps(client: Client) -> list[tuple[str, list[str]]]:
+            (journey,) = (await client("GET", f"{PREFIX}/messages/{queue_id(id)}")).json
+            return [
+                (w["steps"][-1]["state"], w["steps"][-1]["lines"]) for w in journey["recipients"]
+            ]
+
+        ana, eva = await last_steps(case.root)
+        assert ana == ("done", ["mailbox ana@mx.example INBOX, uid 1"])
+        assert await last_steps(case.eva) == [("done", []), eva]
+
+    with_case(work)
+
+
 def test_pages_follow_their_cursor() -> None:
     async def work(case: Case) -> None:
         seen, cursor = [], ""

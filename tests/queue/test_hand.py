@@ -14,9 +14,11 @@ from estafeta.mail.outcome import Deferred, Delivered, Refused, Reply
 from estafeta.queue import backoff, correct, hand, rows, wish
 from estafeta.queue.correct import Correction
 from estafeta.queue.hand import Cancel, Chosen, Conflict, Hold, Release, Retry
+from estafeta.queue.listing import Filter, page
 from estafeta.queue.settle import Attempted, settle
 from estafeta.store import flags, garbage, ledger, tracker
 from estafeta.store.engine import Tx
+from estafeta.store.ids import queue_id
 from estafeta.store.rows import Cancelled, Relayed, Returned
 
 pytestmark = pytest.mark.usefixtures("each_engine")
@@ -390,6 +392,30 @@ def test_whose_messages_and_for_whom(tmp_path: Path) -> None:
             *(False, False, True),
             *(False, False, False),
         ]
+
+    with_case(tmp_path, work)
+
+
+def test_what_stands_behind_an_alias_is_nobodys_but_administrations(tmp_path: Path) -> None:
+    async def work(case: Case) -> None:
+        mine = await case.stand.accept((BOB, None), account=5)
+        behind = await case.stand.accept((CARL, None), account=5, parent=mine.id, origin="alias")
+        below = await case.stand.accept(
+            (BOB, None), account=5, parent=behind.id, origin="correction"
+        )
+        other = await case.stand.accept((BOB, None), account=5, parent=mine.id, origin="correction")
+        assert (await case.find(account=5)).keys == [(mine.id, 0), (other.id, 0)]
+        everybody = [key for key in (await case.find()).keys if key[0] != case.row.id]
+        assert everybody == [(each.id, 0) for each in (mine, behind, below, other)]
+        ids = [each.id for each in (mine, behind, below, other)]
+
+        def look(tx: Tx, account: int | None) -> list[bool]:
+            return [hand.may_see(tx, id, account) for id in ids]
+
+        assert await case.stand.read(lambda tx: look(tx, 5)) == [True, False, False, True]
+        assert await case.stand.read(lambda tx: look(tx, None)) == [True] * 4
+        listed = await case.stand.read(lambda tx: page(tx, Filter(account=5), limit=9))
+        assert [row.queue_id for row in listed.rows] == [queue_id(ids[0]), queue_id(ids[3])]
 
     with_case(tmp_path, work)
 

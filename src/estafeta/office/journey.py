@@ -50,7 +50,8 @@ class Story(msgspec.Struct, frozen=True):
     account that submitted it. places: (account, mailbox) -> address and mailbox name, for those
     that still exist. suspensions: by destination, those that keep its recipients waiting.
     tracker: what its sender's copies say (store/tracker.py), "" where nobody here submitted it.
-    copies: names of the mailboxes in which they are.
+    copies: names of the mailboxes in which they are. account: who is told, where that is not
+    administration: of other people's mailboxes nothing is said.
     """
 
     known: Known
@@ -61,6 +62,7 @@ class Story(msgspec.Struct, frozen=True):
     suspensions: dict[str, Suspension] = {}
     tracker: str = ""
     copies: tuple[str, ...] = ()
+    account: int | None = None
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -371,6 +373,8 @@ class _Teller:
         match entry.fate:
             case None:
                 return self.step(7, "waiting", None, self.say("trace.not-yet"))
+            case Stored(account) if self.story.account not in (None, account):
+                return self.step(7, "done", entry.ended)
             case Stored(account, mailbox, uid):
                 name = self.story.places.get((account, mailbox))
                 if name is None:

@@ -79,6 +79,21 @@ def with_children(tx: Tx, bodies: Bodies, found: list[int]) -> list[Story]:
     return told
 
 
+def for_sender(found: list[Story], account: int) -> list[Story]:
+    """Without what stands behind an alias and what came of that, and without other people's
+    mailboxes. found: each behind what it came of."""
+    behind: set[int] = set()
+    shown: list[Story] = []
+    for story in found:
+        acceptance = story.known.acceptance
+        if acceptance.origin == "alias" or acceptance.parent in behind:
+            behind.add(acceptance.id)
+            continue
+        own = {key: place for key, place in story.places.items() if key[0] == account}
+        shown.append(msgspec.structs.replace(story, places=own, account=account))
+    return shown
+
+
 def _header(tx: Tx, bodies: Bodies, body: int) -> tuple[str, int | None]:
     """From and Date; nothing where the body is gone, which is the audit's matter, or elsewhere."""
     try:

@@ -40,7 +40,7 @@ class Conflict(HandError):
 class Chosen(msgspec.Struct, frozen=True, kw_only=True):
     """Rows of the queue: all that fit everything that is given.
 
-    addresses: of recipients. account: whose messages; None: everybody's.
+    addresses: of recipients. account: whose messages, see OF_SENDER; None: everybody's.
     """
 
     acceptance: int | None = None
@@ -105,6 +105,15 @@ class Slice(msgspec.Struct, frozen=True):
 
 START = (0, -1)
 
+OF_SENDER = (
+    "a.account = ? AND NOT EXISTS (WITH RECURSIVE above (parent, origin) AS ("
+    "SELECT p.parent, p.origin FROM acceptance p WHERE p.id = a.id"
+    " UNION ALL SELECT p.parent, p.origin FROM acceptance p JOIN above ON p.id = above.parent)"
+    " SELECT 1 FROM above WHERE above.origin = 'alias')"
+)
+"""Of acceptance `a`: that account has sent it, and not to what stands behind an alias, of which
+its sender learns nothing."""
+
 
 def find(
     tx: Tx, chosen: Chosen, after: tuple[int, int] = START, limit: int = TOUCHED_ROWS
@@ -116,7 +125,7 @@ def find(
         ("q.acceptance = ?", chosen.acceptance),
         # Not by its index: each slice would sort all that is behind it.
         ("q.destination || '' = ?", chosen.destination or None),
-        ("a.account = ?", chosen.account),
+        (OF_SENDER, chosen.account),
     ):
         if wanted is not None:
             where.append(condition)
@@ -303,6 +312,8 @@ def _lowered(address: str) -> str:
 
 
 def may_see(tx: Tx, acceptance: int, account: int | None) -> bool:
-    """Whether there is such a message, and it is of that account; None: of anybody."""
-    row = tx.row("SELECT account FROM acceptance WHERE id = ?", (acceptance,))
-    return row is not None and account in (None, row[0])
+    """Whether there is such a message, and it is of that account (OF_SENDER); None: of anybody."""
+    if account is None:
+        return tx.value("SELECT 1 FROM acceptance WHERE id = ?", (acceptance,)) is not None
+    look = f"SELECT 1 FROM acceptance a WHERE a.id = ? AND {OF_SENDER}"
+    return tx.value(look, (acceptance, account)) is not None

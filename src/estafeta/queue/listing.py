@@ -8,6 +8,7 @@ import msgspec
 
 from estafeta.mail.outcome import Deferred, Outcome, Refused
 from estafeta.queue import backoff, returns, wish
+from estafeta.queue.hand import OF_SENDER
 from estafeta.queue.rows import RETURNING
 from estafeta.queue.suspended import Standing, standing
 from estafeta.store.engine import Row, Tx
@@ -27,7 +28,7 @@ _SELECT = (
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
     """All that is given must fit. older_than: accepted at that time or before, in milliseconds.
 
-    account: whose messages; None: everybody's. cause: of the last attempt.
+    account: whose messages, see hand.OF_SENDER; None: everybody's. cause: of the last attempt.
     """
 
     acceptance: int | None = None
@@ -101,7 +102,7 @@ def _where(wanted: Filter, said: Standing) -> tuple[str, list[Any]]:
     given: list[Any] = []
     for condition, value in (
         ("q.acceptance = ?", wanted.acceptance),
-        ("a.account = ?", wanted.account),
+        (OF_SENDER, wanted.account),
         ("lower(a.reverse_path) = ?", _lowered(wanted.sender)),
         ("lower(r.address) = ?", _lowered(wanted.recipient)),
         ("q.destination = ?", wanted.destination or None),

@@ -22,7 +22,7 @@ from estafeta.office.api.call import Call, preferred, the_address, the_destinati
 from estafeta.office.api.errors import ApiError
 from estafeta.office.assemble import Installation
 from estafeta.office.journey import Journey, Story, tell
-from estafeta.office.story import completed, with_children
+from estafeta.office.story import completed, for_sender, with_children
 from estafeta.queue import hand
 from estafeta.queue.hand import Act, Cancel, Chosen, Hold, Release, Retry
 from estafeta.queue.handling import Corrected, Done
@@ -78,10 +78,11 @@ class Operations:
 
     async def journey(self, call: Call) -> list[Journey]:
         await self._see(call)
-        whole = self._whole
+        whole, account = self._whole, call.bearer.account
 
         def unit(tx: Tx) -> list[Story]:
-            return with_children(tx, whole.bodies, [call.id])
+            found = with_children(tx, whole.bodies, [call.id])
+            return found if account is None else for_sender(found, account)
 
         stories = [
             await completed(story, whole.store, whole.bodies)
