@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 
 import pytest
 
@@ -19,6 +20,15 @@ def test_summary() -> None:
     assert made.subject == "ñ"
     assert made.message_id == "<1@x>"
     assert made.preview == "Hola, Ana"
+
+
+def test_summary_can_be_written() -> None:
+    made = summary(
+        b"From: =?utf-7?Q?+2AA-?= <j@b.c>\r\nSubject: =?utf-7?Q?hi_+2AA-?=\r\n"
+        b"Content-Type: text/plain; charset=utf-7\r\n\r\nhi +2AA- x\r\n"
+    )
+    assert (made.subject, made.preview) == ("hi \ufffd", "hi \ufffd x")
+    json.dumps(str(made), ensure_ascii=False).encode()
 
 
 def test_summary_of_nothing() -> None:

@@ -50,6 +50,18 @@ def test_any_charset_is_tolerated(data: bytes, charset: str) -> None:
     assert isinstance(decode_text(b"=?" + data + b"?q?" + data + b"?="), str)
 
 
+@pytest.mark.parametrize("data", [b"+2AA-", b"+3AA-", b"+2AA-+3AA-", b"x+2AA"])
+@pytest.mark.parametrize("charset", ["utf-7", "x-unicode-2-0-utf-7", "UNICODE-1-1-UTF-7"])
+def test_what_is_decoded_can_be_written(data: bytes, charset: str) -> None:
+    text = decode_charset(b"hi " + data, charset)
+    assert "\ufffd" in text
+    assert text.encode().startswith(b"hi ")
+
+
+def test_utf_7_keeps_its_pairs() -> None:
+    assert decode_charset(b"+2D3cAA- +AOk-", "utf-7") == "\U0001f400 \u00e9"
+
+
 def test_dates_against_another_parser() -> None:
     cases = json.loads((suite("mime-mail-parser") / "date.json").read_text())
     same = 0

@@ -18,6 +18,9 @@ _ENCODED = re.compile(r"=\?([^?\s]{1,64})\?([BbQq])\?([^?]*)\?=")
 _GAP = re.compile(r"[ \t\r\n]*\Z")
 _FOLD = re.compile(rb"\r?\n(?=[ \t])")
 _LINE_ENDS = re.compile(rb"[\r\n]+")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+"""Halves of a character, which UTF-7 alone lets through and nobody can write."""
+
 _NOT_ALPHABET = re.compile(rb"[^A-Za-z0-9+/]+")
 
 # Only codecs that map octets to text one after the other. Python's registry also holds others
@@ -76,7 +79,8 @@ def decode_charset(data: bytes, charset: str = "") -> str:
     """
     codec = _codec(charset) if charset and len(charset) <= 64 else ""
     if codec and codec != "ascii":
-        return data.decode(codec, "replace")
+        text = data.decode(codec, "replace")
+        return _SURROGATE.sub("\ufffd", text) if codec == "utf-7" else text
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
