@@ -135,6 +135,10 @@ LARGE = 2_000_000
         text('{"notificationType":' + "[" * LARGE),
         report(("text/html", "<" * LARGE)),
         report(("text/html", "<a href=mailto:x>" * (LARGE // 17))),
+        report(("text/html", "<a href=mailto:" + "A" * LARGE)),
+        report(("text/html", "<a " + "-href=mailto:" * (LARGE // 13))),
+        report(("text/html", "<a href" * (LARGE // 7))),
+        report(("text/html", "<a href" + " " * LARGE)),
         report(("text/html", "<!--" * (LARGE // 4))),
         report(("text/html", "<pre>" * (LARGE // 5))),
         report(("text/html", "<style>" * (LARGE // 7))),
@@ -147,8 +151,27 @@ LARGE = 2_000_000
         report(*[("message/rfc822", RETURNED)] * 3000),
         report(*[("message/rfc822", dsn().decode())] * 300),
         b"From x 10:00\nA: b\n\n" * (LARGE // 20),
+        dsn("Diagnostic-Code: smtp; 550 (in reply to the" + " " * 3900 + "x\n"),
+        *(
+            dsn(
+                "\n".join(
+                    f"Final-Recipient: rfc822; p{n}@one.example\nDiagnostic-Code: smtp; {words}\n"
+                    for n in range(40)
+                )
+            )
+            for words in ("550 a" + "a" * 3900, "550 a" + " " * 3900 + "b")
+        ),
+        report(
+            ("text/plain", "a b " * (LARGE // 4)),
+            (
+                "message/feedback-report",
+                "Feedback-Type: abuse\n"
+                + "".join(f"Original-Rcpt-To: <p{n}@one.example>\n" for n in range(1000)),
+            ),
+            kind="multipart/report; report-type=feedback-report",
+        ),
     ],
-    ids=range(37),
+    ids=range(45),
 )
 def test_large(data: bytes) -> None:
     bounded(data)

@@ -94,10 +94,11 @@ def _any(patterns: Iterable[str]) -> re.Pattern[str]:
 
 
 def _form(form: str) -> str:
-    """The form with its names put in, and any white space for a space outside brackets."""
+    """The form with its names put in, and any white space for a space outside brackets: a few
+    characters, since thousands would be looked through again from many places."""
     pieces = _CLASS.split(form)
     whole = "".join(
-        piece if number % 2 else piece.replace(" ", r"(?:\s+)")
+        piece if number % 2 else piece.replace(" ", r"(?:\s{1,8})")
         for number, piece in enumerate(pieces)
     )
     return whole.replace("HOST", _HOST).replace("IP", _IP)

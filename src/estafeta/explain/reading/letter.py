@@ -61,7 +61,9 @@ _HIDDEN = re.compile(
 )
 _PREFORMATTED = re.compile(r"(<pre\b[^<>]*+>.*?(?:</pre\s*>|\Z))", re.IGNORECASE | re.DOTALL)
 _MAIL_LINK = re.compile(
-    r"<a\b[^<>]*?\bhref\s*=\s*[\"']?mailto:([^\"'<>?\s]+)[^<>]*+>([^<]*+)</a\s*>", re.IGNORECASE
+    r"<a\b(?:(?!\bhref\s*+=)[^<>])*+href\s*+=\s*+[\"']?mailto:([^\"'<>?\s]++)[^<>]*+>"
+    r"([^<]*+)</a\s*+>",
+    re.IGNORECASE,
 )
 _BREAK = re.compile(
     r"</?(?:p|div|br|hr|tr|td|th|li|ul|ol|table|h[1-6]|pre|blockquote|dt|dd)\b[^<>]*+>",

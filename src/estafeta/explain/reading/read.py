@@ -22,7 +22,13 @@ from estafeta.explain.reading.prose import Prose, read_prose
 from estafeta.explain.reading.recipients import of_fields, of_nobody, of_text
 from estafeta.explain.reading.reply import plain, said
 from estafeta.explain.reading.returned import returned_message
-from estafeta.explain.reading.status import Status, fields_in_text, read_status, without_fields
+from estafeta.explain.reading.status import (
+    Block,
+    Status,
+    fields_in_text,
+    read_status,
+    without_fields,
+)
 
 _ADDRESS = re.compile(ADDRESS)
 _ACTIONS: dict[str, Kind] = {
@@ -50,16 +56,22 @@ _CLASSES: dict[str, Kind] = {"2": "delivered", "4": "delay"}
 _KINDS: tuple[Kind, ...] = ("bounce", "delay", "delivered")
 
 
-def read_report(data: bytes) -> Reading:
+def read_report(data: bytes, most: int = RECIPIENTS_MAX) -> Reading:
     """What a message says of the delivery of another; kind "other" where it says nothing.
 
     Several messages in a row, as mbox keeps them, are one reading if they are of one kind.
+    most: so many recipients are read; the kind is that of all.
     """
-    first, *others = (_read(message, 0) for message in messages_of(bytes(data)))
-    more = [r for reading in others if reading.kind == first.kind for r in reading.recipients]
-    if not more:
-        return first
-    return msgspec.structs.replace(first, recipients=(*first.recipients, *more)[:RECIPIENTS_MAX])
+    first, *others = messages_of(bytes(data))
+    reading = _read(first, 0, most)
+    recipients = list(reading.recipients)
+    for message in others:
+        if len(recipients) >= most:
+            break
+        other = _read(message, 0, most)
+        if other.kind == reading.kind:
+            recipients += other.recipients
+    return msgspec.structs.replace(reading, recipients=tuple(recipients[:most]))
 
 
 def read_reply(words: str, *, host: str = "", address: str = "") -> Reading:
@@ -83,39 +95,39 @@ def kind_of_code(code: int, status: str) -> Kind:
     return _CLASSES.get((status or str(code))[:1], "bounce")
 
 
-def _read(data: bytes, depth: int) -> Reading:
+def _read(data: bytes, depth: int, most: int) -> Reading:
     letter = lay_out(data)
     text = "\n".join(letter.texts)
-    reading = _by_feedback(letter)
+    reading = _by_feedback(letter, most)
     if reading is None:
-        reading = _by_status(letter, text)
+        reading = _by_status(letter, text, most)
     if reading is None:
-        reading = _by_text(letter, text)
+        reading = _by_text(letter, text, most)
     if not _tells(reading):
-        inner = _enclosed(letter, depth) or _quoted(text, depth)
+        inner = _enclosed(letter, depth, most) or _quoted(text, depth, most)
         if inner is not None:
             return inner
     return reading
 
 
-def _quoted(text: str, depth: int) -> Reading | None:
+def _quoted(text: str, depth: int, most: int) -> Reading | None:
     """The report that somebody forwarded as text of their own message."""
     begun = forms().forwarded.search(text)
     if begun is None or depth >= WRAPPED_MAX:
         return None
     lines = (_QUOTE.sub("", line) for line in text[begun.end() :].split("\n")[1:])
-    inner = _read("\n".join(lines).strip().encode("utf-8", "replace"), depth + 1)
+    inner = _read("\n".join(lines).strip().encode("utf-8", "replace"), depth + 1, most)
     if inner.kind in ("other", "auto-reply") or not inner.recipients:
         return None
     return msgspec.structs.replace(inner, wrapped=True)
 
 
-def _enclosed(letter: Letter, depth: int) -> Reading | None:
+def _enclosed(letter: Letter, depth: int, most: int) -> Reading | None:
     """The report within a message that only carries it."""
     if depth >= WRAPPED_MAX:
         return None
     for content in letter.enclosed[:WRAPPED_MAX]:
-        inner = _read(content, depth + 1)
+        inner = _read(content, depth + 1, most)
         if inner.kind not in ("other", "auto-reply") and inner.recipients:
             return msgspec.structs.replace(inner, wrapped=True)
     return None
@@ -128,7 +140,7 @@ def _tells(reading: Reading) -> bool:
     return any(r.status or r.code or r.final_recipient for r in reading.recipients)
 
 
-def _by_status(letter: Letter, text: str) -> Reading | None:
+def _by_status(letter: Letter, text: str, most: int) -> Reading | None:
     """A report with fields for programs, or None."""
     parts = letter.status
     notified = None
@@ -145,21 +157,28 @@ def _by_status(letter: Letter, text: str) -> Reading | None:
     if not status.blocks and (notified is None):
         return None
     prose = read_prose(without_fields(text), _unlikely(letter))
-    recipients = of_fields(status.blocks, prose, _failed_fields(letter))
-    kind = notified.kind if notified is not None else _kind_of(recipients, letter, text)
+    recipients = of_fields(status.blocks, prose, _failed_fields(letter), most)
+    kind = (
+        notified.kind if notified is not None else _kind_of(status.blocks, recipients, letter, text)
+    )
     if kind is None:
         return None
     return _reading(letter, text, kind, recipients, status, prose, notified)
 
 
-def _kind_of(recipients: list[ReportedRecipient], letter: Letter, text: str) -> Kind | None:
-    """The worst that is said of any recipient; None where it is said of none."""
-    said_kinds = {_ACTIONS.get(r.action) for r in recipients}
+def _kind_of(
+    blocks: list[Block], recipients: list[ReportedRecipient], letter: Letter, text: str
+) -> Kind | None:
+    """The worst that is said of any recipient; None where it is said of none. recipients: those
+    of the blocks that were read closely."""
+    said_kinds = {_ACTIONS.get(block.action) for block in blocks}
     for kind in _KINDS:
         if kind in said_kinds:
             return kind
     for digit, kind in zip("542", _KINDS, strict=True):
         if any(r.status.startswith(digit) or str(r.code).startswith(digit) for r in recipients):
+            return kind
+        if any(block.status.startswith(digit) for block in blocks[len(recipients) :]):
             return kind
     if letter.report == "delivery-status" and recipients:
         return "bounce"
@@ -167,7 +186,7 @@ def _kind_of(recipients: list[ReportedRecipient], letter: Letter, text: str) -> 
     return guessed if guessed in _KINDS else None
 
 
-def _by_text(letter: Letter, text: str) -> Reading:
+def _by_text(letter: Letter, text: str, most: int) -> Reading:
     """A report that only people were meant to read, an automatic reply, or something else."""
     kind = kind_of_text(letter, text)
     if kind not in _KINDS:
@@ -176,26 +195,32 @@ def _by_text(letter: Letter, text: str) -> Reading:
         return Reading(returned=returned_message(letter))
     prose = read_prose(text, _unlikely(letter))
     action = _ACTION_OF[kind]
-    found = of_text(prose, action)
+    found = of_text(prose, action, most)
     if not found:
         returned = returned_message(letter, prose.header)
-        found = of_nobody(prose, _failed_fields(letter) or list(returned.to), action)
+        found = of_nobody(prose, (_failed_fields(letter) or list(returned.to))[:most], action)
     return _reading(letter, text, kind, found, Status(), prose, None)
 
 
 def _replier(letter: Letter, text: str) -> list[ReportedRecipient]:
     """Who replied by a program, and the words."""
     sender = next(iter(_ADDRESS.findall(letter.header("from"))), "")
-    return [ReportedRecipient(address=sender, text=plain(text)[:WORDS_CHARACTERS_MAX])]
+    return [ReportedRecipient(address=sender, text=_beginning(text))]
 
 
-def _by_feedback(letter: Letter) -> Reading | None:
+def _beginning(text: str) -> str:
+    """The words that a text begins with, on one line."""
+    return plain(text[: 2 * WORDS_CHARACTERS_MAX])[:WORDS_CHARACTERS_MAX]
+
+
+def _by_feedback(letter: Letter, most: int) -> Reading | None:
     """A complaint (RFC 5965), or None."""
     found = read_feedback(letter)
     if found is None:
         return None
     returned = returned_message(letter)
     addresses = found.recipients or list(returned.to) or [""]
+    words = _beginning("\n".join(letter.texts))
     return Reading(
         kind="feedback",
         mailer="arf",
@@ -203,10 +228,10 @@ def _by_feedback(letter: Letter) -> Reading | None:
             ReportedRecipient(
                 address=address,
                 original_recipient=address,
-                text=plain("\n".join(letter.texts))[:WORDS_CHARACTERS_MAX],
+                text=words,
                 host=found.host,
             )
-            for address in addresses[:RECIPIENTS_MAX]
+            for address in addresses[:most]
         ),
         reporting_mta=found.reporter,
         envid=found.envid,

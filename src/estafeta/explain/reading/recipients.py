@@ -24,12 +24,15 @@ _TELLING = re.compile(
 """A line that says why, whatever else it says."""
 
 
-def of_fields(blocks: list[Block], prose: Prose, failed: list[str]) -> list[ReportedRecipient]:
-    """Those whom the fields for programs name. failed: whom the report's header names."""
+def of_fields(
+    blocks: list[Block], prose: Prose, failed: list[str], most: int = RECIPIENTS_MAX
+) -> list[ReportedRecipient]:
+    """Those whom the fields for programs name, the first `most`. failed: whom the report's header
+    names."""
     found: list[ReportedRecipient] = []
     named = list(prose.named)
     alone = len(blocks) == 1
-    for number, block in enumerate(blocks):
+    for number, block in enumerate(blocks[:most]):
         own = prose.of(block.original) or prose.of(block.final)
         if own is None and alone and len(named) == 1:
             own = named[0]
@@ -42,10 +45,10 @@ def of_fields(blocks: list[Block], prose: Prose, failed: list[str]) -> list[Repo
     return found
 
 
-def of_text(prose: Prose, action: str) -> list[ReportedRecipient]:
-    """Those whom the text names."""
+def of_text(prose: Prose, action: str, most: int = RECIPIENTS_MAX) -> list[ReportedRecipient]:
+    """Those whom the text names, the first `most`."""
     found: list[ReportedRecipient] = []
-    for named in prose.named:
+    for named in prose.named[:most]:
         candidates = [*map(said, named.words), *prose.answers(named.address)]
         reply = _said_of_one(prose, candidates, alone=len(prose.named) == 1)
         block = Block(final=named.address, original=named.expanded, action=action)
