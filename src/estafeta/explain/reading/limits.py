@@ -52,3 +52,7 @@ RETURNED_OCTETS_MAX = 64 * 1024
 
 MESSAGES_MAX = 100
 """Messages of one mbox that are read."""
+
+READING_SECONDS_MAX = 5.0
+"""Of a report that is read and judged for a message that waits to be accepted; the usual ones take
+some thousandths."""
