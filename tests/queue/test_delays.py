@@ -177,6 +177,20 @@ def test_an_alias_is_told_of_once_and_by_its_own_name() -> None:
     with_house(work)
 
 
+def test_who_guesses_where_an_alias_leads_is_not_told_that_he_is_right() -> None:
+    async def work(house: Whole) -> None:
+        await house.accept(Recipient("out@mx.example", orcpt="rfc822;Bob@remote.example"))
+        await asyncio.sleep(5 * HOUR)
+        (told,) = await delays(house)
+        (r,) = told.recipients
+        assert r["Original-Recipient"] == "rfc822; Bob@remote.example"
+        assert r["Final-Recipient"] == "rfc822; out@mx.example"
+        assert r["Remote-MTA"] is None
+        assert told.octets.count(b"remote.example") == 1
+
+    with_house(work)
+
+
 def test_what_was_never_tried_says_so() -> None:
     async def work(house: Whole) -> None:
         house.attempts.gates["remote.example"] = asyncio.Event()

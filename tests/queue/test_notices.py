@@ -221,6 +221,32 @@ def test_nor_by_where_it_is_where_the_sender_named_another_address() -> None:
     with_house(work, None, Bob=[refused])
 
 
+@pytest.mark.parametrize("wanted", ["FAILURE", "SUCCESS"])
+def test_who_guesses_where_an_alias_leads_is_not_told_that_he_is_right(wanted: str) -> None:
+    told = []
+
+    async def work(house: Whole) -> None:
+        for guess in ("Bob@remote.example", "Eve@remote.example"):
+            wish = Recipient("out@mx.example", frozenset({wanted}), f"rfc822;{guess}")
+            await house.accept(wish)
+            await house.settled(1000)
+            b = Bounce((await house.inbox("ana"))[-1])
+            (r,) = b.recipients
+            assert r["Original-Recipient"] == f"rfc822; {guess}"
+            assert r["Final-Recipient"] == "rfc822; out@mx.example"
+            assert r["Remote-MTA"] is None
+            assert "remote.example" not in f"{b.text}{r['Diagnostic-Code']}".lower()
+            told.append((r["Action"], r["Diagnostic-Code"], r["Status"]))
+        assert told[0] == told[1]
+
+    words = "<Bob@remote.example>: so says mx.remote.example"
+    outcomes: dict[str, list[Outcome]] = {
+        "FAILURE": [Refused(Reply(550, "5.1.1", words), "unknown-user", REMOTE)] * 2,
+        "SUCCESS": [Delivered(Reply(250, "2.1.5", words), REMOTE)] * 2,
+    }
+    with_house(work, None, Bob=outcomes[wanted])
+
+
 def test_success_behind_an_alias_is_told_of_the_alias() -> None:
     async def work(house: Whole) -> None:
         b = await bounced(house, Recipient("out@mx.example", frozenset({"SUCCESS"})))

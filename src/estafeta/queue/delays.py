@@ -21,9 +21,9 @@ from estafeta.mail.envelope import Recipient
 from estafeta.mail.outcome import Deferred, Outcome, Reply
 from estafeta.mail.protocols import Content
 from estafeta.queue import backoff, parked, rows
-from estafeta.queue.conceal import written_in
 from estafeta.queue.contract import Acceptor, Prepared
 from estafeta.queue.notices import Failure, Notices
+from estafeta.queue.returns import written_to
 from estafeta.queue.tries import tries
 from estafeta.store import counters, ledger
 from estafeta.store.bodies import Bodies, BodyMissing, bring
@@ -180,9 +180,7 @@ class Delays:
             recipient = ledger.recipient(tx, id, n)
             if not wants_delay(recipient):
                 continue
-            written = written_in(recipient.orcpt)
-            if not written:
-                written = ledger.as_written(tx, id, recipient.address)
+            written = written_to(tx, acceptance, recipient)
             if written in told:
                 continue
             until = parked_until.get(n) if held else None

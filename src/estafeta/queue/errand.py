@@ -22,7 +22,7 @@ from estafeta.queue.insist import insistently
 from estafeta.queue.meant import meant
 from estafeta.queue.notices import Notices
 from estafeta.queue.retries import Retries
-from estafeta.queue.returns import Returns, as_written
+from estafeta.queue.returns import Returns, as_written, written_to
 from estafeta.queue.settle import Attempted, record_late, settle
 from estafeta.queue.tries import tries
 from estafeta.store import ledger, tracker
@@ -256,14 +256,20 @@ class Errands:
             )
         for n in done.relayed_silently():
             await bring(content)
-            outcome = done.outcomes[n]
+            outcome, recipient = done.outcomes[n], done.recipients[n]
+            written = ""
+            if done.acceptance.origin == "alias":
+                written = await self._store.read(
+                    partial(written_to, acceptance=done.acceptance, recipient=recipient)
+                )
             found.append(
                 await self._notices.success(
                     done.acceptance,
-                    [done.recipients[n]],
+                    [recipient],
                     content,
                     relayed=outcome.reply,
                     host=outcome.host,
+                    written=written,
                 )
             )
         return found

@@ -52,8 +52,8 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     in milliseconds since 1970, as first, of the first one, and next_try and until, which are 0 for
     one that has ended. first: 0 where nobody knows; about when the message was accepted.
 
-    written: the address as the sender wrote it, where ORCPT does not tell. meant: the one that was
-    probably meant.
+    written: the address as the sender wrote it, where the ledger is to tell and not ORCPT. meant:
+    the one that was probably meant.
     """
 
     recipient: Recipient
@@ -152,17 +152,19 @@ class Notices:
         *,
         relayed: Reply | None = None,
         host: str = "",
+        written: str = "",
     ) -> Notice:
-        """For NOTIFY=SUCCESS. relayed: the reply of a server that does not report itself."""
+        """For NOTIFY=SUCCESS. relayed: the reply of a server that does not report itself. written:
+        see Failure."""
         about = await self._about(acceptance, content)
         kind: Kind = "relayed" if relayed else "delivered"
         recipients = []
         for recipient in reached:
-            written = written_in(recipient.orcpt) or recipient.address
-            reply, shown = _concealed(recipient, written, relayed, host)
+            address = written or written_in(recipient.orcpt) or recipient.address
+            reply, shown = _concealed(recipient, address, relayed, host)
             recipients.append(
                 ReportRecipient(
-                    final_recipient=written,
+                    final_recipient=address,
                     action=kind,
                     original_recipient=recipient.orcpt,
                     diagnostic=reply,
@@ -233,7 +235,7 @@ class _Known(msgspec.Struct, frozen=True):
 
 def _known(failure: Failure, status: str) -> _Known:
     recipient, outcome = failure.recipient, failure.outcome
-    written = written_in(recipient.orcpt) or failure.written or recipient.address
+    written = failure.written or written_in(recipient.orcpt) or recipient.address
     reply, host = _concealed(recipient, written, outcome.reply, outcome.host)
     assert reply is not None
     return _Known(failure, written, reply, host, _cause(failure), status)

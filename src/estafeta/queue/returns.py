@@ -19,6 +19,7 @@ from functools import partial
 import msgspec
 import structlog
 
+from estafeta.mail.envelope import Recipient
 from estafeta.mail.outcome import Outcome
 from estafeta.mail.protocols import Content
 from estafeta.queue import rows
@@ -141,18 +142,26 @@ async def as_written(
     store: Store, acceptance: Acceptance, failures: Sequence[Failure]
 ) -> Sequence[Failure]:
     """With the sender's own address for each, where the ledger alone knows it."""
-    if acceptance.parent is None or all(written_in(f.recipient.orcpt) for f in failures):
+    if acceptance.origin != "alias" or not failures:
         return failures
 
     def unit(tx: Tx) -> list[Failure]:
         return [
-            msgspec.structs.replace(
-                each, written=ledger.as_written(tx, acceptance.id, each.recipient.address)
-            )
+            msgspec.structs.replace(each, written=written_to(tx, acceptance, each.recipient))
             for each in failures
         ]
 
     return await store.read(unit)
+
+
+def written_to(tx: Tx, acceptance: Acceptance, recipient: Recipient) -> str:
+    """The address as the sender wrote it. Behind an alias that is the one that came in there,
+    whatever ORCPT says: who guesses where it leads is not told that he is right."""
+    if acceptance.origin == "alias":
+        written = ledger.as_written(tx, acceptance.id, recipient.address)
+        if written != recipient.address:
+            return written
+    return written_in(recipient.orcpt) or recipient.address
 
 
 class Returns:
