@@ -159,7 +159,11 @@ LARGE = 2_000_000
                     for n in range(40)
                 )
             )
-            for words in ("550 a" + "a" * 3900, "550 a" + " " * 3900 + "b")
+            for words in (
+                "550 a" + "a" * 3900,
+                "550 a" + " " * 3900 + "b",
+                "code" + " " * 3900 + "b",
+            )
         ),
         report(
             ("text/plain", "a b " * (LARGE // 4)),
@@ -171,7 +175,7 @@ LARGE = 2_000_000
             kind="multipart/report; report-type=feedback-report",
         ),
     ],
-    ids=range(45),
+    ids=range(46),
 )
 def test_large(data: bytes) -> None:
     bounded(data)

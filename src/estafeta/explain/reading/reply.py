@@ -27,7 +27,7 @@ _CODE = re.compile(
     r"(?!\s*(?i:bytes|octets|characters|kb|mb|hours?|days?|minutes?|times?)\b)"
 )
 _CODE_NAMED = re.compile(
-    r"(?:(?:error|response|smtp|reply|status)[_ ]?)?code\s*[:=]?\s*#?([245][0-7]\d)(?!\d)",
+    r"(?:(?:error|response|smtp|reply|status)[_ ]?)?code\s*+[:=]?\s*+#?([245][0-7]\d)(?!\d)",
     re.IGNORECASE,
 )
 _STATUS_ALONE = re.compile(rf"(?<![\w.@-])#?({_STATUS})(?![\w.]*\w)")
