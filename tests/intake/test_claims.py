@@ -316,6 +316,17 @@ def test_reading_that_stalls_or_fails_delays_the_report_and_no_more(
     in_house(work)
 
 
+def test_words_with_half_a_character_are_told() -> None:
+    async def work(house: Whole, net: SimNet) -> None:
+        id, envid = await sent(house, BOB)
+        message = dsn(BOB, envid=envid).replace(b"nobody here", b"no =?utf-7?Q?+2AA-?= user")
+        await arrives(house, net, message)
+        (event,) = await events(house, id)
+        assert event.detail["text"] == "no \ufffd user"
+
+    in_house(work)
+
+
 def test_a_report_larger_than_is_read() -> None:
     async def work(house: Whole, net: SimNet) -> None:
         id, envid = await sent(house, BOB)

@@ -46,3 +46,32 @@ def test_strange_messages(listener: str, seed: int, tmp_path: Path) -> None:
         run(main())
     assert not logged.lines, seed
     assert kept
+
+
+HALF = b"=?utf-7?Q?hi_+2AA-?="
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"Subject: " + HALF + b"\r\n\r\nx\r\n",
+        b"From: " + HALF + b" <eva@mx.example>\r\n\r\nx\r\n",
+        b"Subject: hi\r\nContent-Type: text/plain; charset=utf-7\r\n\r\nhi +2AA- x\r\n",
+    ],
+    ids=["subject", "from", "text"],
+)
+def test_half_a_character(message: bytes) -> None:
+    """UTF-7 can say it, and no store can keep it."""
+
+    async def main() -> None:
+        async with whole() as (house, net):
+            talk = Talk(await house.connect(net))
+            await talk.begin()
+            answer = await talk.hand(EVA, [ANA], message)
+            assert answer.startswith("250"), answer
+            (kept,) = await house.inbox("ana")
+            assert kept.endswith(message)
+
+    with quiet() as logged:
+        run(main())
+    assert not logged.lines
