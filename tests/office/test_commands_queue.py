@@ -40,7 +40,7 @@ def filled(estafeta: Run, tmp_path: Path) -> Run:
         store.execute("INSERT INTO body_data (id, data) VALUES (?, ?)", (id, BODY))
         store.execute(
             "INSERT INTO acceptance (id, at, origin, account, reverse_path, body, size, recipients)"
-            " VALUES (?, 0, 'alias', ?, 'ana@x.example', ?, 9, ?)",
+            " VALUES (?, 0, 'correction', ?, 'ana@x.example', ?, 9, ?)",
             (id, owner, id, len(waiting)),
         )
         for n, (address, destination) in enumerate(waiting):
