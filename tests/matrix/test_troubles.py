@@ -40,13 +40,18 @@ def with_film(to: str, mark: str) -> bytes:
 
 
 def returned(stand: Stand, mark: str, recipient: str) -> dict[str, Any]:
-    """What the report that came back says of the recipient; its text says it in words too."""
+    """What the report that came back says of the recipient; its text says it in words too, and the
+    part of RFC 3464 that it is over."""
     assert stand.house.wait_fates(mark, [recipient]) == {recipient: "returned"}
     raw = stand.house.wait_letters_with(ANA, f"<{mark}@letters.example>")[-1]
     report = message_from_bytes(raw, policy=default)
     assert report.get_content_type() == "multipart/report"
     parts = {part.get_content_type(): part for part in report.walk()}
     [told] = json.loads(parts["application/json"].get_content())["recipients"]
+    about_it = parts["message/delivery-status"].get_payload()[-1]
+    assert about_it["Action"] == "failed"
+    assert about_it["Status"] == f"5{told['status'][1:]}"
+    assert about_it["X-Estafeta-Cause"] == told["cause"]
     words = cause(told["cause"]).in_words("en", address=recipient)
     texts = [part for part in report.walk() if part.get_content_type() == "text/plain"]
     text = " ".join(texts[0].get_content().split())
@@ -103,7 +108,7 @@ def test_full(stand: Stand, cell: Cell) -> None:
             stand.house.submit(letter(ANA, recipient, "t-full"), ANA, [recipient])
             told = returned(stand, "t-full", recipient)
         assert (told["cause"], told["hard"]) == ("mailbox-full", False)
-        assert told["status"] == "5.2.2"  # of the report: for us it is over
+        assert (told["status"], told["permanent"]) == ("4.2.2", False)  # as the server said
         assert told["reply_code"] == 452
         attempts = stand.house.said("t-full").count("452 4.2.2")
         assert attempts >= stand.house.retries(FULL) + 1, stand.house.said("t-full")
