@@ -47,6 +47,8 @@ hosts = ["[2001:db8::1]"]
 [[queue.domains]]
 domain = "slow.example"
 rate = 10
+[[lists.dns]]
+zone = "list.example.net"
 """
 
 

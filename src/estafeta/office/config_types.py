@@ -46,6 +46,21 @@ def parse_size(text: str) -> int:
     return int(float(found[1]) * _FACTOR[(found[2] or "").lower()])
 
 
+def parse_rate(text: str) -> tuple[int, float] | None:
+    """(how many, in how many seconds) of "100/1m"; None of "". Raises ValueError."""
+    if not text:
+        return None
+    count, slash, duration = text.partition("/")
+    try:
+        number, seconds = int(count), parse_duration(duration)
+    except ValueError:
+        number = 0
+        seconds = 0.0
+    if not slash or number < 1 or seconds < 1:
+        raise ValueError('a rate such as "100/1m" or "1000/1h"')
+    return number, seconds
+
+
 def format_duration(seconds: float) -> str:
     """The shortest form that `parse_duration` reads back as the same number."""
     if seconds != int(seconds):
@@ -75,6 +90,11 @@ def _duration(value: object) -> object:
 
 def _size(value: object) -> object:
     return parse_size(value) if isinstance(value, str) else value
+
+
+def _rate(value: object) -> object:
+    parse_rate(str(value))
+    return value
 
 
 def _network(value: object) -> object:
@@ -136,6 +156,7 @@ def _store_url(value: object) -> object:
 FORMS: dict[str, Callable[[object], Any]] = {
     "duration": _duration,
     "size": _size,
+    "rate": _rate,
     "network": _network,
     "address": _address,
     "optional address": _optional_address,
@@ -148,6 +169,8 @@ FORMS: dict[str, Callable[[object], Any]] = {
 
 Duration = Annotated[float, Meta(ge=0, extra={"form": "duration"})]
 Size = Annotated[int, Meta(ge=0, extra={"form": "size"})]
+Rate = Annotated[str, Meta(extra={"form": "rate"})]
+"""Or "" for none."""
 Network = Annotated[str, Meta(extra={"form": "network"})]
 Address = Annotated[str, Meta(extra={"form": "address"})]
 OptionalAddress = Annotated[str, Meta(extra={"form": "optional address"})]

@@ -30,6 +30,7 @@ _EXAMPLES = {
     "store": '"sqlite:///var/lib/estafeta/estafeta.db"',
     "duration": '"30s"',
     "size": '"50MiB"',
+    "rate": '"100/1m"',
 }
 """By form, for settings whose default shows nothing and that bring no example of their own."""
 
