@@ -21,8 +21,9 @@ from estafeta.office.api.limits import (
     FAILURES_BURST,
     REQUESTS_BURST,
 )
+from estafeta.office.api.route import EVERYWHERE, PATH, PREFIX, WITH_BODY
 from estafeta.office.api.serve import Api
-from estafeta.office.api.table import EVERYWHERE, PREFIX, ROUTES
+from estafeta.office.api.table import ROUTES
 from estafeta.office.assemble import networks
 from estafeta.sim.loop import run
 from estafeta.store import accounts, bearers
@@ -634,8 +635,13 @@ def test_a_store_that_cannot_be_written_is_said_so() -> None:
 def test_the_table_is_whole() -> None:
     """What a path holds in braces is read, each route stands once, errors are not said twice."""
     assert len({(route.method, route.path) for route in ROUTES}) == len(ROUTES)
+    assert len({route.name for route in ROUTES}) == len(ROUTES)
     for route in ROUTES:
-        assert set(re.findall(r"{(\w+)}", route.path)) <= {"id", "domain"}
+        named = set(re.findall(r"{(\w+)}", route.path))
+        assert named <= set(PATH)
+        assert not named or "not-found" in route.errors, route.path
+        assert (route.body is not None) == (set(WITH_BODY) <= set(route.errors)), route.path
+        assert (route.returns is None) == (route.status == 204), route.path
         assert not set(route.errors) & set(EVERYWHERE)
         assert ("forbidden" in route.errors) == (route.scope == "admin"), route.path
         assert (route.body is not None) == (route.method in ("POST", "PUT"))

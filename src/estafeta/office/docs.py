@@ -11,6 +11,7 @@ from pathlib import Path
 import typer
 
 from estafeta.explain.words import LANGUAGES
+from estafeta.office.api.openapi import openapi_page
 from estafeta.office.api.page import api_page
 from estafeta.office.docs_bounce import example_bounce
 from estafeta.office.docs_pages import (
@@ -34,8 +35,9 @@ _FROM_CODE: dict[str, Callable[[], str]] = {
     "api.md": api_page,
 }
 STANDARDS = "standards.md"
+OPENAPI = "openapi.json"
 _EXAMPLES = {f"example-bounce-{language}.eml": language for language in LANGUAGES}
-PAGES = (*_FROM_CODE, COMMANDS, STANDARDS, *_EXAMPLES)
+PAGES = (*_FROM_CODE, COMMANDS, STANDARDS, OPENAPI, *_EXAMPLES)
 """The pages made here, in the folder `docs`."""
 
 
@@ -43,6 +45,8 @@ def make_page(name: str, folder: Path, app: typer.Typer) -> str:
     """The whole text of one page. folder: `docs`, where rfc.toml is. app: with every command."""
     if name in _EXAMPLES:
         return example_bounce(_EXAMPLES[name]).decode().replace("\r\n", "\n")
+    if name == OPENAPI:
+        return openapi_page()  # JSON has no comments
     if name == COMMANDS:
         text = commands_page(app)
     elif name == STANDARDS:

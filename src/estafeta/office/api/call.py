@@ -67,8 +67,10 @@ class Call(msgspec.Struct, frozen=True):
 
     def one_of(self, name: str, known: Any, what: str) -> str:
         """Of the query, "" where it is not there. Raises ApiError."""
-        text = self.query.get(name, "")
-        if text and text not in known:
+        text = self.query.get(name)
+        if text is None:
+            return ""
+        if text not in known:
             raise ApiError("invalid", f"{name}: {text[:100]!r} is not {what}")
         return text
 

@@ -28,3 +28,7 @@ TOKEN_CHARACTERS_MAX = 256
 
 RECIPIENTS_MAX = 1000
 """Addresses named in one request."""
+
+QUERY_CHARACTERS_MAX = 320
+"""Of one parameter of a query, and of what stands in the braces of a path; an address is no
+longer."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 from functools import partial
-from typing import Any
+
+import msgspec
 
 from estafeta.explain.causes import causes
 from estafeta.explain.words import pick_language
@@ -28,11 +29,19 @@ from estafeta.queue.hand import Act, Cancel, Chosen, Hold, Release, Retry
 from estafeta.queue.handling import Corrected, Done
 from estafeta.queue.limits import LISTED_MAX
 from estafeta.queue.listing import STATES, Filter, Page, page
+from estafeta.queue.suspended import Drain, Suspension
 from estafeta.store.engine import Tx
 from estafeta.store.ids import queue_id
 
 AGE_SECONDS_MAX = 10 * 365 * 86_400
 PAGE_ROWS = 100  # where nothing else is asked for
+
+
+class Destinations(msgspec.Struct, frozen=True):
+    """Domains to which nothing is sent, and those whose mail goes to another host."""
+
+    suspended: list[Suspension]
+    drained: list[Drain]
 
 
 class Operations:
@@ -91,12 +100,9 @@ class Operations:
         language = pick_language(*preferred(call.languages), whole.config.server.language)
         return [tell(story, language) for story in stories]
 
-    async def list_suspended(self, call: Call) -> Any:
+    async def list_suspended(self, _call: Call) -> Destinations:
         found = await self._whole.hand.standing()
-        return {
-            "suspended": list(found.suspensions.values()),
-            "drained": list(found.drains.values()),
-        }
+        return Destinations(list(found.suspensions.values()), list(found.drains.values()))
 
     # -- one message ---------------------------------------------------------------------------
 

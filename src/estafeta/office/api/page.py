@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from estafeta.office.api.errors import MEANING, STATUS
-from estafeta.office.api.table import EVERYWHERE, PREFIX, ROUTES, Route
+from estafeta.office.api.route import EVERYWHERE, PREFIX, Route
+from estafeta.office.api.table import ROUTES
 from estafeta.office.docs_pages import make_table
 from estafeta.queue import hand, handling, listing
 
@@ -23,7 +24,8 @@ def api_page() -> str:
         "Bodies and answers are JSON. Times are milliseconds since 1970 UTC; queue ids are those "
         "of `estafeta queue` and `estafeta trace`. What is refused is answered "
         '`{"error": code, "detail": sentence}`. How much one token may ask for stands in '
-        "[limits](limits.md).\n\n"
+        "[limits](limits.md). The same for programs, as OpenAPI 3.1: [openapi.json](openapi.json), "
+        f"which `GET {PREFIX}/openapi.json` answers without a token.\n\n"
         "    curl -H 'Authorization: Bearer estafeta_…' http://127.0.0.1:8080/api/v1/queue\n"
     ]
     rows = [(f"`{r.method} {PREFIX}{r.path}`", r.scope, r.about) for r in ROUTES]

@@ -22,8 +22,9 @@ from estafeta.office.api.call import Call
 from estafeta.office.api.errors import ApiError
 from estafeta.office.api.guard import Guard
 from estafeta.office.api.limits import BODY_OCTETS_MAX, BODY_SECONDS_MAX
-from estafeta.office.api.operations import Operations
-from estafeta.office.api.table import PREFIX, ROUTES, Route
+from estafeta.office.api.openapi import encoded
+from estafeta.office.api.route import PREFIX, Route
+from estafeta.office.api.table import ROUTES
 from estafeta.office.assemble import Installation, networks
 from estafeta.queue.hand import Conflict, HandError, Unknown
 from estafeta.store.engine import StoreConflict, StoreError, StoreUncertain
@@ -43,7 +44,7 @@ class Api:
 
     def __init__(self, whole: Installation) -> None:
         self._meter = whole.meter
-        self._operations = Operations(whole)
+        self._desks = {desk: desk(whole) for desk in {route.desk for route in ROUTES}}
         self._guard = Guard(
             whole.store,
             whole.world.clock,
@@ -54,7 +55,8 @@ class Api:
             routes=[
                 HttpRoute(path, self._endpoint(path), methods=_methods(path))
                 for path in dict.fromkeys(route.path for route in ROUTES)
-            ],
+            ]
+            + [HttpRoute("/openapi.json", _description, methods=["GET"])],
             exception_handlers={HTTPException: _not_here},
         )
 
@@ -87,7 +89,7 @@ class Api:
                 await _body(request) if route.method != "GET" else b"",
                 request.headers.get("accept-language", ""),
             )
-            found = await route.handler(self._operations, call)
+            found = await route.handler(self._desks[route.desk], call)
         except Unknown as missing:
             raise ApiError("not-found", str(missing)) from missing
         except Conflict as standing:
@@ -151,6 +153,11 @@ async def _body(request: Request) -> bytes:
     except TimeoutError:
         raise ApiError("timeout", f"the body was not there after {BODY_SECONDS_MAX:g} s") from None
     return bytes(body)
+
+
+async def _description(_request: Request) -> Response:
+    """For whoever asks: it says nothing of anybody, and programs are made from it."""
+    return Response(encoded(), media_type=_JSON)
 
 
 def _shown(wrong: ApiError) -> Response:

@@ -1,70 +1,28 @@
 """Table: every route of the API, with who may, what it takes and what can go wrong.
 
-The only list there is: routes are made from it, and docs/api.md.
+The only list there is: routes are made from it, docs/api.md and docs/openapi.json. The routes of
+each subject stand with what serves them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any, Literal
+from typing import Annotated
 
-import msgspec
+from msgspec import Meta
 
 from estafeta.office.api import bodies
 from estafeta.office.api.errors import Code
-from estafeta.office.api.operations import Operations
+from estafeta.office.api.operations import AGE_SECONDS_MAX, Destinations, Operations
+from estafeta.office.api.route import PAGE, PAGING, WITH_BODY, Parameter, Route
+from estafeta.office.journey import Journey
+from estafeta.queue.handling import Corrected, Done
+from estafeta.queue.listing import Page, State
 
-PREFIX = "/api/v1"
-
-Handler = Callable[[Operations, Any], Awaitable[Any]]
-
-
-class Parameter(msgspec.Struct, frozen=True):
-    """One of the query."""
-
-    name: str
-    about: str
-
-
-class Route(msgspec.Struct, frozen=True, kw_only=True):
-    """scope: "account" is open to both kinds of token, "admin" to that for administration alone.
-
-    answer: what comes with `status`. errors: those of its own, besides those of every route.
-    """
-
-    method: Literal["GET", "POST", "PUT", "DELETE"]
-    path: str
-    scope: Literal["account", "admin"]
-    about: str
-    handler: Handler
-    answer: str
-    query: tuple[Parameter, ...] = ()
-    body: type[msgspec.Struct] | None = None
-    status: int = 200
-    errors: tuple[Code, ...] = ()
-
-
-EVERYWHERE: tuple[Code, ...] = (
-    "unauthorized",
-    "tls-required",
-    "not-allowed",
-    "invalid",
-    "too-many-requests",
-    "internal",
-    "unavailable",
-)
-"""What any route may answer."""
-
-_PAGING = (
-    Parameter("cursor", "`next` of the page before; without it, the first page"),
-    Parameter("limit", "rows on a page, 1 to 1000"),
-)
-_PAGE = "`{rows, next}`; `next` is empty on the last page"
 _DONE = "`{counts, recipients}`: rows by result, and the first 1,000 one by one"
 _CORRECTED = "`{queue_id, child, recipients}`; `child` is what goes to the other addresses"
-_ONE: tuple[Code, ...] = ("not-found", "conflict", "too-large", "timeout")
-_MANY: tuple[Code, ...] = ("too-large", "timeout")
-_DESTINATION: tuple[Code, ...] = ("forbidden", "too-large", "timeout")
+_ONE: tuple[Code, ...] = ("not-found", "conflict", *WITH_BODY)
+_MANY: tuple[Code, ...] = ("conflict", *WITH_BODY)
+_DESTINATION: tuple[Code, ...] = ("forbidden", "not-found", *WITH_BODY)
 
 ROUTES: tuple[Route, ...] = (
     Route(
@@ -72,18 +30,26 @@ ROUTES: tuple[Route, ...] = (
         path="/queue",
         scope="account",
         about="What waits, the oldest first.",
+        desk=Operations,
         handler=Operations.list_queue,
-        answer=_PAGE,
+        answer=PAGE,
+        returns=Page,
         query=(
             Parameter("sender", "only those from this address"),
             Parameter("recipient", "only those for this address"),
             Parameter("destination", "only those for this domain"),
             Parameter(
-                "state", "only `waiting`, `sending`, `held`, `suspended` or `returning` ones"
+                "state",
+                "only `waiting`, `sending`, `held`, `suspended` or `returning` ones",
+                State,
             ),
             Parameter("cause", "only those whose last attempt failed for this cause"),
-            Parameter("older_than", "only those accepted so many seconds ago or more"),
-            *_PAGING,
+            Parameter(
+                "older_than",
+                "only those accepted so many seconds ago or more",
+                Annotated[int, Meta(ge=0, le=AGE_SECONDS_MAX)],
+            ),
+            *PAGING,
         ),
     ),
     Route(
@@ -91,9 +57,11 @@ ROUTES: tuple[Route, ...] = (
         path="/queue/{id}",
         scope="account",
         about="The recipients of one message that wait; none where all have ended.",
+        desk=Operations,
         handler=Operations.show_message,
-        answer=_PAGE,
-        query=_PAGING,
+        answer=PAGE,
+        returns=Page,
+        query=PAGING,
         errors=("not-found",),
     ),
     Route(
@@ -101,8 +69,10 @@ ROUTES: tuple[Route, ...] = (
         path="/queue/retry",
         scope="account",
         about="Tries again now, whatever the plan says.",
+        desk=Operations,
         handler=Operations.retry,
         answer=_DONE,
+        returns=Done,
         body=bodies.Several,
         errors=_MANY,
     ),
@@ -111,8 +81,10 @@ ROUTES: tuple[Route, ...] = (
         path="/queue/hold",
         scope="account",
         about="Does not try until it is released.",
+        desk=Operations,
         handler=Operations.hold,
         answer=_DONE,
+        returns=Done,
         body=bodies.SeveralWithReason,
         errors=_MANY,
     ),
@@ -121,8 +93,10 @@ ROUTES: tuple[Route, ...] = (
         path="/queue/release",
         scope="account",
         about="Tries what was held, now.",
+        desk=Operations,
         handler=Operations.release,
         answer=_DONE,
+        returns=Done,
         body=bodies.Several,
         errors=_MANY,
     ),
@@ -131,8 +105,10 @@ ROUTES: tuple[Route, ...] = (
         path="/queue/cancel",
         scope="account",
         about="Does not send any more, for good; nobody is told.",
+        desk=Operations,
         handler=Operations.cancel,
         answer=_DONE,
+        returns=Done,
         body=bodies.SeveralWithReason,
         errors=_MANY,
     ),
@@ -141,8 +117,10 @@ ROUTES: tuple[Route, ...] = (
         path="/queue/{id}/retry",
         scope="account",
         about="Tries one message again now, whatever the plan says.",
+        desk=Operations,
         handler=Operations.retry_message,
         answer=_DONE,
+        returns=Done,
         body=bodies.Named,
         errors=_ONE,
     ),
@@ -151,8 +129,10 @@ ROUTES: tuple[Route, ...] = (
         path="/queue/{id}/hold",
         scope="account",
         about="Does not try one message until it is released.",
+        desk=Operations,
         handler=Operations.hold_message,
         answer=_DONE,
+        returns=Done,
         body=bodies.NamedWithReason,
         errors=_ONE,
     ),
@@ -161,8 +141,10 @@ ROUTES: tuple[Route, ...] = (
         path="/queue/{id}/release",
         scope="account",
         about="Tries one message that was held, now.",
+        desk=Operations,
         handler=Operations.release_message,
         answer=_DONE,
+        returns=Done,
         body=bodies.Named,
         errors=_ONE,
     ),
@@ -171,8 +153,10 @@ ROUTES: tuple[Route, ...] = (
         path="/queue/{id}/cancel",
         scope="account",
         about="Does not send one message any more, for good; nobody is told.",
+        desk=Operations,
         handler=Operations.cancel_message,
         answer=_DONE,
+        returns=Done,
         body=bodies.NamedWithReason,
         errors=_ONE,
     ),
@@ -181,8 +165,10 @@ ROUTES: tuple[Route, ...] = (
         path="/queue/{id}/correct",
         scope="account",
         about="Sends to other addresses in place of recipients that wait or have failed.",
+        desk=Operations,
         handler=Operations.correct,
         answer=_CORRECTED,
+        returns=Corrected,
         body=bodies.Corrections,
         errors=_ONE,
     ),
@@ -191,8 +177,10 @@ ROUTES: tuple[Route, ...] = (
         path="/queue/{id}/resend",
         scope="account",
         about="Sends once more to those recipients that failed, and to nobody else.",
+        desk=Operations,
         handler=Operations.resend,
         answer=_CORRECTED,
+        returns=Corrected,
         body=bodies.Named,
         errors=_ONE,
     ),
@@ -202,8 +190,11 @@ ROUTES: tuple[Route, ...] = (
         scope="account",
         about="The journey of a message and of what came of it, as `estafeta trace --json` has "
         "it, in the language that Accept-Language asks for.",
+        desk=Operations,
         handler=Operations.journey,
         answer="a list of journeys, the message's own first",
+        returns=list[Journey],
+        in_language=True,
         errors=("not-found",),
     ),
     Route(
@@ -211,8 +202,10 @@ ROUTES: tuple[Route, ...] = (
         path="/suspended",
         scope="admin",
         about="Domains that are suspended, and those that are drained to another host.",
+        desk=Operations,
         handler=Operations.list_suspended,
         answer="`{suspended, drained}`",
+        returns=Destinations,
         errors=("forbidden",),
     ),
     Route(
@@ -220,6 +213,7 @@ ROUTES: tuple[Route, ...] = (
         path="/suspended/{domain}",
         scope="admin",
         about="Tries nothing for a domain until it is resumed; `*` is all of them.",
+        desk=Operations,
         handler=Operations.suspend,
         answer="nothing",
         body=bodies.Why,
@@ -231,6 +225,7 @@ ROUTES: tuple[Route, ...] = (
         path="/suspended/{domain}",
         scope="admin",
         about="Tries again what waits for it.",
+        desk=Operations,
         handler=Operations.resume,
         answer="nothing",
         status=204,
@@ -241,6 +236,7 @@ ROUTES: tuple[Route, ...] = (
         path="/drained/{domain}",
         scope="admin",
         about="Sends what waits for a domain, and what comes, to another host.",
+        desk=Operations,
         handler=Operations.drain,
         answer="nothing",
         body=bodies.Where,
@@ -252,6 +248,7 @@ ROUTES: tuple[Route, ...] = (
         path="/drained/{domain}",
         scope="admin",
         about="Its mail goes where the DNS and the configuration say.",
+        desk=Operations,
         handler=Operations.undrain,
         answer="nothing",
         status=204,
