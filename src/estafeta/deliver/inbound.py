@@ -11,6 +11,7 @@ from estafeta.intake.target import Directory, Target, ToRemote, is_full
 from estafeta.mail import header as fields
 from estafeta.mail.envelope import Recipient
 from estafeta.mail.outcome import Reply
+from estafeta.store.bodies import Body
 from estafeta.store.engine import Store, Tx
 from estafeta.wire import replies
 from estafeta.wire.smtp_server.events import Mail
@@ -59,4 +60,9 @@ class InboundRole:
     async def duplicates(
         self, client: Client, transaction: Transaction, digest: bytes
     ) -> Sequence[int | None]:
+        return ()
+
+    async def judge(
+        self, client: Client, transaction: Transaction, body: Body
+    ) -> Sequence[Reply | None]:
         return ()

@@ -17,7 +17,7 @@ import structlog
 from estafeta.intake.target import Target, ToAccount, ToAlias, ToRemote, accounts_of
 from estafeta.mail.address import split
 from estafeta.mail.envelope import Envelope, Recipient
-from estafeta.mail.outcome import Outcome
+from estafeta.mail.outcome import Outcome, Reply
 from estafeta.mail.protocols import Content, Meter
 from estafeta.queue import rows
 from estafeta.queue.contract import Prepared
@@ -47,13 +47,22 @@ Place = Callable[[Tx, Parcel], "Stored | Outcome"]
 """`deliver.place`: puts the copy into the account's mailbox, or says why it cannot."""
 
 
+class RefusedInUnit(Exception):
+    """Raised by one of Incoming.units: nothing is committed, and `reply` is the answer."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(str(reply))
+        self.reply = reply
+
+
 class Incoming(msgspec.Struct, frozen=True):
     """A message to be accepted.
 
     targets, duplicates: parallel to envelope.recipients. A target None is nobody: the recipient is
     dropped as a double bounce. duplicates: the acceptance that already has this recipient, or None;
     empty where nothing was looked up. sent: with which fields the copy that we file for `account`
-    begins; None: we file none.
+    begins; None: we file none. units: SQL of others that stands or falls with the acceptance, done
+    when its rows are there; each may raise RefusedInUnit.
     """
 
     id: int
@@ -69,6 +78,7 @@ class Incoming(msgspec.Struct, frozen=True):
     digest: bytes | None = None
     duplicates: tuple[int | None, ...] = ()
     sent: bytes | None = None
+    units: tuple[Callable[[Tx], None], ...] = ()
 
 
 class Jobs(Protocol):
@@ -336,6 +346,8 @@ class PreparedAcceptance:
                         reached.add(target.account.id)
             ledger.open_acceptance(tx, entry.row, entry.recipients, fates)
             rows.enqueue(tx, waiting)
+        for unit in self._incoming.units:
+            unit(tx)
         if self._sent is not None:
             self._not_filed = sent.file(tx, self.row, self._sent)
         if self.row.parent is None:

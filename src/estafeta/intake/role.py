@@ -6,14 +6,16 @@ and about the header. Roles live to the left (`deliver`, `submit`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import msgspec
 
 from estafeta.intake.target import Target
 from estafeta.mail.envelope import Recipient
 from estafeta.mail.outcome import Reply
+from estafeta.store.bodies import Body
+from estafeta.store.engine import Tx
 from estafeta.store.rows import Account
 from estafeta.wire.smtp_server.events import Mail
 from estafeta.wire.smtp_server.profile import Role as RoleName
@@ -24,7 +26,8 @@ class Client(msgspec.Struct):
     """What is known of the peer by now. hello: as it named itself, "" before.
 
     trusted: its address is in `relay_networks`: it may submit without an account.
-    plaintext_auth: its address is in `plaintext_auth_networks`.
+    plaintext_auth: its address is in `plaintext_auth_networks`. exempt: it is in the
+    `exempt_networks` of the rates, and never waits for an answer.
     """
 
     peer: Endpoint
@@ -34,6 +37,7 @@ class Client(msgspec.Struct):
     account: Account | None = None
     trusted: bool = False
     plaintext_auth: bool = False
+    exempt: bool = False
 
 
 class Transaction(msgspec.Struct):
@@ -42,7 +46,9 @@ class Transaction(msgspec.Struct):
     authors: addresses in From, where the role looks at them. recognisable: the client gave it a
     Message-ID of its own, so that it can be known again. header: as the client gave it, where a
     copy may be filed. sent: with which fields the copy in the submitter's \\Sent begins; None: none
-    is filed.
+    is filed. each: every recipient gets an answer of its own after the message, by LMTP or PRDR.
+    visitor: who the client is, where the role found out; notes: whatever the role keeps for itself.
+    units: what is to be done in the unit that accepts the message; see prepared.Incoming.
     """
 
     id: int
@@ -54,6 +60,15 @@ class Transaction(msgspec.Struct):
     recognisable: bool = False
     header: bytes = b""
     sent: bytes | None = None
+    each: bool = False
+    visitor: object | None = None
+    notes: Any = None
+    units: list[Callable[[Tx], None]] = []
+
+    @property
+    def prdr(self) -> bool:
+        """The client asked for an answer for each recipient (draft-hall-prdr-00)."""
+        return self.mail.prdr
 
 
 class Role(Protocol):
@@ -94,4 +109,15 @@ class Role(Protocol):
         self, client: Client, transaction: Transaction, digest: bytes
     ) -> Sequence[int | None]:
         """By recipient: the acceptance that has it already, or None; empty: nothing known."""
+        ...
+
+    async def judge(
+        self, client: Client, transaction: Transaction, body: Body
+    ) -> Sequence[Reply | None]:
+        """By recipient: why the whole message does not come in, or None; empty: for all it does.
+
+        Called when the body is complete, before anything is written. Where one answer stands for
+        all (`transaction.each` is False) and some are refused, the message is refused for all,
+        unless every one of them is refused for a full mailbox: those wait in the queue.
+        """
         ...

@@ -7,13 +7,14 @@ bounded time and memory, and ends at most this session; a stop lets an open tran
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
 
 import msgspec
 import structlog
 
 from estafeta.intake.accept import Acceptor
+from estafeta.intake.answers import answers, last_word, tellable
 from estafeta.intake.gate import Gate
 from estafeta.intake.limits import (
     COMMAND_TIMEOUT_SECONDS,
@@ -23,13 +24,13 @@ from estafeta.intake.limits import (
     SEND_TIMEOUT_SECONDS,
 )
 from estafeta.intake.login import Login, offered
-from estafeta.intake.prepared import Incoming
+from estafeta.intake.prepared import Incoming, RefusedInUnit
 from estafeta.intake.received import received_field
 from estafeta.intake.role import Client, Role, Transaction
-from estafeta.mail.envelope import Envelope
+from estafeta.mail.envelope import Envelope, Recipient
 from estafeta.mail.outcome import Reply
 from estafeta.mail.protocols import Meter
-from estafeta.store.bodies import Bodies, BodyWriter
+from estafeta.store.bodies import Bodies, Body, BodyWriter
 from estafeta.store.credentials import Authenticator
 from estafeta.store.engine import Store, StoreError, StoreFull
 from estafeta.store.ids import Ids, queue_id
@@ -42,11 +43,21 @@ from estafeta.world.seams import Stream, TlsConfig, TlsError, World
 log = structlog.get_logger("smtp")
 
 
+class Load(Protocol):
+    """How much this process has to do."""
+
+    @property
+    def busy(self) -> str:
+        """What is short, so that new work is turned away; "" for nothing."""
+        ...
+
+
 class Desk(msgspec.Struct):
     """What every session of one listener shares.
 
     tls: for STARTTLS or from the first byte; None where the listener has no certificate.
-    greeting_delay: seconds in which a client must keep quiet before the greeting.
+    greeting_delay: seconds in which a client must keep quiet before the greeting. load: while it
+    says so, no further message is begun; None: never.
     """
 
     profile: Profile
@@ -61,6 +72,7 @@ class Desk(msgspec.Struct):
     tls: TlsConfig | None = None
     implicit_tls: bool = False
     greeting_delay: float = 0.0
+    load: Load | None = None
 
 
 class Session:
@@ -284,12 +296,17 @@ class Session:
     # -- the transaction -----------------------------------------------------------------------
 
     async def _mail(self, event: events.Mail) -> None:
+        desk = self._desk
         try:
-            reply = await self._desk.role.sender(self._client, event)
+            if desk.load is not None and desk.load.busy:
+                reply = replies.BUSY
+            else:
+                reply = await desk.role.sender(self._client, event)
         except StoreError as error:
             reply = self._not_available(error)
         if reply.positive:
-            self._transaction = Transaction(self._desk.ids.next(), event)
+            each = event.prdr or desk.role.name == "lmtp"
+            self._transaction = Transaction(desk.ids.next(), event, each=each)
         self._machine.reply(reply)
 
     async def _rcpt(self, event: events.Rcpt) -> None:
@@ -301,8 +318,7 @@ class Session:
         except StoreError as error:
             answer = self._not_available(error)
         if isinstance(answer, Reply):
-            self._log.info("recipient refused", recipient=recipient.address, reply=str(answer))
-            self._desk.meter.count("estafeta_recipients_refused_total", code=str(answer.code))
+            self._recipient_refused(recipient, answer)
             self._machine.reply(answer)
             return
         transaction.recipients.append(recipient)
@@ -347,7 +363,7 @@ class Session:
         assert transaction is not None
         assert gate is not None
         problem = event.problem
-        answers: list[Reply] = []
+        said: list[Reply] = []
         if problem is None:
             try:
                 gate.finish()
@@ -355,30 +371,33 @@ class Session:
                 if problem is None:
                     problem = await self._desk.role.verify(self._client, transaction)
                 if problem is None:
-                    answers = await self._accept(transaction, gate)
+                    said = await self._accept(transaction, gate)
             except (StoreFull, OSError) as error:
                 self._log.warning("message cannot be kept", error=str(error))
                 problem = replies.NO_SPACE
             except StoreError as error:
                 problem = self._not_available(error)
+            except RefusedInUnit as refused:
+                problem = refused.reply
             except Exception:
                 # Our own fault; nothing was committed, so the client keeps the message.
                 self._log.exception("message not accepted")
                 problem = replies.LOCAL_ERROR
-        if problem is not None:
-            self._log.info("message refused", reply=str(problem))
-            self._desk.meter.count("estafeta_messages_refused_total", code=str(problem.code))
-            answers = [problem]
+        # One for all: the machine knows how often it is wanted (RFC 2033 §4.2, §4.3).
+        said = said if problem is None else [problem]
+        if not any(answer.positive for answer in said):
+            self._log.info("message refused", reply=str(said[0]))
+            self._desk.meter.count("estafeta_messages_refused_total", code=str(said[0].code))
         self._drop_message()
-        if problem is None and self._desk.role.name == "lmtp":
-            self._machine.reply_each(answers)
+        if problem is None and transaction.each:
+            final = last_word(transaction.id, said) if transaction.prdr else None
+            self._machine.reply_each(said, final)
         else:
-            # One for all: the machine knows how often LMTP wants it (RFC 2033 §4.2, §4.3).
-            self._machine.reply(answers[0])
+            self._machine.reply(said[0])
 
     async def _accept(self, transaction: Transaction, gate: Gate) -> list[Reply]:
-        """Commits the message; one answer for each recipient."""
-        desk, client, mail = self._desk, self._client, transaction.mail
+        """Commits the message for those who take it. One answer, or one for each recipient."""
+        desk, client = self._desk, self._client
         assert self._writer is not None
         digest = gate.digest if transaction.recognisable else None
         duplicates = (
@@ -386,33 +405,16 @@ class Session:
         )
         body = await self._writer.finish()
         self._writer = None
-        first = next((d for d in duplicates if d is not None), None)
-        tls = client.tls
-        incoming = Incoming(
-            id=transaction.id,
-            origin="smtp" if desk.role.name == "mx" else desk.role.name,
-            envelope=Envelope(
-                mail.reverse_path,
-                tuple(transaction.recipients),
-                smtputf8=mail.smtputf8,
-                eight_bit=mail.body == "8BITMIME",
-                size=body.size,
-                ret=mail.ret,
-                envid=mail.envid,
-            ),
-            targets=tuple(transaction.targets),
-            body=body,
-            message_id=transaction.message_id,
-            account=client.account.id if client.account else None,
-            peer=f"{client.hello} {client.peer}",
-            tls=f"{tls.version} {tls.cipher}" if tls else "",
-            digest=digest,
-            duplicates=tuple(duplicates),
-            sent=transaction.sent,
-        )
         try:
+            verdicts = tellable(
+                await desk.role.judge(client, transaction, body), each=transaction.each
+            )
+            if verdicts and all(verdicts):
+                desk.bodies.discard(body)
+                return [verdict for verdict in verdicts if verdict is not None]
+            incoming = self._incoming(transaction, body, verdicts, digest, duplicates)
             await desk.acceptor.accept(incoming)
-        except (StoreFull, OSError):
+        except (StoreFull, OSError, RefusedInUnit):
             # Nothing refers to it, and it would fill what little is left. After other errors that
             # is not certain (a COMMIT whose answer was lost): garbage finds it in a day.
             desk.bodies.discard(body)
@@ -422,19 +424,68 @@ class Session:
         self._log.info(
             "accepted",
             queue_id=queue_id(transaction.id),
-            sender=mail.reverse_path,
-            recipients=len(transaction.recipients),
+            sender=transaction.mail.reverse_path,
+            recipients=len(incoming.targets),
             size=body.size,
             message_id=transaction.message_id,
         )
-        if desk.role.name == "lmtp":
-            return [
-                replies.DELIVERED(address=r.address, queue_id=queue_id(transaction.id))
-                for r in transaction.recipients
-            ]
+        if transaction.each:
+            if verdicts:
+                self._count_refused(transaction, verdicts)
+            return answers(desk.role.name, transaction.id, transaction.recipients, verdicts)
+        first = next((d for d in duplicates if d is not None), None)
         if first is not None:
             return [replies.ACCEPTED_BEFORE(queue_id=queue_id(first))]
         return [replies.ACCEPTED(queue_id=queue_id(transaction.id))]
+
+    def _incoming(
+        self,
+        transaction: Transaction,
+        body: Body,
+        verdicts: Sequence[Reply | None],
+        digest: bytes | None,
+        duplicates: Sequence[int | None],
+    ) -> Incoming:
+        """The message for those whom no verdict refuses."""
+        desk, client, mail, tls = self._desk, self._client, transaction.mail, self._client.tls
+        recipients, targets = transaction.recipients, transaction.targets
+        if any(verdicts):
+            recipients = [r for r, v in zip(recipients, verdicts, strict=True) if v is None]
+            targets = [t for t, v in zip(targets, verdicts, strict=True) if v is None]
+            if duplicates:
+                duplicates = [d for d, v in zip(duplicates, verdicts, strict=True) if v is None]
+        return Incoming(
+            id=transaction.id,
+            origin="smtp" if desk.role.name == "mx" else desk.role.name,
+            envelope=Envelope(
+                mail.reverse_path,
+                tuple(recipients),
+                smtputf8=mail.smtputf8,
+                eight_bit=mail.body == "8BITMIME",
+                size=body.size,
+                ret=mail.ret,
+                envid=mail.envid,
+            ),
+            targets=tuple(targets),
+            body=body,
+            message_id=transaction.message_id,
+            account=client.account.id if client.account else None,
+            peer=f"{client.hello} {client.peer}",
+            tls=f"{tls.version} {tls.cipher}" if tls else "",
+            digest=digest,
+            duplicates=tuple(duplicates),
+            sent=transaction.sent,
+            units=tuple(transaction.units),
+        )
+
+    def _count_refused(self, transaction: Transaction, verdicts: Sequence[Reply | None]) -> None:
+        for recipient, verdict in zip(transaction.recipients, verdicts, strict=True):
+            if verdict is not None:
+                self._recipient_refused(recipient, verdict)
+
+    def _recipient_refused(self, recipient: Recipient, reply: Reply) -> None:
+        self._log.info("recipient refused", recipient=recipient.address, reply=str(reply))
+        self._desk.meter.count("estafeta_recipients_refused_total", code=str(reply.code))
 
     async def _reset(self, event: events.Reset) -> None:
         self._drop_message()

@@ -365,6 +365,7 @@ class Installation:
                 recipients_max=config.smtp.recipients_max,
                 tls_offered=tls is not None,
                 auth_mechanisms=MECHANISMS if submission else (),
+                prdr=listener.role == "mx" and config.smtp.prdr,
             ),
             role=role,
             acceptor=self.acceptor,

@@ -19,6 +19,7 @@ from estafeta.mail.dates import format_date
 from estafeta.mail.envelope import Recipient
 from estafeta.mail.outcome import Reply
 from estafeta.store import accounts, ledger
+from estafeta.store.bodies import Body
 from estafeta.store.engine import Store, Tx
 from estafeta.store.rows import Account
 from estafeta.store.sent import PRIVATE_FIELDS
@@ -154,6 +155,11 @@ class SubmissionRole:
             return [had.get(r.address) for r in transaction.recipients] if had else ()
 
         return await self._store.read(find)
+
+    async def judge(
+        self, client: Client, transaction: Transaction, body: Body
+    ) -> Sequence[Reply | None]:
+        return ()
 
 
 def _may_come_in(tx: Tx, account: Account) -> bool:

@@ -2,9 +2,9 @@
 
 A reply is a `Reply` where its words are fixed, else a `Template` that is called with what it names:
 `replies.UNKNOWN_USER(address=...)`. Codes are those of RFC 5321 §4.2.2 and §4.3.2 and of the
-extensions; enhanced codes those of the IANA registry (RFC 3463, RFC 5248). The greeting, HELO, 334
-and 354 bear none (RFC 2034 §4, RFC 4954 §4). `CATALOGUE` lists them all by name; the dialogue tests
-fail on one that was never seen on the wire.
+extensions; enhanced codes those of the IANA registry (RFC 3463, RFC 5248). The greeting, HELO, 334,
+353 and 354 bear none (RFC 2034 §4, RFC 4954 §4). `CATALOGUE` lists them all by name; the dialogue
+tests fail on one that was never seen on the wire.
 """
 
 from __future__ import annotations
@@ -132,6 +132,7 @@ SENDER_DOMAIN_UNRESOLVED = Template(450, "4.4.3", "Sender domain {domain} cannot
 SENDER_NULL_MX = Template(550, "5.7.27", "Sender domain {domain} takes no mail (null MX)")
 SENDER_REFUSED = Template(550, "5.7.1", "Mail from <{address}> is refused: {reason}")
 SIZE_TOO_BIG = Template(552, "5.3.4", "Message too big: the limit is {size_max} octets")
+BUSY = Reply(451, "4.3.2", "Too busy for another message just now, try again later")
 NO_SPACE = Reply(452, "4.3.1", "Insufficient system storage, try again later")
 
 # --- Recipients ----------------------------------------------------------------------------------
@@ -155,9 +156,11 @@ RECIPIENTS_REFUSED = Template(421, "4.7.0", "{host} refused too many recipients,
 
 # --- The message ---------------------------------------------------------------------------------
 GO_AHEAD = Reply(354, "", "Start mail input; end with <CRLF>.<CRLF>")
+ANSWERS_FOLLOW = Reply(353, "", "An answer for each recipient follows, in the order of RCPT")
 CHUNK_TAKEN = Template(250, "2.0.0", "{octets} octets received")
 ACCEPTED = Template(250, "2.0.0", "Message accepted, queue id {queue_id}")
 ACCEPTED_BEFORE = Template(250, "2.0.0", "Message accepted before, queue id {queue_id}")
+ACCEPTED_FOR = Template(250, "2.0.0", "<{address}>: message accepted, queue id {queue_id}")
 DELIVERED = Template(250, "2.0.0", "<{address}>: delivered, queue id {queue_id}")
 DISCARDED = Template(250, "2.0.0", "Message {queue_id} accepted and discarded by a rule")
 BARE_LINE_END = Reply(550, "5.5.2", "Bare CR or LF in the message (RFC 5321 section 2.3.8)")
@@ -169,6 +172,7 @@ FROM_SEVERAL = Reply(554, "5.6.0", "More than one From field")
 FROM_BAD = Template(554, "5.6.0", "From field cannot be understood: {reason}")
 FROM_NOT_OWNED = Template(553, "5.7.1", "From <{address}> does not belong to account {account}")
 NO_RECIPIENT_TOOK_IT = Reply(554, "5.0.0", "No recipient took the message")
+NO_RECIPIENT_TOOK_IT_YET = Reply(450, "4.0.0", "No recipient took the message; some may later")
 TOO_COMPLEX = Reply(554, "5.6.0", "The structure of the message is too complex")
 LOCAL_ERROR = Reply(451, "4.3.0", "A fault of ours, try again later")
 STORE_UNAVAILABLE = Reply(451, "4.3.0", "The message store is not available, try again later")

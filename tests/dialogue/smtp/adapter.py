@@ -3,7 +3,8 @@
 Directives:
     [profile role=lmtp tls=yes auth=PLAIN,LOGIN auth_without_tls=yes size_max=100 ...]  at the top
     [EVENT -> NAME key=value ...]   the next EVENT is answered with that reply of the catalogue;
-                                    several, for LMTP, separated by " | "
+                                    several, for LMTP and PRDR (its final one too), separated
+                                    by " | "
     [tls]                           the driver does its handshake
     [close]                         the client ends its stream
     [hang-up NAME key=value ...]    the driver ends the session
@@ -83,6 +84,7 @@ class SmtpAdapter:
         self._told: list[str] = []
         self._octets = 0
         self._recipients: list[str] = []
+        self._prdr = False
         self._login: sasl.ServerMechanism | None = None
         for directive in script.first_directives:
             self.do(directive)
@@ -133,6 +135,7 @@ class SmtpAdapter:
                 self._octets = 0
             case events.Mail():
                 self._recipients = []
+                self._prdr = event.prdr
             case events.EndOfData(None):
                 self._told.append(f"Message of {self._octets} octets")
             case events.Lost(during):
@@ -154,6 +157,8 @@ class SmtpAdapter:
             self.machine.challenge(answer)
         elif len(answer) == 1:
             self.machine.reply(answer[0])
+        elif self._prdr:
+            self.machine.reply_each(answer[:-1], answer[-1])
         else:
             self.machine.reply_each(answer)
 
@@ -181,11 +186,10 @@ class SmtpAdapter:
             case events.EndOfData(problem):
                 if problem is not None:
                     return [problem]
-                if self._profile.role == "lmtp":
-                    return [
-                        replies.DELIVERED(address=address, queue_id="4T")
-                        for address in self._recipients
-                    ]
+                if self._profile.role == "lmtp" or self._prdr:
+                    taken = replies.ACCEPTED_FOR if self._prdr else replies.DELIVERED
+                    each = [taken(address=a, queue_id="4T") for a in self._recipients]
+                    return [*each, replies.ACCEPTED(queue_id="4T")] if self._prdr else each
                 return [replies.ACCEPTED(queue_id="4T")]
             case _:
                 return [replies.CANNOT_VERIFY]

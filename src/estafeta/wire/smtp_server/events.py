@@ -69,6 +69,7 @@ class Mail(msgspec.Struct, frozen=True):
     size: declared octets or 0 (RFC 1870). body: "7BIT", "8BITMIME" or "" (RFC 6152).
     ret: "FULL", "HDRS" or ""; envid: decoded (RFC 3461 §4.3, §4.4).
     auth: what AUTH= said, decoded; None where it was not given, "" for <> (RFC 4954 §5).
+    prdr: each recipient is to be answered after the message (draft-hall-prdr-00).
     """
 
     reverse_path: str
@@ -78,6 +79,7 @@ class Mail(msgspec.Struct, frozen=True):
     ret: str = ""
     envid: str = ""
     auth: str | None = None
+    prdr: bool = False
 
 
 class Rcpt(msgspec.Struct, frozen=True):
@@ -99,7 +101,7 @@ class Chunk(msgspec.Struct, frozen=True):
 
 
 class EndOfData(msgspec.Struct, frozen=True):
-    """*answer*; LMTP: one for each accepted recipient (RFC 2033 §4.2).
+    """*answer*; LMTP and PRDR: one for each accepted recipient (RFC 2033 §4.2, draft-hall-prdr-00).
 
     problem: why the machine refuses the message; it must not be accepted then, and Chunks may
     be missing.

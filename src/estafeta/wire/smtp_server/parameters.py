@@ -1,8 +1,8 @@
 """parameters: what follows the path in MAIL and RCPT (RFC 5321 §4.1.2 esmtp-param).
 
 SIZE (RFC 1870), BODY (RFC 6152), SMTPUTF8 (RFC 6531), RET, ENVID, NOTIFY, ORCPT (RFC 3461), AUTH
-(RFC 4954 §5). A parameter that is not offered is 555 5.5.4; one given twice or with a bad value is
-501 5.5.4.
+(RFC 4954 §5), PRDR (draft-hall-prdr-00). A parameter that is not offered is 555 5.5.4; one given
+twice or with a bad value is 501 5.5.4.
 """
 
 from __future__ import annotations
@@ -51,6 +51,10 @@ def mail_parameters(text: str, profile: Profile) -> dict[str, Any]:
         elif name == "AUTH" and profile.auth_mechanisms:
             sender = _xtext(name, value, limits.ORCPT_OCTETS_MAX)
             fields["auth"] = "" if sender == "<>" else sender
+        elif name == "PRDR" and profile.prdr:
+            if value is not None:
+                raise _bad(name)
+            fields["prdr"] = True
         else:
             raise ParameterError(replies.UNKNOWN_PARAMETER(name=name))
     return fields

@@ -35,6 +35,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     smtputf8: bool = True
     chunking: bool = True
     dsn: bool = True
+    prdr: bool = False
 
 
 @lru_cache(maxsize=256)
@@ -53,6 +54,8 @@ def capabilities(profile: Profile, *, tls: bool, authenticated: bool) -> tuple[s
         lines.append("STARTTLS")
     if auth_offered(profile, tls=tls) and not authenticated:
         lines.append("AUTH " + " ".join(profile.auth_mechanisms))
+    if profile.prdr:
+        lines.append("PRDR")
     # RFC 9422 §4.
     lines.append(f"LIMITS RCPTMAX={profile.recipients_max}")
     lines.append("HELP")

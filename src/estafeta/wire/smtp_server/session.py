@@ -47,6 +47,7 @@ class Session:
         "_inbox",
         "_output",
         "_overshoot",
+        "_prdr",
         "_problem",
         "_profile",
         "_recipients_refused",
@@ -57,6 +58,7 @@ class Session:
         "authenticated",
         "closing",
         "parting",
+        "refusals",
         "tls",
     )
 
@@ -69,6 +71,8 @@ class Session:
         """Send the output, then close."""
         self.parting: Reply | None = None
         """The last reply; once `closing`, what the peer was sent away with, None if it left."""
+        self.refusals = 0
+        """Answers of 5xx since a message was accepted."""
         self._state = State.START
         self._inbox = LineBuffer()
         self._output: list[bytes] = []
@@ -79,6 +83,7 @@ class Session:
         self._accepted = 0
         self._refused_any = False
         self._smtputf8 = False
+        self._prdr = False
         self._text: DotReader | None = None
         self._chunks: ChunkReader | None = None
         self._chunk_last = False
@@ -109,8 +114,8 @@ class Session:
     def reply(self, reply: Reply) -> None:
         """Answers the event given last; its code accepts or refuses. 421 ends the session.
 
-        After EndOfData in LMTP it stands for every recipient. Raises LocalError when no answer is
-        owed, or for a positive answer to a message that has a problem.
+        After EndOfData in LMTP, or with PRDR, it stands for every recipient. Raises LocalError when
+        no answer is owed, or for a positive answer to a message that has a problem.
         """
         answer = self._answer
         if answer is None:
@@ -148,6 +153,8 @@ class Session:
 
     def _say(self, reply: Reply) -> None:
         self.parting = reply
+        if reply.code >= 500:
+            self.refusals += 1
         self._output.append(reply.encode())
 
     def _fail(self, reply: Reply) -> Step:
@@ -181,9 +188,10 @@ class Session:
         self._accepted = 0
         self._refused_any = False
         self._smtputf8 = False
+        self._prdr = False
         self._text = None
         self._chunks = None
         self._problem = None
         self._discard = 0
         if accepted:
-            self._errors = self._idle_commands = self._recipients_refused = 0
+            self._errors = self._idle_commands = self._recipients_refused = self.refusals = 0

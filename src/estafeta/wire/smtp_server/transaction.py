@@ -1,7 +1,7 @@
 """transaction: MAIL, RCPT, and the message by DATA or BDAT.
 
 RFC 5321 §3.3 and §4.1.1.2 to §4.1.1.4; RFC 1870 (SIZE), RFC 2033 §4.2 (LMTP), RFC 3030 (BDAT),
-RFC 6531 (SMTPUTF8).
+RFC 6531 (SMTPUTF8), draft-hall-prdr-00 (PRDR).
 """
 
 from __future__ import annotations
@@ -27,21 +27,32 @@ class Transaction(Session):
 
     __slots__ = ()
 
-    def reply_each(self, answers: list[Reply]) -> None:
-        """LMTP: answers EndOfData, one reply for each accepted recipient, in order of RCPT.
+    def reply_each(self, answers: list[Reply], final: Reply | None = None) -> None:
+        """Answers EndOfData, one reply for each accepted recipient, in order of RCPT.
 
-        Raises LocalError when that is not owed or the number differs.
+        final: what is said last, of the whole message; with PRDR alone. Raises LocalError when that
+        is not owed or the number differs.
         """
         if self._answer != self._answer_end or not self._per_recipient:
             raise LocalError("no answer for each recipient is owed")
+        if (final is not None) != self._prdr:
+            raise LocalError("a final answer belongs to PRDR, and to nothing else")
         if len(answers) != self._accepted:
             raise LocalError(f"{len(answers)} answers for {self._accepted} recipients")
         if self._problem is not None and any(answer.positive for answer in answers):
             raise LocalError("the message has a problem and cannot be accepted")
         self._answer = None
+        self._say_each(answers, final)
+        self._end_transaction(accepted=any(answer.positive for answer in answers))
+
+    def _say_each(self, answers: list[Reply], final: Reply | None) -> None:
+        if final is not None:
+            # draft-hall-prdr-00 §4.5: 353 tells that more than one answer follows.
+            self._say(replies.ANSWERS_FOLLOW)
         for answer in answers:
             self._say(answer)
-        self._end_transaction(accepted=any(answer.positive for answer in answers))
+        if final is not None:
+            self._say(final)
 
     # --- The envelope ----------------------------------------------------------------------------
 
@@ -66,6 +77,7 @@ class Transaction(Session):
             self._say(replies.SIZE_TOO_BIG(size_max=profile.size_max))
             return GO_ON
         self._smtputf8 = smtputf8
+        self._prdr = fields.get("prdr", False)
         self._answer = self._answer_mail
         return events.Mail(address, **fields)
 
@@ -162,13 +174,20 @@ class Transaction(Session):
     @property
     def _per_recipient(self) -> bool:
         """RFC 2033 §4.2, §4.3: at the end of the message only, not after a chunk in the middle."""
-        return self._profile.role == "lmtp" and (self._text is not None or self._chunk_last)
+        each = self._prdr or self._profile.role == "lmtp"
+        return each and (self._text is not None or self._chunk_last)
+
+    def _say_to_all(self, reply: Reply) -> None:
+        """One answer to the message, as often as the peer expects it."""
+        if self._per_recipient:
+            self._say_each([reply] * self._accepted, reply if self._prdr else None)
+        else:
+            self._say(reply)
 
     def _answer_end(self, reply: Reply) -> None:
         if self._problem is not None and reply.positive:
             raise LocalError("the message has a problem and cannot be accepted")
-        for _ in range(self._accepted if self._per_recipient else 1):
-            self._say(reply)
+        self._say_to_all(reply)
         self._end_transaction(accepted=reply.positive)
 
     def _bdat(self, verb: str, argument: str) -> Step:
@@ -190,8 +209,7 @@ class Transaction(Session):
             self._chunks = ChunkReader(self._profile.size_max)
             self._begin_chunk(octets)
         else:
-            for _ in range(self._accepted if self._per_recipient else 1):
-                self._say(reply)
+            self._say_to_all(reply)
             self._end_transaction(accepted=False)
             self._discard_chunk(octets)
 
