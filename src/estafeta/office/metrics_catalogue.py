@@ -69,6 +69,18 @@ CATALOGUE: tuple[Metric, ...] = (
         "Recipients refused at RCPT, by reply code.",
         ("code",),
     ),
+    Metric(
+        "estafeta_journal_attempts_total",
+        "counter",
+        "Attempts to reach an account that were refused or delayed and noted for its owner, by "
+        "cause.",
+        ("cause",),
+    ),
+    Metric(
+        "estafeta_journal_dropped_total",
+        "counter",
+        "Attempts of these that were not noted: too many accounts at once were tried.",
+    ),
     # Sending on
     Metric("estafeta_queue_rows", "gauge", "Recipients in the queue.", of_store=True),
     Metric(

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from estafeta.mail.address import canonical, split, subaddress
-from estafeta.store import counters, mailboxes
+from estafeta.store import counters, knocks, mailboxes
 from estafeta.store.credentials import Password
 from estafeta.store.engine import Row, Tx
 from estafeta.store.rows import Account, Domain
@@ -224,8 +224,9 @@ def set_account(
 
 
 def remove_account(tx: Tx, id: int) -> None:
-    """The account with its mailboxes and every alias and identity of its own, at once; its messages
-    are erased later, in slices (`mailboxes.unerased`). Raises NoSuchAccount."""
+    """The account with its mailboxes, every alias and identity of its own, and who tried to reach
+    it, at once; its messages are erased later, in slices (`mailboxes.unerased`). Raises
+    NoSuchAccount."""
     counters.hold(tx, _DIRECTORY)
     found = account_by_id(tx, id)
     if found is None:
@@ -249,6 +250,7 @@ def remove_account(tx: Tx, id: int) -> None:
         ("account", "id"),
     ):
         tx.run(f"DELETE FROM {table} WHERE {column} = ?", (id,))
+    knocks.remove_of(tx, id)
     tx.hint(("account", id))
 
 

@@ -4,11 +4,13 @@
 CREATE TABLE knock (
   account   INTEGER NOT NULL,
   id        INTEGER NOT NULL,             -- time-ordered, store/ids.py
-  who       TEXT NOT NULL,                -- organisation of the server, or its network
-  sender    TEXT NOT NULL,                -- reverse-path, '' for none
-  named     TEXT NOT NULL,                -- the address of the account that was asked for
+  who       TEXT NOT NULL,                -- organisation of the server, or its network; '*' for many
+  sender    TEXT NOT NULL,                -- reverse-path, folded, '' for none; '*' for many
   cause     TEXT NOT NULL,                -- code of explain/causes.toml
+  named     TEXT NOT NULL,                -- the address that was asked for, of the last time
+  proof     INTEGER NOT NULL,             -- 2: the server is the sender's; 1: it has a name; 0: neither
   first     INTEGER NOT NULL,
+  began     INTEGER NOT NULL,             -- the first one since it last came in
   last      INTEGER NOT NULL,
   times     INTEGER NOT NULL,
   arrived   INTEGER NOT NULL DEFAULT 0,   -- when it came in after all; 0: it did not
@@ -26,7 +28,7 @@ CREATE TABLE admission (
   knock   INTEGER NOT NULL,               -- for which it was given
   domain  TEXT NOT NULL,                  -- of an aligned sender; '' : network and sender count
   network TEXT NOT NULL,
-  sender  TEXT NOT NULL,
+  sender  TEXT NOT NULL,                  -- folded, as in knock
   at      INTEGER NOT NULL,
   until   INTEGER NOT NULL,
   used    INTEGER,                        -- the acceptance it let in
