@@ -10,7 +10,9 @@ from msgspec import Meta
 from estafeta.office.api.limits import RECIPIENTS_MAX
 from estafeta.queue.limits import CORRECTIONS_MAX, REASON_CHARACTERS_MAX
 
-Address = Annotated[str, Meta(min_length=1, max_length=320)]
+Address = Annotated[
+    str, Meta(min_length=1, max_length=320, extra_json_schema={"format": "idn-email"})
+]
 Addresses = Annotated[list[Address], Meta(max_length=RECIPIENTS_MAX)]
 Reason = Annotated[str, Meta(max_length=REASON_CHARACTERS_MAX)]
 

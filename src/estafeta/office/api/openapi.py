@@ -19,7 +19,9 @@ from estafeta.office.api.route import EVERYWHERE, PATH, PREFIX, Parameter, Route
 from estafeta.office.api.table import ROUTES
 
 _SCHEMAS = "#/components/schemas/{name}"
-_LANGUAGE = Parameter("Accept-Language", "the languages it may be written in, most wanted first")
+_LANGUAGE = Parameter(
+    "Accept-Language", "the languages it may be written in, most wanted first", str
+)
 
 # Headers by status: RFC 9110 §11.6.1, §15.5.6, §10.2.3.
 _HEADERS: dict[int, tuple[str, str, bool]] = {

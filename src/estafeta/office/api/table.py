@@ -35,8 +35,8 @@ ROUTES: tuple[Route, ...] = (
         answer=PAGE,
         returns=Page,
         query=(
-            Parameter("sender", "only those from this address"),
-            Parameter("recipient", "only those for this address"),
+            Parameter("sender", "only those from this address", bodies.Address),
+            Parameter("recipient", "only those for this address", bodies.Address),
             Parameter("destination", "only those for this domain"),
             Parameter(
                 "state",
