@@ -43,6 +43,12 @@ CROWD = tuple(f"u{n:02}@{DOMAIN}" for n in range(MANY))
 # Octets that the mailbox of FULL may hold: below any message.
 SMALL_QUOTA = 10
 
+PEOPLE = {ANA: 0, FULL: SMALL_QUOTA, ENYE: 0, **dict.fromkeys(CROWD, 0)}
+SETTINGS: Mapping[str, Sequence[str]] = {
+    "queue": ['retry = ["1s"]', 'repeat = "1s"'],
+    "smtp": ['relay_networks = ["127.0.0.0/8"]'],
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Way:
@@ -56,7 +62,9 @@ class Way:
 
 class House(Estafeta):
     """A running estafeta. ways: where mail for others goes; there is no other way out. retries:
-    domain -> after how many its mail is returned; elsewhere it is tried on and on."""
+    domain -> after how many its mail is returned; elsewhere it is tried on and on. domain: ours.
+    people: addresses of it -> what their mailboxes may hold, in octets, 0 for no limit. settings,
+    dns: as of `Estafeta`."""
 
     def __init__(
         self,
@@ -64,17 +72,20 @@ class House(Estafeta):
         authority: Authority,
         ways: Sequence[Way],
         retries: Mapping[str, int] | None = None,
+        *,
+        domain: str = DOMAIN,
+        people: Mapping[str, int] = PEOPLE,
+        settings: Mapping[str, Sequence[str]] = SETTINGS,
+        dns: Sequence[str] = (),
     ) -> None:
-        certificate = authority.issue("localhost", "127.0.0.1", f"mx.{DOMAIN}")
+        self.domain = domain
         super().__init__(
             folder,
-            hostname=f"mx.{DOMAIN}",
-            certificate=certificate,
+            hostname=f"mx.{domain}",
+            certificate=authority.issue("localhost", "127.0.0.1", f"mx.{domain}"),
             ca=authority.ca,
-            settings={
-                "queue": ['retry = ["1s"]', 'repeat = "1s"'],
-                "smtp": ['relay_networks = ["127.0.0.0/8"]'],
-            },
+            settings=settings,
+            dns=dns,
         )
         parts: list[str] = []
         for way in ways:
@@ -86,26 +97,29 @@ class House(Estafeta):
             parts.append(f'\n[[queue.domains]]\ndomain = "{domain}"\nretries_max = {count}\n')
         with self.config.open("a") as file:
             file.writelines(parts)
-        self._people()
+        self._settle(people)
 
     def _environment(self) -> dict[str, str]:
         # implicit TLS is verified: by what OpenSSL takes for the system's authorities
         return {**super()._environment(), "SSL_CERT_FILE": str(self.ca)}
 
-    def _people(self) -> None:
+    def _settle(self, people: Mapping[str, int]) -> None:
         """Accounts written straight into the store: fifty commands would take half a minute."""
         (self.folder / "data").mkdir()
 
         def unit(tx: Tx) -> None:
-            accounts.add_domain(tx, DOMAIN, 0)
-            for address in (ANA, FULL, ENYE, *CROWD):
-                quota = SMALL_QUOTA if address == FULL else 0
+            accounts.add_domain(tx, self.domain, 0)
+            for address, quota in people.items():
                 accounts.add_account(tx, address, 0, password=cheap_password(), quota=quota)
+            self.arrange(tx)
 
         async def work(store: Store, world: World, config: Config) -> None:
             await store.run(unit)
 
         in_store(self.config, work)
+
+    def arrange(self, tx: Tx) -> None:
+        """What else is to stand in the store before the first start."""
 
     # -- what our own people do -----------------------------------------------------------------
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from email.message import EmailMessage
 
 from tests.support.peers.compare import fields, name_of
 from tests.support.peers.letters import letter
 
 KIB = 1024
 LARGE_OCTETS = 10 * KIB * KIB
+FILM = "summer.mov"
 
 
 def plain(sender: str, recipient: str, mark: str) -> bytes:
@@ -22,6 +24,20 @@ def plain(sender: str, recipient: str, mark: str) -> bytes:
 def large(sender: str, recipient: str, mark: str) -> bytes:
     """10 MiB."""
     return letter(sender, recipient, mark, size=LARGE_OCTETS)
+
+
+def film(sender: str, recipient: str, mark: str) -> bytes:
+    """A message with a film of QuickTime, summer.mov. mark: as for `letter`."""
+    message = EmailMessage()
+    message["From"] = sender
+    message["To"] = recipient
+    message["Subject"] = "A film"
+    message["Message-ID"] = f"<{mark}@letters.example>"
+    message.set_content("See for yourself.\n")
+    message.add_attachment(
+        b"\0\0\0\x14ftypqt  ", maintype="video", subtype="quicktime", filename=FILM
+    )
+    return message.as_bytes(policy=message.policy.clone(linesep="\r\n"))
 
 
 def refolded(sent: bytes, received: bytes) -> str:

@@ -95,6 +95,12 @@ class Tap:
                 return found
         raise DidNotHappen(f"no message {mark} came through {self.port}")
 
+    def refusals(self) -> list[str]:
+        """All lines that began with 4 or 5 which the server has said so far."""
+        return [
+            line for connection in list(self._connections) for line in _refusals(connection.both())
+        ]
+
     def offered(self, keyword: str) -> bool:
         """Whether a server's answer to EHLO named the keyword."""
         pattern = re.compile(rb"^250[- ]%s\b" % keyword.encode(), re.M)
@@ -135,6 +141,11 @@ def _transaction(said: list[tuple[Who, bytes]], mark: bytes) -> Transaction | No
     recipients = tuple(line for line in commands if line[:8].upper() == "RCPT TO:")
     pipelined = len(set(turns)) < len(turns)
     return Transaction(commands[0], recipients, commands[-1][:4].upper(), pipelined)
+
+
+def _refusals(said: list[tuple[Who, bytes]]) -> list[str]:
+    text = b"".join(data for who, data in said if who == "server").decode("utf-8", "replace")
+    return [line for line in text.split("\r\n") if re.match(r"[45]\d\d[ -]", line)]
 
 
 def _event(said: list[tuple[Who, bytes]], offset: int) -> int:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import time
 from email import message_from_bytes
-from email.message import EmailMessage
 from email.policy import default
 from typing import Any
 
 from tests.matrix.conftest import Cell
 from tests.matrix.house import ANA
+from tests.matrix.messages import film
 from tests.matrix.stand import BUSY, CLOSED, FULL, GREY, RATE, REFUSAL, Stand, with_text
 from tests.support.peers.letters import letter
 from tests.support.peers.server import Direction, Feature
@@ -24,19 +24,6 @@ from estafeta.explain.causes import cause
 DIRECTION = Direction.RECEIVES
 
 GREYLIST_S = 2
-
-
-def with_film(to: str, mark: str) -> bytes:
-    message = EmailMessage()
-    message["From"] = ANA
-    message["To"] = to
-    message["Subject"] = "A film"
-    message["Message-ID"] = f"<{mark}@letters.example>"
-    message.set_content("See for yourself.\n")
-    message.add_attachment(
-        b"\0\0\0\x14ftypqt  ", maintype="video", subtype="quicktime", filename="summer.mov"
-    )
-    return message.as_bytes(policy=message.policy.clone(linesep="\r\n"))
 
 
 def returned(stand: Stand, mark: str, recipient: str) -> dict[str, Any]:
@@ -119,7 +106,7 @@ def test_forbidden(stand: Stand, cell: Cell) -> None:
         recipient = f"eva@{CLOSED}"
         plain = letter(ANA, recipient, "t-plain")
         with stand.start(CLOSED, stand.troubled(CLOSED, forbidden=".mov")) as peer:
-            stand.house.submit(with_film(recipient, "t-film"), ANA, [recipient])
+            stand.house.submit(film(ANA, recipient, "t-film"), ANA, [recipient])
             stand.house.submit(plain, ANA, [recipient])
             told = returned(stand, "t-film", recipient)
             [copy] = with_text(peer, recipient, b"<t-plain@letters.example>")
