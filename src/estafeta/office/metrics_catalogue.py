@@ -183,6 +183,8 @@ CATALOGUE: tuple[Metric, ...] = (
     Metric("estafeta_store_commit_seconds_total", "counter", "Time spent in COMMIT."),
     Metric("estafeta_store_work_seconds_total", "counter", "Time from BEGIN to COMMIT."),
     Metric("estafeta_store_lost_total", "counter", "Transactions the database gave up."),
+    Metric("estafeta_bucket_merges_total", "counter", "Units that merged buckets of limits."),
+    Metric("estafeta_buckets_merged_total", "counter", "Buckets in them."),
     Metric("estafeta_store_waits_total", "counter", "Transactions that waited for their turn."),
     Metric("estafeta_store_reads_total", "counter", "Snapshots read."),
     Metric("estafeta_store_checkpoints_total", "counter", "Checkpoints of the write-ahead log."),

@@ -106,6 +106,19 @@ ADMISSIONS_ERASED = 1000  # that ended long ago, erased in one unit
 
 # Moving a store
 MOVE_SLICE_OCTETS = 4 * 1024 * 1024  # read, written and compared at once
+# Buckets
+# Parts of a bucket, of which a process takes less than one without asking: W processes, on however
+# many nodes, get at most W - 1 such parts more than the limit says (decision 0125).
+BUCKET_SLICES = 8
+BUCKET_MERGE_SECONDS = 1.0  # after a take, until the others know of it at the latest
+BUCKETS_MERGED_MAX = 500  # in one unit
+BUCKET_NAMES_MAX = 20_000  # known to a process; the rest is asked for
+BUCKET_BURST_MAX = 1_000_000_000  # tokens
+BUCKET_SKEW_MS_MAX = 60_000  # by which clocks of nodes may differ
+BUCKET_AGAIN_SECONDS = 1.0  # until a store that was away is asked again
+BUCKET_LOG_SECONDS = 60.0  # between two warnings that it is away
+BUCKET_TIDY_SECONDS = 60.0  # between two removals of buckets that are full again
+
 MOVE_SLICE_ROWS_MIN = 16  # as many of the largest bodies in the database
 MOVE_SLICE_ROWS_MAX = 5000
 MOVE_ERASE_ROWS = 1000  # thrown away in one unit by a move that begins anew

@@ -2,7 +2,7 @@
 
 CREATE TABLE bucket (
   name  TEXT PRIMARY KEY,                 -- what is limited, and for whom
-  level INTEGER NOT NULL,                 -- tokens that are left, in thousandths
+  level INTEGER NOT NULL,                 -- tokens that are left, in thousand-millionths
   at    INTEGER NOT NULL,                 -- of that level
   ends  INTEGER NOT NULL                  -- when it is full again if nobody takes: forgotten then
 ) WITHOUT ROWID;
