@@ -47,3 +47,6 @@ LINE_OCTETS_MAX = 998
 
 REPORT_FULL_OCTETS_MAX = 1024 * 1024
 """A message that a report returns whole; of a larger one it returns the header."""
+
+ORGANISATIONS_CACHED_MAX = 4096
+"""Domains of which is remembered who registered them."""

@@ -39,6 +39,19 @@ CATALOGUE: tuple[Metric, ...] = (
         ("role", "result"),
     ),
     Metric(
+        "estafeta_rate_limited_total",
+        "counter",
+        "Recipients put off or refused by a limit. limit: network, sender_domain, account, "
+        "unknown_recipients, outbound.",
+        ("limit",),
+    ),
+    Metric(
+        "estafeta_busy",
+        "gauge",
+        "1 while new mail is turned away because that is short. what: memory, disk, store.",
+        ("what",),
+    ),
+    Metric(
         "estafeta_logins_total",
         "counter",
         "Logins tried. protocol: smtp, imap, pop3. result: ok, failed.",
@@ -80,6 +93,28 @@ CATALOGUE: tuple[Metric, ...] = (
         "estafeta_journal_dropped_total",
         "counter",
         "Attempts of these that were not noted: too many accounts at once were tried.",
+    ),
+    # Strangers
+    Metric(
+        "estafeta_visitors_total",
+        "counter",
+        "Clients of port 25 whose name was looked up. result: named, unnamed, unconfirmed (the "
+        "name leads elsewhere), trouble, late.",
+        ("result",),
+    ),
+    Metric(
+        "estafeta_greylist_judgements_total",
+        "counter",
+        "Recipients of senders that were not in memory as known. result: stranger, early, again "
+        "(came in), known, correspondent, crowd (too many strangers of one network are one), "
+        "unremembered (let in: no room).",
+        ("result",),
+    ),
+    Metric(
+        "estafeta_list_answers_total",
+        "counter",
+        "Questions to lists in the DNS. result: block, allow, clear, failed.",
+        ("zone", "result"),
     ),
     # Sending on
     Metric("estafeta_queue_rows", "gauge", "Recipients in the queue.", of_store=True),

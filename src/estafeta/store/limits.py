@@ -89,6 +89,8 @@ TRAIL_RECENT = 2000  # acceptances not filed yet that are looked through for som
 CORRESPONDENCE_MAX = 500  # messages of a sender in which their correspondents are looked for
 CORRESPONDENTS_MAX = 2000  # named by it
 OWN_DOMAINS_NAMED_MAX = 1000  # compared with a domain that does not exist
+WRITTEN_RECENT = 100  # newest messages of an account in which a recipient is looked for
+WRITTEN_TO_MAX = 100  # newest messages to and from an address in which an account's are looked for
 SEAL_SLICE = 500  # acceptances hashed in one unit
 SEAL_SLICES_MAX = 8  # in one unit
 SEAL_DELAY_MS = 3_600_000  # after the end of a day
@@ -104,8 +106,6 @@ ADMISSION_MS = 7 * 24 * 3600 * 1000  # that one may be let in
 ADMISSIONS_MAX = 50  # given and not used, an account
 ADMISSIONS_ERASED = 1000  # that ended long ago, erased in one unit
 
-# Moving a store
-MOVE_SLICE_OCTETS = 4 * 1024 * 1024  # read, written and compared at once
 # Buckets
 # Parts of a bucket, of which a process takes less than one without asking: W processes, on however
 # many nodes, get at most W - 1 such parts more than the limit says (decision 0125).
@@ -119,6 +119,15 @@ BUCKET_AGAIN_SECONDS = 1.0  # until a store that was away is asked again
 BUCKET_LOG_SECONDS = 60.0  # between two warnings that it is away
 BUCKET_TIDY_SECONDS = 60.0  # between two removals of buckets that are full again
 
+# Moving a store
+MOVE_SLICE_OCTETS = 4 * 1024 * 1024  # read, written and compared at once
 MOVE_SLICE_ROWS_MIN = 16  # as many of the largest bodies in the database
 MOVE_SLICE_ROWS_MAX = 5000
 MOVE_ERASE_ROWS = 1000  # thrown away in one unit by a move that begins anew
+
+# Strangers
+GREYLIST_SLICE = 1000  # rows of the greylist removed in one unit
+
+# What became of an account's own messages lately
+LATELY_MESSAGES_MAX = 500  # the newest ones that are looked at
+LATELY_RECIPIENTS_MAX = 5000  # of these, all together

@@ -29,9 +29,9 @@ def extend(tx: Tx, now: int, limit: int = TRAIL_SLICE) -> bool:
         return True
     end = some[-1][0]
     keys = {(message_id, id) for id, message_id, _ in some if message_id}
-    keys |= {(_lowered(path), id) for id, _, path in some if path}
+    keys |= {(lowered(path), id) for id, _, path in some if path}
     keys |= {
-        (_lowered(address), id)
+        (lowered(address), id)
         for id, address in tx.rows(
             "SELECT acceptance, address FROM recipient WHERE acceptance > ? AND acceptance <= ?",
             (last, end),
@@ -61,7 +61,7 @@ def find(tx: Tx, what: str, limit: int = FOUND_MAX) -> list[int]:
         if tx.value("SELECT 1 FROM acceptance WHERE id = ?", (id,)) is not None:
             return [id]
     message_id = what if what.startswith("<") else f"<{what}>"
-    address = _lowered(what)
+    address = lowered(what)
     filed = tx.rows(
         "SELECT DISTINCT acceptance FROM trail WHERE key IN (?, ?)"
         " ORDER BY acceptance DESC LIMIT ?",
@@ -86,7 +86,7 @@ def newest(tx: Tx, address: str, limit: int) -> list[int]:
     """The newest acceptances that `address` has to do with, as sender or recipient; of those not
     filed yet, only as sender, and only among the newest of all. Costs the same whatever the age of
     the store."""
-    key = _lowered(address)
+    key = lowered(address)
     filed = tx.rows(
         "SELECT acceptance FROM trail WHERE key = ? ORDER BY acceptance DESC LIMIT ?", (key, limit)
     )
@@ -118,6 +118,6 @@ def _last(tx: Tx) -> int:
     return last or 0
 
 
-def _lowered(address: str) -> str:
-    """ASCII alone, as lower() of SQL does on either engine."""
+def lowered(address: str) -> str:
+    """An address as a key: ASCII alone, as lower() of SQL does on either engine."""
     return address.encode("utf-8", "surrogatepass").lower().decode("utf-8", "replace")
