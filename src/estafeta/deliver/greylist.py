@@ -9,6 +9,7 @@ is bounded (`_Room`).
 
 from __future__ import annotations
 
+import ipaddress
 from collections import OrderedDict
 from functools import partial
 
@@ -25,7 +26,7 @@ from estafeta.deliver.limits import (
     GREYLIST_ROWS_MAX,
     IPV6_SITE_BITS,
 )
-from estafeta.deliver.visitor import Visitor, network_of
+from estafeta.deliver.visitor import Visitor
 from estafeta.mail.protocols import Meter
 from estafeta.store import greylist
 from estafeta.store.correspondents import has_written
@@ -195,4 +196,6 @@ class _Room:
 
 
 def _site(visitor: Visitor) -> str:
-    return network_of(visitor.address, IPV6_SITE_BITS)
+    if ":" not in visitor.address:
+        return visitor.network
+    return str(ipaddress.ip_network((visitor.address, IPV6_SITE_BITS), strict=False))

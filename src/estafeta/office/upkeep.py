@@ -1,4 +1,4 @@
-"""Upkeep: what an installation does by itself besides mail: sealing days, removing garbage.
+"""Upkeep: what an installation does by itself besides mail: sealing days, removing what has ended.
 
 One worker does it for all that share the store (store/duty.py); where it dies, another takes over.
 """
@@ -11,7 +11,7 @@ from functools import partial
 
 import structlog
 
-from estafeta.store import audit, duty
+from estafeta.store import audit, duty, greylist
 from estafeta.store.bodies import Bodies
 from estafeta.store.engine import Store, StoreError
 from estafeta.store.garbage import collect_garbage
@@ -103,5 +103,7 @@ class Upkeep:
 
     async def _work(self, now: int) -> None:
         while not await self._store.run(partial(audit.seal_slice, now=now)):
+            pass
+        while not await self._store.run(partial(greylist.expire, now=now)):
             pass
         await collect_garbage(self._store, self._bodies, now)

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 
 from estafeta.explain.faults import Checked, removal_at
 from estafeta.resolve.answer import Answer, Found, Trouble
-from estafeta.resolve.limits import NAMES_OF_ADDRESS_MAX
+from estafeta.resolve.reverse import confirmed_name
 from estafeta.resolve.spf import spf_result
 
 Ask = Callable[[str, str], Awaitable[Answer]]
@@ -23,26 +23,16 @@ _LISTED = ipaddress.ip_network("127.0.0.0/8")  # RFC 5782 §2.1
 
 async def reverse_dns(ask: Ask, address: str) -> Checked:
     """The address has a name (PTR), and that name this address (RFC 1912 §2.1)."""
-    ip = ipaddress.ip_address(address)
-    answer = await ask(ip.reverse_pointer, "PTR")
-    if isinstance(answer, Trouble):
-        return _trouble(answer, ip.reverse_pointer)
-    if not isinstance(answer, Found):
+    found = await confirmed_name(ask, address)
+    if found.name:
+        return Checked(True, "reverse-holds", {"address": address, "name": found.name})
+    if found.trouble is not None:
+        pointer = ipaddress.ip_address(address).reverse_pointer
+        return _trouble(found.trouble, found.claimed[0] if found.claimed else pointer)
+    if not found.claimed:
         return Checked(False, "no-ptr", {"address": address})
-    names = [_text(record.target) for record in answer.records[:NAMES_OF_ADDRESS_MAX]]  # type: ignore[attr-defined]
-    trouble: Trouble | None = None
-    for name in names:
-        forward = await ask(name, "A" if ip.version == 4 else "AAAA")
-        if isinstance(forward, Trouble):
-            trouble = forward
-        elif isinstance(forward, Found) and any(
-            ipaddress.ip_address(record.address) == ip  # type: ignore[attr-defined]
-            for record in forward.records
-        ):
-            return Checked(True, "reverse-holds", {"address": address, "name": name})
-    if trouble is not None:
-        return _trouble(trouble, names[0])
-    return Checked(False, "ptr-not-confirmed", {"address": address, "name": ", ".join(names)})
+    names = ", ".join(found.claimed)
+    return Checked(False, "ptr-not-confirmed", {"address": address, "name": names})
 
 
 async def block_list(ask: Ask, address: str, zone: str) -> Checked:

@@ -19,11 +19,11 @@ Ask = Callable[[str, str], Awaitable[Answer]]
 
 
 class Reverse(msgspec.Struct, frozen=True):
-    """name: that leads back to the address, "" for none, without the final dot. Of several the first
-    of the alphabet: servers shuffle them, and an address should have the same name tomorrow.
+    """name: that leads back to the address, "" for none, without the final dot. Of several the
+    first of the alphabet: servers shuffle them, and an address should have the same name tomorrow.
 
-    claimed: the names that PTR gave, up to `name`. trouble: the DNS did not say, so that none may be
-    a matter of time.
+    claimed: the names that PTR gave, up to `name`. trouble: the DNS did not say, so that none may
+    be a matter of time.
     """
 
     name: str = ""
