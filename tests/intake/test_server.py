@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from tests.support.whole import TRUSTED, Talk, Whole, whole
+from tests.support.whole import CLIENT, TRUSTED, Talk, Whole, whole
 
 from estafeta.intake.limits import SEND_TIMEOUT_SECONDS
 from estafeta.sim.faults import Fault
@@ -51,6 +51,29 @@ def test_one_client_does_not_take_the_places_of_all() -> None:
         assert (await (await talk_to(house, net)).reply()).startswith("220")
 
     with_house(work, connections_per_address_max=2)
+
+
+def test_one_network_does_not_take_the_places_of_all() -> None:
+    """However many addresses somebody has in it."""
+
+    async def work(house: Whole, net: SimNet) -> None:
+        near = [await talk_to(house, net, source) for source in (CLIENT, TRUSTED, CLIENT)]
+        answers = [await talk.reply() for talk in near]
+        assert [answer[:9] for answer in answers] == ["220 mx.ex", "220 mx.ex", "421 4.7.0"]
+        assert "198.51.100.0/24" in answers[2]
+        near[0].stream.abort()
+        await asyncio.sleep(1)
+        assert (await (await talk_to(house, net, TRUSTED)).reply()).startswith("220")
+
+    with_house(work, connections_per_network_max=2)
+
+
+def test_a_network_that_is_exempt_may_come_with_all_its_addresses() -> None:
+    async def work(house: Whole, net: SimNet) -> None:
+        talks = [await talk_to(house, net) for _ in range(5)]
+        assert [(await talk.reply())[:3] for talk in talks] == ["220"] * 5
+
+    with_house(work, connections_per_network_max=2, exempt_networks=["198.51.100.0/24"])
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from estafeta.mail.outcome import Delivered, Outcome, Reply
 from estafeta.mail.protocols import Content, NoMeter
 from estafeta.office.assemble import Installation, Outside
 from estafeta.office.config import Config, Listener, Queue, Server, Smtp, Submission
+from estafeta.office.config_reception import Rates
 from estafeta.sim.installation import PASSWORD, cheap_password
 from estafeta.sim.net import Internet, SimNet
 from estafeta.sim.stream import SimStream
@@ -341,6 +342,7 @@ def config(**settings: Any) -> Config:
         ],
         smtp=Smtp(**smtp),
         submission=Submission(**those(Submission)),
+        rates=Rates(**those(Rates)),
         queue=Queue(**({"retry": [60.0, 60.0], "repeat": 0.0} | those(Queue))),
     )
     assert not settings, settings

@@ -105,10 +105,13 @@ def test_the_board_counts_for_all_and_forgets_the_dead() -> None:
         assert places.taken_everywhere() == 200
         assert [places.of_client_everywhere(host) for host in hosts] == [1] * 200
         assert places.of_client_everywhere("203.0.113.1") == 0
+        assert places.of_network_everywhere("198.51.100.0/24") == 200
+        assert places.of_network_everywhere("203.0.113.0/24") == 0
     left = one.taken
     for host in list(one.by_client):
         one.leave(host)
     assert two.taken_everywhere() == 200 - left
+    assert two.of_network_everywhere("198.51.100.0/24") == 200 - left
     gone = two.taken
     board.clear(2)
     assert three.taken_everywhere() == 200 - left - gone

@@ -30,6 +30,27 @@ SESSIONS_MAX = 2000
 SESSIONS_PER_CLIENT_MAX = 100
 """At once from one address; a setting."""
 
+SESSIONS_PER_NETWORK_MAX = 200
+"""At once from one network; a setting."""
+
+IPV4_NETWORK_BITS = 24
+"""Of an IPv4 address: what is one network where networks are counted."""
+
+IPV6_NETWORK_BITS = 64
+"""Of an IPv6 address: what one customer gets at least."""
+
+BUSY_LOOK_SECONDS = 1.0
+"""How much there is to do is looked at so often."""
+
+BUSY_MEMORY_UNTIL = 0.95
+"""Who was short of memory takes new work again when it has so much of its limit."""
+
+BUSY_DISK_UNTIL = 1.25
+"""Who was short of disk, when so many times what must be free is free."""
+
+BUSY_STORE_UNTIL = 0.5
+"""Who was waited for by too many changes, when so much of the limit waits."""
+
 LOGGED_USER_CHARACTERS_MAX = 254
 """Of the name in a failed login that is written to the log."""
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import structlog
 
 from estafeta.intake.limits import PROXY_HEADER_SECONDS
-from estafeta.intake.server import Network, within
+from estafeta.intake.networks import Network, within
 from estafeta.wire.proxy import ProxyError, ProxyHeader, read_header
 from estafeta.world.seams import Endpoint, Handler, Stream
 

@@ -15,20 +15,25 @@ import structlog
 from estafeta.deliver.directory import LocalDirectory
 from estafeta.deliver.inbound import InboundRole
 from estafeta.deliver.place import place
+from estafeta.deliver.rates import Rates, RateSettings
 from estafeta.explain.words import pick_language
 from estafeta.intake.accept import Acceptor
 from estafeta.intake.claims import Claims
 from estafeta.intake.proxied import proxied
 from estafeta.intake.role import Role
-from estafeta.intake.server import Network, Places, SmtpService
+from estafeta.intake.load import Load, LoadLimits, Measures
+from estafeta.intake.networks import Network
+from estafeta.intake.server import Places, SmtpService
 from estafeta.intake.session import Desk
 from estafeta.mail.envelope import Envelope
 from estafeta.mail.protocols import Content, Meter
 from estafeta.office.config import Config, Listener, QueueDomain
 from estafeta.office.config import Queue as QueueSetting
 from estafeta.office.config import Route as RouteSetting
+from estafeta.office.config_types import parse_rate
 from estafeta.office.doors import ANY, Door, Doors, hosts_of
 from estafeta.office.http import Check
+from estafeta.office.reception import Reception
 from estafeta.office.sender import Sender
 from estafeta.queue import rows as queue_rows
 from estafeta.queue.delays import Delays
@@ -53,6 +58,7 @@ from estafeta.resolve import (
 )
 from estafeta.store import accounts, meta
 from estafeta.store.bodies import Bodies
+from estafeta.store.buckets import Buckets, Limit
 from estafeta.store.credentials import Authenticator
 from estafeta.store.engine import Store, Tx
 from estafeta.store.ids import Ids
@@ -88,6 +94,8 @@ class Outside(msgspec.Struct, frozen=True):
     tls_verifying: TlsConfig | None = None
     own_addresses: tuple[str, ...] = ()
     tls_asking: TlsConfig | None = None
+    memory: Callable[[], int] | None = None
+    disk_free: Callable[[], int] | None = None
 
 
 class Installation:
@@ -123,6 +131,12 @@ class Installation:
         )
         self.authenticator = Authenticator(store, world)
         self.tokens = Tokens(store, world.dice)
+        self.buckets = Buckets(store, world.clock, meter)
+        self.load = Load(self._measures(), _load_limits(config), meter)
+        self.reception = Reception(self.load, self.buckets)
+        self.rates = Rates(
+            self.buckets, _rate_settings(config), host_name=server.hostname, meter=meter
+        )
         self._directory = LocalDirectory(postmaster=server.postmaster).look_up
         self._notices = Notices(
             world,
@@ -207,6 +221,8 @@ class Installation:
         self.relay.use(self._router(), self.relay_settings())
         self._notices.settings = _notice_settings(config)
         self.queue.use(_queue_settings(self.config))
+        self.load.limits = _load_limits(self.config)
+        self.rates.settings = _rate_settings(self.config)
         self.doors.use(self._all_doors())
 
     def show(self, tls_server: TlsConfig | None, tls_asking: TlsConfig | None) -> None:
@@ -233,6 +249,14 @@ class Installation:
 
         return pick_language(
             *(wish for wish in await self.store.read(wishes) if wish), self.config.server.language
+        )
+
+    def _measures(self) -> Measures:
+        outside = self.outside
+        return Measures(
+            waiting=lambda: getattr(self.store, "waiting", 0),
+            memory=outside.memory or (lambda: 0),
+            disk_free=outside.disk_free or (lambda: 1 << 62),
         )
 
     def _delays(self) -> Delays:
@@ -308,6 +332,8 @@ class Installation:
                 plaintext_auth_networks=networks(smtp.plaintext_auth_networks),
                 sessions_max=smtp.connections_max,
                 per_client_max=smtp.connections_per_address_max,
+                per_network_max=smtp.connections_per_network_max,
+                exempt_networks=networks(self.config.rates.exempt_networks),
             )
             return Door(listener, proxied(service.serve, proxies), service)
         settings = ReadSettings(
@@ -378,6 +404,7 @@ class Installation:
             tls=tls,
             implicit_tls=listener.tls == "implicit",
             greeting_delay=config.smtp.greeting_delay if listener.role == "mx" else 0.0,
+            load=None if listener.role == "lmtp" else self.load,
         )
 
 
@@ -462,6 +489,28 @@ def _domain_rules(
         concurrency=_share(concurrency, workers),
         rate=rate / workers,
     )
+
+
+def _load_limits(config: Config) -> LoadLimits:
+    busy = config.busy
+    return LoadLimits(busy.units_max, busy.memory_max, busy.disk_free_min)
+
+
+def _rate_settings(config: Config) -> RateSettings:
+    rates = config.rates
+    return RateSettings(
+        network=limit_of(rates.network),
+        sender_domain=limit_of(rates.sender_domain),
+        account=limit_of(rates.account),
+        unknown_recipients=limit_of(rates.unknown_recipients),
+        exempt_networks=networks(rates.exempt_networks),
+    )
+
+
+def limit_of(rate: str) -> Limit | None:
+    """Of a setting that was checked; None where it is empty."""
+    found = parse_rate(rate)
+    return None if found is None else Limit(*found)
 
 
 def _notice_settings(config: Config) -> NoticeSettings:

@@ -7,6 +7,7 @@ import gc
 import os
 import socket
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -40,6 +41,7 @@ from estafeta.store.open import open_store
 from estafeta.world.addresses import own_addresses
 from estafeta.world.certificates import Authority
 from estafeta.world.files import RealFiles
+from estafeta.world.machine import free_octets, resident_octets
 from estafeta.world.net import bind
 from estafeta.world.real import real_world, run
 from estafeta.world.seams import Endpoint, World
@@ -105,6 +107,7 @@ class Built:
         found: list[Component] = [
             Upkeep(whole.store, whole.bodies, whole.world.clock),
             certificate_watch(whole, self.meter),
+            whole.reception,
             Latch(whole.doors),
             whole.sender,
             whole.doors,
@@ -214,6 +217,8 @@ def outside_of(config: Config, world: World) -> Outside:
         tls_client=client_config(verify=False),
         tls_verifying=client_config(verify=True),
         own_addresses=_own_addresses(),
+        memory=resident_octets,
+        disk_free=partial(free_octets, Path(config.server.data_dir)),
     )
 
 

@@ -331,6 +331,7 @@ class SimWorker:
         upkeep = Upkeep(store, installation.bodies, world.clock)
         components: list[Component] = [
             upkeep,
+            installation.reception,
             Latch(installation.doors),
             installation.sender,
             installation.doors,

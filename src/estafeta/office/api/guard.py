@@ -14,7 +14,7 @@ from functools import partial
 import structlog
 from starlette.requests import Request
 
-from estafeta.intake.server import Network, within
+from estafeta.intake.networks import Network, within
 from estafeta.office.api.buckets import Buckets
 from estafeta.office.api.errors import ApiError
 from estafeta.office.api.limits import (

@@ -1,8 +1,8 @@
 """Board: how many connections each worker has, where all of them can see it.
 
 Memory that all share; each writes its own row and reads the others', so nobody waits for anybody.
-By that the limits on connections are limits of the service. Addresses are counted in two cells
-each, found by a keyed hash, and the lesser is believed: a count is never too low, and too high only
+By that the limits on connections are limits of the service. Addresses and networks are counted in
+two cells each, found by a keyed hash, and the lesser is believed: a count is never too low, and too high only
 where others have met in both. Two who come to two workers in the same instant may both get the last
 place.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 import mmap
 from hashlib import blake2b
 
+from estafeta.intake.networks import network_of
 from estafeta.intake.server import Places
 from estafeta.office.config import Listener
 
@@ -39,7 +40,7 @@ class Board:
 
 
 class SharedPlaces(Places):
-    """Of one listener: `taken` and `by_client` count those of the other workers too."""
+    """Of one listener: what is counted everywhere counts those of the other workers too."""
 
     def __init__(
         self, row: memoryview[int], others: list[memoryview[int]], key: bytes, name: str
@@ -65,8 +66,12 @@ class SharedPlaces(Places):
     def of_client_everywhere(self, host: str) -> int:
         return self.by_client[host] + self._elsewhere(self._cells(host))
 
+    def of_network_everywhere(self, network: str) -> int:
+        return self.by_network[network] + self._elsewhere(self._cells(network))
+
     def _add(self, host: str, by: int) -> None:
-        for cell in (*self._all, *self._cells(host)):
+        # A network has a slash, an address has none: one does not count for the other.
+        for cell in (*self._all, *self._cells(host), *self._cells(network_of(host))):
             self._row[cell] = max(0, min(COUNT_MAX, self._row[cell] + by))
 
     def _elsewhere(self, cells: tuple[int, int]) -> int:

@@ -105,6 +105,10 @@ class Pool:
             # Behind those just answered, who may bring their next unit.
             self._plan()
 
+    @property
+    def waiting(self) -> int:
+        return len(self._queue)
+
     async def drained(self) -> None:
         """Returns once nothing is on its way."""
         if self._queue or len(self._idle) < len(self._hands):

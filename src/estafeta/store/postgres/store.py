@@ -60,6 +60,11 @@ class PostgresStore:
             total.waited += each.statistics.waited
         return total
 
+    @property
+    def waiting(self) -> int:
+        """Units that were given to this process and no connection has yet."""
+        return self._writers.waiting
+
     async def run(self, unit: Unit[T], *, accounts: Sequence[int] = ()) -> T:
         """See `engine.Store.run`."""
         if self._closed:

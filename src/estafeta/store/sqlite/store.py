@@ -62,6 +62,11 @@ class SqliteStore:
         self._closed = False
         self._tick: asyncio.TimerHandle | None = None
 
+    @property
+    def waiting(self) -> int:
+        """Units that were given to this process and are not answered."""
+        return self._writer.waiting
+
     async def run(self, unit: Unit[T], *, accounts: Sequence[int] = ()) -> T:
         """See `engine.Store.run`. `accounts`: nothing to lock, the file has one writer."""
         if self._closed:

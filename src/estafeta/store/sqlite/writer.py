@@ -124,6 +124,11 @@ class Writer:
                 loop.call_soon(self._begin)
         return future
 
+    @property
+    def waiting(self) -> int:
+        """Units that were given and are not answered."""
+        return len(self._queue) + len(self._alone) + len(self._careful) + len(self._batch)
+
     def saw_foreign_commit(self) -> bool:
         """Whether another process has committed since the last call that said so."""
         if self._foreign:
