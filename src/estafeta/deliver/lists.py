@@ -267,8 +267,9 @@ class _Asked:
 
 
 def _read(answer: Answer, answers: Sequence[Network]) -> bool | _Failed:
-    if isinstance(answer, Trouble):
+    if isinstance(answer, Trouble) and answer.kind != "name":
         return _Failed(answer.text)
+    # A domain so long that it cannot be asked for is no fault of the list.
     if not isinstance(answer, Found):
         return False
     codes = [ipaddress.ip_address(record.address) for record in answer.records]  # type: ignore[attr-defined]
