@@ -83,6 +83,18 @@ CATALOGUE: tuple[Metric, ...] = (
         ("code",),
     ),
     Metric(
+        "estafeta_policy_findings_total",
+        "counter",
+        "Messages in which a policy found what keeps them out. kind: type, size, depth, parts, "
+        "header, archive; late: not looked through in time.",
+        ("kind",),
+    ),
+    Metric(
+        "estafeta_policy_inspections_apart_total",
+        "counter",
+        "Messages that were looked through in another process, for they were large or intricate.",
+    ),
+    Metric(
         "estafeta_journal_attempts_total",
         "counter",
         "Attempts to reach an account that were refused or delayed and noted for its owner, by "

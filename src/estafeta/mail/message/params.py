@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from itertools import islice
 from urllib.parse import unquote_to_bytes
 
 from estafeta.mail.limits import PARAMETERS_MAX
@@ -80,17 +81,27 @@ def parameters(text: bytes, at: int = 0) -> Params:
         name = match[1].lower()
         if name in found:
             continue
-        if match[2] is not None:
-            value = _PAIR.sub(rb"\1", match[2]) if b"\\" in match[2] else match[2]
-        else:
-            value = match[3]
-            if b"(" in value:
-                value = _COMMENT.sub(b"", value)
-            value = value.strip(b" \t")
-        found[name] = value
+        found[name] = _value(match)
         if len(found) >= PARAMETERS_MAX:
             break
     return tuple(found.items())
+
+
+def every_parameter(value: bytes) -> list[tuple[bytes, bytes]]:
+    """The parameters of a field, also those that repeat a name: programs differ in which they take
+    for true."""
+    matches = islice(_PARAM.finditer(unfold(value)), PARAMETERS_MAX)
+    return [(match[1].lower(), _value(match)) for match in matches]
+
+
+def _value(match: re.Match[bytes]) -> bytes:
+    """Of one parameter, without quoting."""
+    if match[2] is not None:
+        return _PAIR.sub(rb"\1", match[2]) if b"\\" in match[2] else match[2]
+    value = match[3]
+    if b"(" in value:
+        value = _COMMENT.sub(b"", value)
+    return value.strip(b" \t")
 
 
 def parameter(params: Params, name: str) -> str | None:

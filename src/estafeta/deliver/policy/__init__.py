@@ -1,0 +1,1 @@
+"""Policy: what may come in, as administrators and owners of accounts say it."""
