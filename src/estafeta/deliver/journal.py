@@ -9,12 +9,12 @@ read, nor costs more than the one unit. Lost are at most the attempts of a secon
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from functools import partial
 
 import msgspec
 import structlog
 
+from estafeta.deliver.folding import folded
 from estafeta.deliver.limits import (
     ARRIVALS_MAX,
     FLUSH_ROWS_MAX,
@@ -84,22 +84,13 @@ class _Page:
 
 
 class Journal:
-    """See the module. fold: how reverse-paths that differ from message to message are made one."""
+    """See the module."""
 
-    def __init__(
-        self,
-        store: Store,
-        clock: Clock,
-        ids: Ids,
-        meter: Meter | None = None,
-        *,
-        fold: Callable[[str], str],
-    ) -> None:
+    def __init__(self, store: Store, clock: Clock, ids: Ids, meter: Meter | None = None) -> None:
         self._store = store
         self._clock = clock
         self._ids = ids
         self._meter = meter or NoMeter()
-        self._fold = fold
         self._pages: dict[int, _Page] = {}
         self._held = 0
         self._arrivals: dict[tuple[int, str, str], Arrival] = {}
@@ -130,14 +121,14 @@ class Journal:
                 self._meter.count("journal_dropped")
                 return
             page = self._pages[knock.account] = _Page()
-        sender = _cleaned(self._fold(knock.sender))
+        sender = _cleaned(folded(knock.sender))
         self._put(page, self._noted(knock, sender, now))
         self._some.set()
 
     def arrived(self, account: int, who: str, sender: str) -> None:
         """A message of theirs came in that had been held up: greylisted, or over a rate. sender:
         the reverse-path as written. To be called for those that were, not for every message."""
-        key = (account, _cleaned(who), _cleaned(self._fold(sender)))
+        key = (account, _cleaned(who), _cleaned(folded(sender)))
         if len(self._arrivals) < ARRIVALS_MAX or key in self._arrivals:
             self._arrivals[key] = Arrival(*key, self._now())
             self._some.set()

@@ -24,6 +24,8 @@ _KEPT_OUT = {
     "message-too-large": "tried.size",
     "policy-content": "tried.content",
     "blocked-ip": "tried.listed",
+    "sender-rejected": "tried.sender",
+    "encryption-needed": "tried.tls",
     "tls-required": "tried.tls",
     "mailbox-disabled": "tried.disabled",
     "policy": "tried.policy",
