@@ -35,6 +35,7 @@ from estafeta.store import (
     counters,
     flags,
     garbage,
+    greylist,
     ledger,
     mailboxes,
     messages,
@@ -64,6 +65,8 @@ FAILED = Failure(
 FAULT = parked.Parking("block-list", "192.0.2.1", "b.example")
 FAULTY = Refused(Reply(550, "5.7.1", "blocked"), "blocked-ip", "mx.b.example")
 UNTIL = DAYS_LATER + 7_200_000
+TERMS = greylist.Terms(300_000, 2 * DAY_MS, 36 * DAY_MS, known_after=5, apart=60_000)
+WAITS, WAITS_TOO, FORGOTTEN, UNSEEN = (greylist.key_of("a", "s", n) for n in "0123")
 Given = tuple[Unit, Sequence[int]]
 
 
@@ -111,6 +114,9 @@ class Scene:
         self.sent_box = await stand.read(lambda tx: mailboxes.by_role(tx, self.ana, "sent").id)
         unit, accounts = self.append_sent("<submitted@a.example>")
         await stand.run(unit, accounts)
+        for key, at in ((WAITS, DAYS_LATER), (WAITS_TOO, DAYS_LATER), (FORGOTTEN, NOON - DAY_MS)):
+            begin = partial(greylist.arrive, key=key, now=at - TERMS.delay, terms=TERMS)
+            await stand.run(begin)
         stand.clock.ms = DAYS_LATER
 
     # -- units ---------------------------------------------------------------------------------
@@ -358,6 +364,11 @@ class Scene:
         return unit, (self.ana,)
 
 
+def arrive(key: bytes, at: int = DAYS_LATER) -> Given:
+    """A stranger, as two workers may see them."""
+    return alone(partial(greylist.arrive, key=key, now=at, terms=TERMS))
+
+
 def alone(unit: Unit) -> Given:
     """A unit that declares no account."""
     return unit, ()
@@ -586,6 +597,19 @@ def pairs(s: Scene) -> dict[str, tuple[Given, Given]]:
         "remove account+taken": (
             alone(lambda tx: accounts.remove_account(tx, ana)),
             s.settle_tracked(TAKEN),
+        ),
+        # Strangers
+        "first try+first try": (arrive(UNSEEN), arrive(UNSEEN)),
+        "second try+second try": (arrive(WAITS), arrive(WAITS)),
+        "second tries of one message": (arrive(WAITS), arrive(WAITS_TOO)),
+        "second tries of two messages": (arrive(WAITS), arrive(WAITS_TOO, now + TERMS.apart)),
+        "a try after the end+removing it": (
+            arrive(FORGOTTEN),
+            alone(lambda tx: greylist.expire(tx, now)),
+        ),
+        "removing+removing": (
+            alone(lambda tx: greylist.expire(tx, now)),
+            alone(lambda tx: greylist.expire(tx, now)),
         ),
         # Upkeep
         "seal+seal": (

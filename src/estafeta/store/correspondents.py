@@ -14,10 +14,24 @@ from estafeta.store.limits import (
     CORRESPONDENTS_MAX,
     OWN_DOMAINS_NAMED_MAX,
     WRITTEN_RECENT,
+    WRITTEN_RECIPIENTS_MAX,
     WRITTEN_TO_MAX,
 )
 
 _SLICE = 100
+
+_RECENT = (
+    "SELECT 1 FROM (SELECT id, origin, recipients FROM acceptance WHERE account = ?"
+    " ORDER BY id DESC LIMIT ?) AS a JOIN recipient r ON r.acceptance = a.id"
+    " WHERE a.origin <> 'alias' AND a.recipients <= ? AND lower(r.address) = ? LIMIT 1"
+)
+_OLDER = (
+    "SELECT 1 FROM (SELECT acceptance FROM trail WHERE key = ?"
+    " ORDER BY acceptance DESC LIMIT ?) AS t JOIN acceptance a ON a.id = t.acceptance"
+    " JOIN recipient r ON r.acceptance = a.id"
+    " WHERE a.account = ? AND a.origin <> 'alias' AND a.recipients <= ?"
+    " AND lower(r.address) = ? LIMIT 1"
+)
 
 
 def correspondents(tx: Tx, account: int, address: str) -> list[str]:
@@ -42,23 +56,13 @@ def correspondents(tx: Tx, account: int, address: str) -> list[str]:
 
 def has_written(tx: Tx, account: int, address: str) -> bool:
     """`account` itself wrote to `address` lately, whether or not it got there yet. Among its newest
-    messages, and among the newest that `address` has to do with; costs the same in a full store."""
+    messages, and among the newest that `address` has to do with, but for those to very many; costs
+    the same in a full store."""
     key = trail.lowered(address)
-    recent = tx.value(
-        "SELECT 1 FROM (SELECT id, origin FROM acceptance WHERE account = ?"
-        " ORDER BY id DESC LIMIT ?) AS a JOIN recipient r ON r.acceptance = a.id"
-        " WHERE a.origin <> 'alias' AND lower(r.address) = ? LIMIT 1",
-        (account, WRITTEN_RECENT, key),
-    )
+    recent = tx.value(_RECENT, (account, WRITTEN_RECENT, WRITTEN_RECIPIENTS_MAX, key))
     if recent is not None:
         return True
-    older = tx.value(
-        "SELECT 1 FROM (SELECT acceptance FROM trail WHERE key = ?"
-        " ORDER BY acceptance DESC LIMIT ?) AS t JOIN acceptance a ON a.id = t.acceptance"
-        " JOIN recipient r ON r.acceptance = a.id"
-        " WHERE a.account = ? AND a.origin <> 'alias' AND lower(r.address) = ? LIMIT 1",
-        (key, WRITTEN_TO_MAX, account, key),
-    )
+    older = tx.value(_OLDER, (key, WRITTEN_TO_MAX, account, WRITTEN_RECIPIENTS_MAX, key))
     return older is not None
 
 

@@ -170,7 +170,8 @@ def standing(tx: Tx, who: str) -> Standing:
 
 
 def forget(tx: Tx, who: str) -> int:
-    """Rows removed: they are strangers again, everywhere within GREYLIST_KNOWN_SECONDS."""
+    """Rows removed: they are strangers again, for every process once it asks the store anew. What
+    passes at this very instant may count as their first message."""
     key = key_of_who(who)
     return tx.run("DELETE FROM greylist WHERE key >= ? AND key <= ?", (key, _end(key)))
 

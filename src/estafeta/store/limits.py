@@ -90,6 +90,7 @@ CORRESPONDENCE_MAX = 500  # messages of a sender in which their correspondents a
 CORRESPONDENTS_MAX = 2000  # named by it
 OWN_DOMAINS_NAMED_MAX = 1000  # compared with a domain that does not exist
 WRITTEN_RECENT = 100  # newest messages of an account in which a recipient is looked for
+WRITTEN_RECIPIENTS_MAX = 100  # of one of them; whoever is one of more has not been written to
 WRITTEN_TO_MAX = 100  # newest messages to and from an address in which an account's are looked for
 SEAL_SLICE = 500  # acceptances hashed in one unit
 SEAL_SLICES_MAX = 8  # in one unit
