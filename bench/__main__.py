@@ -21,12 +21,13 @@ from tests.support.peers.packages import Unavailable, fetch
 
 from bench.contest import EXTRA_TURNS, Build, contest
 from bench.measure import Load
-from bench.ours import EstafetaInbound, EstafetaRelay, Form
+from bench.ours import EstafetaInbound, EstafetaRelay, Form, beside_all_off
 from bench.peers import PostfixDovecot, PostfixRelay
 from bench.report import ratio, show
 
 INBOUND_RATIO_MIN = 8.0
 RELAY_RATIO_MIN = 3.0
+POLICIES_RATIO_MIN = 0.85
 
 TURNS = 5
 RUN_SECONDS = 5.0
@@ -62,6 +63,11 @@ def main() -> int:
     add("--workers", type=_numbers, default=[1], metavar="1,2", help="forms of ours to compare")
     add("--store", type=_names, default=["sqlite"], metavar="sqlite,postgresql", help="the same")
     add("--ours", action="store_true", help="no peer, only our forms beside each other")
+    add(
+        "--policies",
+        action="store_true",
+        help="inbound with every policy on beside all off; no peer, no relay",
+    )
     add("--no-syncs", action="store_true", help="do not count syncs (strace)")
     add("--json", type=Path, metavar="FILE", help="write everything measured; - for stdout")
     given = parser.parse_args()
@@ -77,7 +83,13 @@ def main() -> int:
         console.print(f"the peers cannot be had: {reason}")
         return 1
 
-    forms = [Form(workers, store) for store in given.store for workers in given.workers]
+    forms = [
+        Form(workers, store, policies)
+        for store in given.store
+        for workers in given.workers
+        for policies in ((False, True) if given.policies else (False,))
+    ]
+    alone = given.ours or given.policies
     runs = turns + EXTRA_TURNS + 1
     contests: list[tuple[str, Build, list[Build], float]] = [
         (
@@ -105,10 +117,10 @@ def main() -> int:
     versions = ", ".join(f"{name} {version}" for name, version in everything["peers"].items())
     console.print(f"{machine}; load {os.getloadavg()[0]:.1f}; {versions}", highlight=False)
     for title, peer, ours, wanted in contests:
-        if given.only and not title.startswith(given.only):
+        if not title.startswith("inbound" if given.policies else given.only or ""):
             continue
         results = contest(
-            ours if given.ours else [peer, *ours],
+            ours if alone else [peer, *ours],
             load,
             turns=turns,
             seconds=seconds,
@@ -116,9 +128,13 @@ def main() -> int:
             progress=lambda text: console.print(text, style="dim"),
         )
         full_title = f"{title}, {load.size} octets, {load.sessions} sessions"
-        show(full_title, results, None if given.ours else wanted, console)
+        show(full_title, results, None if alone else wanted, console)
+        told = beside_all_off(forms, results) if given.policies else {}
+        for name, found in told.items():
+            console.print(f"{name}: {found:.2f} of all off (promised: {POLICIES_RATIO_MIN:g})")
         measured[title.partition(":")[0]] = {
-            **({} if given.ours else {"ratio": ratio(results), "promised": wanted}),
+            **({} if alone else {"ratio": ratio(results), "promised": wanted}),
+            **({"policies": told, "promised": POLICIES_RATIO_MIN} if told else {}),
             "results": [result.as_json() for result in results],
         }
     if given.json:

@@ -7,10 +7,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import dns.message
+import dns.query
+import dns.rcode
 import pytest
-from bench.contest import EXTRA_TURNS, FOREIGN_MAX, contest
+from bench.contest import EXTRA_TURNS, FOREIGN_MAX, Result, contest
 from bench.measure import Load, Run
+from bench.ours import Form, beside_all_off
+from bench.policies import CLIENTS, SENDERS, Names
 from bench.report import ratio
+from tests.support.peers.process import DidNotHappen
 
 
 class Scripted:
@@ -73,3 +79,29 @@ def test_on_a_busy_machine_it_ends_all_the_same() -> None:
     order, found = held([0.0] + [0.5] * 9)
     assert order[-1] == f"b{2 + EXTRA_TURNS}"
     assert found == pytest.approx(0.1)
+
+
+def test_every_policy_is_held_against_the_same_form_with_all_off() -> None:
+    forms = [Form(workers, "sqlite", policies) for workers in (1, 2) for policies in (False, True)]
+    seconds = (1.0, 1.25, 1.0, 2.0)
+    results = [
+        Result(form.name, [Run(100, 1.0, done, 0.1, 0.0)])
+        for form, done in zip(forms, seconds, strict=True)
+    ]
+    assert beside_all_off(forms, results) == {
+        "estafeta, every policy": pytest.approx(0.8),
+        "estafeta, 2 workers, every policy": pytest.approx(0.5),
+    }
+    assert beside_all_off([Form()], results[:1]) == {}
+
+
+def test_the_dns_of_the_lists_answers_and_knows_whether_it_was_asked() -> None:
+    with Names() as names:
+        with pytest.raises(DidNotHappen, match="was not asked"):
+            names.questions()
+        host, _, port = names.address.rpartition(":")
+        for zone in (CLIENTS, SENDERS):
+            question = dns.message.make_query(f"1.0.0.127.{zone}", "A")
+            answer = dns.query.udp(question, host, port=int(port), timeout=5)
+            assert answer.rcode() == dns.rcode.NXDOMAIN
+        assert names.questions() == 2
