@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from estafeta.mail.address import canonical, split, subaddress
-from estafeta.store import counters, knocks, mailboxes
+from estafeta.store import counters, knocks, mailboxes, policies
 from estafeta.store.credentials import Password
 from estafeta.store.engine import Row, Tx
 from estafeta.store.rows import Account, Domain
@@ -120,6 +120,7 @@ def remove_domain(tx: Tx, name: str) -> None:
         raise AccountsError(f"the domain {name} still has accounts ({count}): remove those first")
     if aliases(tx, name):
         raise AccountsError(f"the domain {name} still has aliases: remove those first")
+    policies.drop(tx, name)
     tx.run("DELETE FROM domain WHERE name = ?", (name,))
 
 
@@ -182,6 +183,18 @@ def accounts(tx: Tx, domain: str | None = None) -> list[Account]:
     return [_account(row) for row in rows]
 
 
+def slice_of(tx: Tx, who: str, after: int, limit: int) -> list[Account]:
+    """The first so many whose id is greater, ascending: of a domain, an address, or, with "", of
+    all."""
+    column = "address" if "@" in who else "domain"
+    where = f" AND {column} = ?" if who else ""
+    rows = tx.rows(
+        f"SELECT {_ACCOUNT} FROM account WHERE id > ?{where} ORDER BY id LIMIT ?",
+        (after, who, limit) if who else (after, limit),
+    )
+    return [_account(row) for row in rows]
+
+
 def set_account(
     tx: Tx,
     id: int,
@@ -211,6 +224,7 @@ def set_account(
         if account(tx, new) is not None or targets(tx, new):
             raise AccountsError(f"{new} is taken")
         changes |= {"address": new, "domain": split(new)[1]}
+        policies.rename(tx, found.address, new)
     if password is not None:
         changes |= {
             "password": password.argon2id,
@@ -242,6 +256,7 @@ def remove_account(tx: Tx, id: int) -> None:
         (modseq, id),
     )
     tx.run("DELETE FROM alias WHERE target = ?", (found.address,))
+    policies.drop(tx, found.address)
     for table, column in (
         ("mailbox", "account"),
         ("subscription", "account"),

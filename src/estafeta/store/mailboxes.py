@@ -108,6 +108,18 @@ def mailboxes(tx: Tx, account: int) -> list[Mailbox]:
     return [Mailbox(*row) for row in tx.rows(_ALL, (account,))]
 
 
+def messages_of(tx: Tx, who: str) -> int:
+    """Messages in all mailboxes of an address, a domain, or, with "", of all accounts."""
+    column = "address" if "@" in who else "domain"
+    where = f" WHERE account.{column} = ?" if who else ""
+    count: int | None = tx.value(
+        f"SELECT sum(mailbox.messages) FROM mailbox JOIN account ON account.id = mailbox.account"
+        f"{where}",
+        (who,) if who else (),
+    )
+    return int(count or 0)
+
+
 def mailbox(tx: Tx, account: int, id: int) -> Mailbox | None:
     return _made(tx.row(_BY_ID, (account, id)))
 

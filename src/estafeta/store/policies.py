@@ -57,6 +57,12 @@ def rules_of(tx: Tx, scopes: Sequence[str]) -> list[str]:
     return [found[scope] for scope in scopes if scope in found]
 
 
+def came_in_clear(tx: Tx, body: int) -> bool:
+    """Whether the message with that body came to port 25 without TLS."""
+    sql = "SELECT 1 FROM acceptance WHERE body = ? AND origin = 'smtp' AND tls = '' LIMIT 1"
+    return tx.value(sql, (body,)) is not None
+
+
 def put(tx: Tx, scope: str, rules: str, who: str, now: int) -> None:
     counters.take(tx, _NUMBER)
     tx.send(
@@ -68,11 +74,11 @@ def put(tx: Tx, scope: str, rules: str, who: str, now: int) -> None:
 
 def drop(tx: Tx, scope: str) -> None:
     """It says nothing any more."""
-    counters.take(tx, _NUMBER)
-    tx.send("DELETE FROM policy WHERE scope = ?", (scope,))
+    if tx.run("DELETE FROM policy WHERE scope = ?", (scope,)):
+        counters.take(tx, _NUMBER)
 
 
 def rename(tx: Tx, scope: str, new: str) -> None:
     """An account has another address: what was said of it goes along."""
-    counters.take(tx, _NUMBER)
-    tx.send("UPDATE policy SET scope = ? WHERE scope = ?", (new, scope))
+    if tx.run("UPDATE policy SET scope = ? WHERE scope = ?", (new, scope)):
+        counters.take(tx, _NUMBER)

@@ -22,11 +22,11 @@ from estafeta.mail.limits import HEADER_OCTETS_MAX
 from estafeta.mail.message.parts import LEAF, MULTIPART, Part, index
 from estafeta.mail.words import decode_charset
 
+_PIECES_MAX = 1000
 _BASE64_TAIL = 96 * 1024
 _TAIL_OCTETS = 65_536 + 22
-_NOT_LETTERS = re.compile(rb"[^A-Za-z0-9+/]+")
-_NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=]+")
-_PADDING = re.compile(rb"=+")
+_LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_NOT_BASE64 = bytes(octet for octet in range(256) if octet not in _LETTERS + b"=")
 _UUENCODED = re.compile(rb"^begin(-base64)? [0-7]{3,4} ([^\r\n]{1,255})\r?\n", re.MULTILINE)
 _LINE_OCTETS_MAX = 100
 _OTHERS = (b"Rar!", b"\xd0\xcf\x11\xe0")
@@ -133,7 +133,7 @@ class _Content:
             start = max(self._start, self._end - 3 * _TAIL_OCTETS)
             return archives.ends_as_zip(self._decoded(self._data[start : self._end]))
         tail = self._data[max(self._start, self._end - _BASE64_TAIL) : self._end]
-        letters = _NOT_LETTERS.sub(b"", tail)
+        letters = tail.translate(None, _NOT_BASE64 + b"=")
         # Where a group of four begins depends on all that went before.
         return any(archives.ends_as_zip(decode_each_base64(letters[n:])) for n in range(4))
 
@@ -152,13 +152,14 @@ class _Content:
 
 def decode_each_base64(raw: bytes) -> bytes:
     """Base64 with padding anywhere in it: programs differ in whether they go on behind that."""
-    pieces = _PADDING.split(_NOT_BASE64.sub(b"", raw))
     found = []
-    for piece in pieces:
-        rest = len(piece) % 4
-        letters = piece[:-1] if rest == 1 else piece + b"=" * (-len(piece) % 4)
-        found.append(binascii.a2b_base64(letters))
-    return b"".join(found)
+    *pieces, last = raw.translate(None, _NOT_BASE64).split(b"=", _PIECES_MAX)
+    for piece in (*pieces, last.replace(b"=", b"")):
+        if piece:
+            rest = len(piece) % 4
+            letters = piece[:-1] if rest == 1 else piece + b"=" * (-rest % 4)
+            found.append(binascii.a2b_base64(letters))
+    return found[0] if len(found) == 1 else b"".join(found)
 
 
 def _uuencoded(data: bytes, part: Part, budget: Budget, *, opens: bool) -> Iterator[Attachment]:

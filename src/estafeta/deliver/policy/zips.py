@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from estafeta.deliver.policy.budget import Budget, TooMuch
+from estafeta.deliver.policy.budget import OBJECT_OCTETS, Budget, TooMuch
 from estafeta.deliver.policy.limits import FILE_OCTETS_MAX
 from estafeta.deliver.policy.unpack import BZIP2, DEFLATE, XZ, Packing, unpack, zip_lzma
 
@@ -45,7 +45,7 @@ def entries(data: bytes, budget: Budget) -> Iterator[Entry]:
     shift = _shift(data)
     at = data.find(CENTRAL)
     while at >= 0:
-        budget.spend(_CENTRAL.size)
+        budget.spend(OBJECT_OCTETS)
         found = _central(data, at, shift, seen)
         if found is None:
             at = data.find(CENTRAL, at + 4)
@@ -55,7 +55,7 @@ def entries(data: bytes, budget: Budget) -> Iterator[Entry]:
         at = data.find(CENTRAL, end)
     at = data.find(LOCAL)
     while at >= 0:
-        budget.spend(_LOCAL.size)
+        budget.spend(OBJECT_OCTETS)
         if at not in seen and (local := _local(data, at)) is not None:
             yield local
         at = data.find(LOCAL, at + 4)

@@ -63,6 +63,12 @@ def rows(tx: Tx, account: int, mailbox: int, low: int, high: int) -> list[Messag
     return [MessageRow(*row) for row in tx.rows(_RANGE, (account, mailbox, low, high))]
 
 
+def rows_after(tx: Tx, account: int, mailbox: int, uid: int, limit: int) -> list[MessageRow]:
+    """The first so many behind `uid`, ascending."""
+    found = tx.rows(f"{_ROWS} AND uid > ? ORDER BY uid LIMIT ?", (account, mailbox, uid, limit))
+    return [MessageRow(*row) for row in found]
+
+
 def rows_for(tx: Tx, account: int, mailbox: int, uids: Iterable[int]) -> list[MessageRow]:
     """Those of `uids` that exist, ascending."""
     return [MessageRow(*row) for row in _select(tx, _ROWS, account, mailbox, uids)]
