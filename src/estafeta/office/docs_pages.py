@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from estafeta.explain.causes import causes
 from estafeta.explain.words import say
+from estafeta.intake.words import texts
 from estafeta.office.metrics_catalogue import CATALOGUE
 from estafeta.office.settings_table import sections
 from estafeta.queue.states import STATES, TRANSITIONS
@@ -73,13 +74,29 @@ def replies_page() -> str:
     """Every reply we give in SMTP and LMTP."""
     rows = []
     for name, entry in replies.CATALOGUE.items():
-        text = entry.text.replace("\n", " / ")
-        rows.append((str(entry.code), entry.status, text, f"`{name}`"))
+        text = replies.words_of(entry).replace("\n", " / ")
+        cause = replies.cause_of(entry)
+        spanish = texts("es").get(name, "")
+        rows.append(
+            (
+                str(entry.code),
+                entry.status,
+                text,
+                f"`{cause}`" if cause else "",
+                spanish,
+                f"`{name}`",
+            )
+        )
     return (
         "# Replies\n\n"
         "Every reply of our SMTP and LMTP server, from `src/estafeta/wire/replies.py`. The second "
         "column is the enhanced status code (RFC 3463); words in braces are put in.\n\n"
-        + make_table(("code", "status", "text", "name"), sorted(rows))
+        "What refuses a client, a sender, a recipient or a message says why in brackets behind its "
+        "words, by a code of [causes.md](causes.md): `550 5.1.1 <ema@example.org>: there is no such "
+        "mailbox here [unknown-user]`; and behind that where help is, if a policy names it. These are "
+        "in Spanish where the domain of the recipient, or the account that submits, has that "
+        "language; without accents for who did not ask for SMTPUTF8.\n\n"
+        + make_table(("code", "status", "text", "cause", "in Spanish", "name"), sorted(rows))
     )
 
 

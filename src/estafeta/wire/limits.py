@@ -52,9 +52,12 @@ SIZE_DIGITS_MAX: Final = 20
 HELLO_OCTETS_MAX: Final = 255
 """The name given to HELO, EHLO or LHLO (RFC 5321 §4.5.3.1.2)."""
 
+REPLY_OCTETS_MAX: Final = 512
+"""A line of a reply with its CRLF (RFC 5321 §4.5.3.1.5)."""
+
 REPLY_VALUE_CHARACTERS_MAX: Final = 320
-"""What a reply repeats of an address or of another server's words: with the words around it a
-reply line stays below 512 octets (RFC 5321 §4.5.3.1.5)."""
+"""What a reply repeats of an address or of another server's words; less where the line would be
+longer than REPLY_OCTETS_MAX."""
 
 SASL_FIELD_OCTETS_MAX: Final = 1024
 """A name or password in a SASL exchange (RFC 4616 §2 asks for 255)."""

@@ -43,6 +43,7 @@ def _pattern(reply: Reply | replies.Template) -> re.Pattern[bytes]:
             re.escape(literal.replace("\n", f"\n{status}")) + ("" if place is None else r"[^\n]*")
             for literal, place, _, _ in Formatter().parse(reply.text)
         )
+        body += re.escape(f" [{reply.cause}]") if reply.cause else ""
     return re.compile((re.escape(f"{reply.code} {status}") + body).encode())
 
 

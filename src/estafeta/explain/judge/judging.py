@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from estafeta.explain.causes import UNKNOWN, cause
 from estafeta.explain.judge.index import Index, whole
 from estafeta.explain.judge.knowledge import Piece
+from estafeta.explain.judge.named import named
 from estafeta.explain.judge.seen import see
 from estafeta.explain.refusal import Refusal, Verdict
 
@@ -26,6 +27,11 @@ def judge(refusal: Refusal, *, kind: str = "bounce", known: Index | None = None)
     told = _NO_REFUSAL.get(kind)
     if told is not None and not (kind == "delivered" and refusal.action in ("failed", "delayed")):
         return Verdict(told, permanent=cause(told).permanent, hard=False, rule=f"kind: {kind}")
+    said = named(refusal.text)
+    if said:
+        permanent = _permanent(refusal, said)
+        hard = cause(said).hard and _for_ever(refusal, permanent, said)
+        return Verdict(said, permanent=permanent, hard=hard, rule=f"named: [{said}]")
     piece = next(weigh(refusal, known), None)
     code = UNKNOWN if piece is None else piece.cause
     permanent = _permanent(refusal, code)
