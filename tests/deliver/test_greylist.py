@@ -13,7 +13,8 @@ from tests.support.stores import Stand, with_stand
 from estafeta.deliver import greylist as module
 from estafeta.deliver.greylist import Greylist, GreylistSettings
 from estafeta.deliver.limits import GREYLIST_KNOWN_SECONDS
-from estafeta.deliver.visitor import Visitor, network_of
+from estafeta.deliver.visitor import Visitor
+from estafeta.intake.networks import network_of
 from estafeta.store import accounts, trail
 from estafeta.store.engine import Tx
 from estafeta.store.limits import TRAIL_DELAY_MS

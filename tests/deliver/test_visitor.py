@@ -13,7 +13,7 @@ from tests.support.streams import MemoryNet, memory_world
 
 from estafeta.deliver import visitor as module
 from estafeta.deliver.limits import VISITOR_SECONDS, VISITOR_TROUBLE_SECONDS
-from estafeta.deliver.visitor import Visitor, Visitors, network_of
+from estafeta.deliver.visitor import Visitor, Visitors
 from estafeta.resolve import Resolver
 from estafeta.sim.loop import run
 from estafeta.world.seams import Endpoint
@@ -64,18 +64,6 @@ def play(scene: Callable[[Place], Awaitable[None]]) -> None:
             await place.resolver.close()
 
     run(main())
-
-
-@pytest.mark.parametrize(
-    ("host", "network"),
-    [
-        ("192.0.2.77", "192.0.2.0/24"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("::ffff:192.0.2.77", "192.0.2.0/24"),
-    ],
-)
-def test_networks(host: str, network: str) -> None:
-    assert network_of(host) == network
 
 
 def test_a_confirmed_name_names_the_organisation() -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 # Journal: who tried to come in, before it is written; all of it a process
 FLUSH_SECONDS = 1.0  # from an attempt to its unit
 FLUSH_ROWS_MAX = 300  # in one unit
-PENDING_MAX = 10_000  # rows held; past it, attempts on further accounts are not noted
+PENDING_MAX = 5000  # rows held; past it, attempts on further accounts are not noted
 PENDING_ACCOUNT_MAX = 50  # rows held of one account; further attempts are counted in one
 PENDING_CROWDED_MAX = 5  # the same, once half of all rows are taken
-PENDING_OF_ONE_MAX = 5  # of those, of one organisation or network
+PENDING_OF_ONE_MAX = 10  # of those, of one organisation or network
 PENDING_PROOF_MAX = (20, 35, 50)  # of those: by servers without a name, with one, of the sender's
 ARRIVALS_MAX = 5000  # messages that came in after all, held to be noted
 KNOCK_TEXT_CHARACTERS_MAX = 400  # of each text that is kept of an attempt
@@ -17,9 +17,7 @@ KNOCK_TEXT_CHARACTERS_MAX = 400  # of each text that is kept of an attempt
 VISITORS_MAX = 10_000  # clients whose name is remembered, a process
 VISITOR_SECONDS = 600.0  # for which a client's name counts, or that it has none
 VISITOR_TROUBLE_SECONDS = 60.0  # for which it has none because the DNS did not answer
-IPV4_NETWORK_BITS = 24  # clients whose addresses begin alike are one
-IPV6_NETWORK_BITS = 64  # the same: a customer has at least so much
-IPV6_SITE_BITS = 48  # and often so much: counted together in what greylisting writes down
+IPV6_SITE_BITS = 48  # what a customer may have: counted together in what greylisting writes down
 FOLDED_CACHED_MAX = 4096  # reverse-paths whose form without what changes is remembered
 
 # Greylisting

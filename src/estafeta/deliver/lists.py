@@ -25,7 +25,8 @@ from estafeta.deliver.limits import (
     LIST_REASON_CHARACTERS_MAX,
     LIST_REST_SECONDS,
 )
-from estafeta.deliver.visitor import Network, Visitor
+from estafeta.deliver.visitor import Visitor
+from estafeta.intake.networks import Network, within
 from estafeta.mail.protocols import Meter
 from estafeta.resolve.answer import Answer, Found, Trouble
 from estafeta.resolve.resolver import Resolver
@@ -150,12 +151,9 @@ class Lists:
     # -- our own settings -----------------------------------------------------------------------
 
     def _by_settings(self, visitor: Visitor, sender_domain: str) -> Verdict:
-        ip = ipaddress.ip_address(visitor.address)
-        if any(ip in network for network in self._allow) or _below(
-            visitor.name, self._allow_domains
-        ):
+        if within(visitor.address, self._allow) or _below(visitor.name, self._allow_domains):
             return Allowed()
-        if any(ip in network for network in self._block):
+        if within(visitor.address, self._block):
             return Listed("", visitor.address)
         if _below(sender_domain, self._block_domains):
             return Listed("", sender_domain)

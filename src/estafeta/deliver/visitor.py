@@ -16,22 +16,15 @@ from collections.abc import Sequence
 import msgspec
 import structlog
 
-from estafeta.deliver.limits import (
-    IPV4_NETWORK_BITS,
-    IPV6_NETWORK_BITS,
-    VISITOR_SECONDS,
-    VISITOR_TROUBLE_SECONDS,
-    VISITORS_MAX,
-)
+from estafeta.deliver.limits import VISITOR_SECONDS, VISITOR_TROUBLE_SECONDS, VISITORS_MAX
+from estafeta.intake.networks import Address, address_of, network_of, within
 from estafeta.mail.organisation import organisation
 from estafeta.mail.protocols import Meter
 from estafeta.resolve.resolver import Resolver
 from estafeta.resolve.reverse import Reverse, confirmed_name
 from estafeta.world.seams import Clock
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _NUMBER = re.compile(r"[0-9]{1,10}")
-_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 log = structlog.get_logger("visitors")
 
@@ -57,21 +50,6 @@ class Visitor(msgspec.Struct, frozen=True):
         """The domain is of the organisation that the server belongs to: whoever has the one speaks
         for the other."""
         return self.organisation != "" and organisation(sender_domain) == self.organisation
-
-
-def address_of(host: str) -> _Address:
-    """Raises ValueError."""
-    ip = ipaddress.ip_address(host)
-    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
-        return ip.ipv4_mapped
-    return ip
-
-
-def network_of(host: str, six_bits: int = IPV6_NETWORK_BITS) -> str:
-    """The network that an address counts for. Raises ValueError."""
-    ip = address_of(host)
-    bits = IPV4_NETWORK_BITS if ip.version == 4 else six_bits
-    return str(ipaddress.ip_network((ip, bits), strict=False))
 
 
 class Visitors:
@@ -105,10 +83,9 @@ class Visitors:
         entry = self._kept.get(host)
         if entry is not None and entry[0] > self._clock.now():
             return entry[1]
-        ip = address_of(host)
-        if not any(ip in network for network in self._exempt):
+        if not within(host, self._exempt):
             return None
-        return self._keep(host, self._visitor(ip, exempt=True), VISITOR_SECONDS)
+        return self._keep(host, self._visitor(address_of(host), exempt=True), VISITOR_SECONDS)
 
     async def of(self, host: str) -> Visitor:
         """Raises ValueError for no IP address, nothing else."""
@@ -159,7 +136,7 @@ class Visitors:
             VISITOR_TROUBLE_SECONDS if unsure else VISITOR_SECONDS,
         )
 
-    def _visitor(self, ip: _Address, name: str = "", *, exempt: bool = False) -> Visitor:
+    def _visitor(self, ip: Address, name: str = "", *, exempt: bool = False) -> Visitor:
         owner = "" if _is_made_up(name, ip) else organisation(name)
         return Visitor(str(ip), network_of(str(ip)), name, owner, exempt)
 
@@ -179,7 +156,7 @@ def _result(found: Reverse) -> str:
     return "unconfirmed" if found.claimed else "unnamed"
 
 
-def _is_made_up(name: str, ip: _Address) -> bool:
+def _is_made_up(name: str, ip: Address) -> bool:
     """The whole address stands in the name, in one of the ways of providers."""
     if ip.version == 6:
         digits = ip.exploded.replace(":", "")
