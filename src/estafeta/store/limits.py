@@ -101,7 +101,7 @@ FOUND_MAX = 100  # journeys one search lists
 # Who tried to come in
 KNOCK_AGE_MS = 30 * 24 * 3600 * 1000  # since the last attempt of a row
 KNOCKS_MAX = 500  # rows, an account
-KNOCKS_OF_ONE_MAX = 20  # of one organisation or network, an account; then one row for the rest
+KNOCKS_OF_ONE_MAX = 50  # of one organisation or network, an account; then one row for the rest
 KNOCKS_ERASED = 1000  # rows that are too old, erased in one unit
 ADMISSION_MS = 7 * 24 * 3600 * 1000  # that one may be let in
 ADMISSIONS_MAX = 50  # given and not used, an account
