@@ -10,12 +10,30 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from estafeta.deliver.folding import folded
+from estafeta.deliver.policy.book import Book
 from estafeta.deliver.visitor import Visitor
 from estafeta.intake.prepared import RefusedInUnit
 from estafeta.mail.outcome import Reply
-from estafeta.store import admissions
-from estafeta.store.admissions import KINDS, Admission
+from estafeta.store import admissions, knocks
+from estafeta.store.admissions import KINDS, Admission, NotLetIn
 from estafeta.store.engine import Tx
+from estafeta.store.rows import Account
+
+
+def grant(
+    tx: Tx, book: Book, account: Account, knock_id: int, now: int, *, id: int, size_max: int = 0
+) -> Admission:
+    """What is told of in that row of the account's journal comes in next time. See
+    `admissions.grant`. Raises NotLetIn."""
+    row = knocks.knock(tx, account.id, knock_id)
+    if row is None:
+        raise NotLetIn("unknown")
+    # What holds for the address that was asked for.
+    domain = row.named.rpartition("@")[2] or account.domain
+    allowed = book.of(tx, domain, account).let_in
+    return admissions.grant(
+        tx, account.id, knock_id, now, id=id, allowed=allowed, size_max=size_max
+    )
 
 
 def admitted(

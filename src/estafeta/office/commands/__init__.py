@@ -11,7 +11,7 @@ import sys
 import typer
 
 import estafeta
-from estafeta.office.commands import account, alias, domain, queue, settings, store, token
+from estafeta.office.commands import account, alias, domain, queue, settings, store, token, tried
 from estafeta.office.commands.audit import audit
 from estafeta.office.commands.common import clean, print_json
 from estafeta.office.commands.explain import explain
@@ -48,6 +48,7 @@ app.add_typer(alias.alias_app, name="alias")
 app.add_typer(alias.identity_app, name="identity")
 app.add_typer(queue.app, name="queue")
 app.add_typer(token.app, name="token")
+app.add_typer(tried.app, name="tried")
 app.command()(trace)
 app.command()(explain)
 app.command()(audit)
