@@ -11,7 +11,17 @@ import sys
 import typer
 
 import estafeta
-from estafeta.office.commands import account, alias, domain, queue, settings, store, token, tried
+from estafeta.office.commands import (
+    account,
+    alias,
+    domain,
+    policy,
+    queue,
+    settings,
+    store,
+    token,
+    tried,
+)
 from estafeta.office.commands.audit import audit
 from estafeta.office.commands.common import clean, print_json
 from estafeta.office.commands.explain import explain
@@ -47,6 +57,7 @@ app.add_typer(account.app, name="account")
 app.add_typer(alias.alias_app, name="alias")
 app.add_typer(alias.identity_app, name="identity")
 app.add_typer(queue.app, name="queue")
+app.add_typer(policy.app, name="policy")
 app.add_typer(token.app, name="token")
 app.add_typer(tried.app, name="tried")
 app.command()(trace)
