@@ -2,8 +2,9 @@
 
 The programs are those of the system, else Debian's, fetched and unpacked. The first worker that
 needs the server starts it, the last one to end stops it; a server that a killed run left behind is
-ended by the next run. Every test gets a database of its own, copied from one that has the schema.
-It does not sync to disk: what asserts durability starts a `PostgresServer` of its own.
+ended by the next run. Every test gets a database that is as new: copied from one that has the
+schema, or emptied after another test. It does not sync to disk: what asserts durability starts a
+`PostgresServer` of its own.
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ import random
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import psycopg
+from tests.support.peers import emptied
 from tests.support.peers.packages import Unavailable, fetch
 from tests.support.require import require
 
@@ -34,6 +37,7 @@ from estafeta.world.seams import World
 
 VERSIONS = ("15", "16", "17", "14", "18")
 TEMPLATE = "estafeta_template"
+EMPTIER = "emptier"
 FAST = ("fsync=off", "full_page_writes=off", "shared_buffers=64MB", "autovacuum=off")
 
 
@@ -66,7 +70,8 @@ def required_server(*settings: str) -> PostgresServer:
 
 
 def fresh_database() -> str:
-    """URL of a new database with the schema, on the server of this run; or ends the test."""
+    """URL of a database with the schema and nothing else, which nobody else has, on the server of
+    this run; or ends the test."""
     try:
         return _shared().database()
     except (Unavailable, NoPostgres) as error:
@@ -74,6 +79,7 @@ def fresh_database() -> str:
 
 
 def drop_database(url: str) -> None:
+    """Whoever is still connected to it is cut."""
     _shared().drop(url)
 
 
@@ -114,6 +120,8 @@ class _Shared:
                 try:
                     server.start()
                     _make_template(server.create(TEMPLATE))
+                    with psycopg.connect(server.url("postgres"), autocommit=True) as admin:
+                        admin.execute(f"CREATE ROLE {EMPTIER} LOGIN SUPERUSER".encode())
                 except BaseException:
                     server.stop()
                     raise
@@ -121,22 +129,46 @@ class _Shared:
             self._url = where.read_text().splitlines()[2]
             fcntl.flock(self._users, fcntl.LOCK_SH)
         atexit.register(self._leave)
-        self._admin = psycopg.connect(self._named("postgres"), autocommit=True)
+        self._admin = self._connect("postgres")
+        self._used: dict[str, emptied.Used] = {}
+        self._free: list[str] = []
 
     def database(self) -> str:
+        if self._free:
+            return self._named(self._free.pop())
         name = f"t{os.getpid()}_{next(self._numbers)}"
         self._admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{TEMPLATE}"'.encode())
+        self._used[name] = emptied.Used(self._connect(name))
         return self._named(name)
 
     def drop(self, url: str) -> None:
         name = psycopg.conninfo.conninfo_to_dict(url)["dbname"]
+        used = self._used[name]
+        with suppress(psycopg.Error):
+            self._cut(name, used.connection.info.backend_pid)
+            if used.empty():
+                self._free.append(name)
+                return
+        del self._used[name]
+        used.connection.close()
         self._admin.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'.encode())
+
+    def _cut(self, name: str, but: int) -> None:
+        """Returns when no session is left in it. PostgreSQL's own wait looks each 100 ms only."""
+        left = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
+        while self._admin.execute(f"{left} AND pid <> %s", (name, but)).fetchall():
+            time.sleep(0.001)
+
+    def _connect(self, name: str) -> psycopg.Connection[Any]:
+        """As somebody else than the stores: `store move` counts those of its own user."""
+        return psycopg.connect(self._named(name), user=EMPTIER, autocommit=True)
 
     def _named(self, name: str) -> str:
         return self._url.replace("%7B%7D", name)
 
     def _leave(self) -> None:
-        self._admin.close()
+        for connection in (self._admin, *(used.connection for used in self._used.values())):
+            connection.close()
         self._users.close()
         _clear(self._folder)
 
