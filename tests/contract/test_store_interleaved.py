@@ -30,12 +30,14 @@ from estafeta.queue.settle import Attempted, settle
 from estafeta.queue.suspended import Suspension
 from estafeta.store import (
     accounts,
+    admissions,
     bearers,
     bodies,
     counters,
     flags,
     garbage,
     greylist,
+    knocks,
     ledger,
     mailboxes,
     messages,
@@ -47,7 +49,9 @@ from estafeta.store.audit import seal_slice
 from estafeta.store.bodies import Body
 from estafeta.store.engine import Tx
 from estafeta.store.ids import Ids
+from estafeta.store.knocks import Arrival, Detail, Noted
 from estafeta.store.ledger import DAY_MS
+from estafeta.store.limits import KNOCK_AGE_MS
 from estafeta.store.postgres.line import Line
 from estafeta.store.rows import Acceptance, Dropped, Returned, Stored
 
@@ -67,6 +71,8 @@ FAULTY = Refused(Reply(550, "5.7.1", "blocked"), "blocked-ip", "mx.b.example")
 UNTIL = DAYS_LATER + 7_200_000
 TERMS = greylist.Terms(300_000, 2 * DAY_MS, 36 * DAY_MS, known_after=5, apart=60_000)
 WAITS, WAITS_TOO, FORGOTTEN, UNSEEN = (greylist.key_of("a", "s", n) for n in "0123")
+KNOCK, ADMISSION = 10, 11
+"""Of one who is let in."""
 Given = tuple[Unit, Sequence[int]]
 
 
@@ -118,6 +124,8 @@ class Scene:
             begin = partial(greylist.arrive, key=key, now=at - TERMS.delay, terms=TERMS)
             await stand.run(begin)
         stand.clock.ms = DAYS_LATER
+        await stand.run(self.tries("known@x.example", id=KNOCK)[0])
+        await stand.run(self.lets_in(KNOCK, id=ADMISSION)[0])
 
     # -- units ---------------------------------------------------------------------------------
 
@@ -315,6 +323,41 @@ class Scene:
             return returns.under_way(tx, self.back.id, DAYS_LATER)
 
         return unit, ()
+
+    def tries(self, *senders: str, id: int, account: int = 0, arrives: bool = False) -> Given:
+        """As the journal writes what it has collected of one second."""
+        noted = [
+            Noted(
+                account=account or self.ana,
+                id=id + n,
+                who="y.example",
+                sender=sender,
+                cause="greylisted",
+                named="ana@a.example",
+                proof=1,
+                first=DAYS_LATER + id,
+                last=DAYS_LATER + id,
+                times=1,
+                detail=Detail(network="192.0.2.0/24", hello=str(id)),
+            )
+            for n, sender in enumerate(senders)
+        ]
+        came = Arrival(self.ana, "y.example", "known@x.example", DAYS_LATER + id)
+        return alone(partial(knocks.write, noted=noted, arrivals=[came] if arrives else []))
+
+    def lets_in(self, knock: int, id: int) -> Given:
+        def unit(tx: Tx) -> str:
+            try:
+                allowed = ("greylist",)
+                made = admissions.grant(tx, self.ana, knock, DAYS_LATER, id=id, allowed=allowed)
+            except admissions.NotLetIn as refused:
+                return refused.why
+            return str(made.id)
+
+        return unit, (self.ana,)
+
+    def comes_in(self, acceptance: int) -> Given:
+        return alone(lambda tx: admissions.consume(tx, self.ana, ADMISSION, acceptance, DAYS_LATER))
 
     def touch(self, act: Any, event: int = 900) -> Given:
         """As an operator does it, to bob: the one who is leased."""
@@ -610,6 +653,42 @@ def pairs(s: Scene) -> dict[str, tuple[Given, Given]]:
         "removing+removing": (
             alone(lambda tx: greylist.expire(tx, now)),
             alone(lambda tx: greylist.expire(tx, now)),
+        ),
+        # Who tried to come in
+        "try+try": (s.tries("new@x.example", id=20), s.tries("new@x.example", id=30)),
+        "try+try the other way round": (
+            s.tries("known@x.example", "new@x.example", id=20),
+            s.tries("new@x.example", "known@x.example", id=30),
+        ),
+        "try+come in after all": (
+            s.tries("known@x.example", id=20),
+            s.tries(id=30, arrives=True),
+        ),
+        "try+remove the account": (
+            s.tries("new@x.example", id=20),
+            alone(lambda tx: accounts.remove_account(tx, ana)),
+        ),
+        "try+erase": (
+            s.tries("known@x.example", id=20),
+            alone(lambda tx: knocks.erase_old(tx, now + KNOCK_AGE_MS + KNOCK + 1)),
+        ),
+        "let in+let in": (s.lets_in(KNOCK, id=50), s.lets_in(KNOCK, id=51)),
+        "let in+remove the account": (
+            s.lets_in(KNOCK, id=50),
+            alone(lambda tx: accounts.remove_account(tx, ana)),
+        ),
+        "let in+take back": (
+            s.lets_in(KNOCK, id=50),
+            alone(lambda tx: admissions.revoke(tx, ana, KNOCK)),
+        ),
+        "come in by it+come in by it": (s.comes_in(60), s.comes_in(61)),
+        "come in by it+take back": (
+            s.comes_in(60),
+            alone(lambda tx: admissions.revoke(tx, ana, KNOCK)),
+        ),
+        "come in by it+remove the account": (
+            s.comes_in(60),
+            alone(lambda tx: accounts.remove_account(tx, ana)),
         ),
         # Upkeep
         "seal+seal": (
