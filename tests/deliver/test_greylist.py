@@ -23,6 +23,7 @@ from estafeta.store.rows import Returned
 pytestmark = pytest.mark.usefixtures("each_engine")
 
 DELAY = 300.0
+AGAIN = 0.0  # let in, having been asked to come again
 DAY = 86400.0
 ANA = "ana@a.example"
 BOB = "bob@b.example"
@@ -109,7 +110,7 @@ def test_a_stranger_waits_and_is_known_then(tmp_path: Path) -> None:
         port.later(100)
         assert await port.judge() == DELAY - 100
         port.later(200)
-        assert await port.judge() is None
+        assert await port.judge() == AGAIN
         assert await port.judge() is None
         assert port.meter.results == ["stranger", "early", "again"]
         assert (port.store.reads, port.store.runs) == (3, 2)
@@ -122,7 +123,7 @@ def test_what_differs_is_another_stranger(tmp_path: Path) -> None:
         eva = await port.stand.account("eva@a.example")
         await port.judge()
         port.later(DELAY)
-        assert await port.judge() is None
+        assert await port.judge() == AGAIN
         assert await port.judge("eve@b.example") == DELAY
         assert await port.judge(to="eva@a.example", account=eva) == DELAY
         assert await port.judge(visitor=Visitor("198.51.100.7", "198.51.100.0/24")) == DELAY
@@ -139,7 +140,7 @@ def test_addresses_without_an_account_are_told_apart(tmp_path: Path) -> None:
     async def scene(port: Port) -> None:
         await port.judge(to="team@a.example", account=0)
         port.later(DELAY)
-        assert await port.judge(to="team@a.example", account=0) is None
+        assert await port.judge(to="team@a.example", account=0) == AGAIN
         assert await port.judge(to="board@a.example", account=0) == DELAY
 
     play(tmp_path, scene)
@@ -149,7 +150,7 @@ def test_an_organisation_is_one_wherever_it_sends_from(tmp_path: Path) -> None:
     async def scene(port: Port) -> None:
         await port.judge(visitor=named("big.example", "192.0.2.7"))
         port.later(DELAY)
-        assert await port.judge(visitor=named("big.example", "198.51.100.9")) is None
+        assert await port.judge(visitor=named("big.example", "198.51.100.9")) == AGAIN
 
     play(tmp_path, scene)
 
@@ -253,7 +254,7 @@ def test_a_bounded_number_is_kept_in_memory(
             await port.judge(sender)
         port.later(DELAY)
         for sender in senders:
-            assert await port.judge(sender) is None
+            assert await port.judge(sender) == AGAIN
         assert len(port.greylist._known) == 4
         for sender in senders:
             assert await port.judge(sender) is None
@@ -268,7 +269,7 @@ def test_a_restart_in_the_middle_and_another_worker(tmp_path: Path) -> None:
         other = port.again()
         assert await other.judge() == DELAY - 60
         port.later(DELAY - 60)
-        assert await other.judge() is None
+        assert await other.judge() == AGAIN
         assert await port.judge() is None
         assert port.meter.results == ["stranger", "known"]
 
@@ -281,7 +282,7 @@ def test_two_workers_see_the_first_try_in_the_same_instant(tmp_path: Path) -> No
         try:
             other = port.again()
             other.store._store = second
-            for expected in (DELAY, None):
+            for expected in (DELAY, AGAIN):
                 told = await asyncio.gather(port.judge(), other.judge(), port.judge())
                 assert told == [expected] * 3
                 assert await port.rows() == (1 if expected else 2)
@@ -307,10 +308,10 @@ def test_forged_senders_of_one_network_write_few_rows(
         elsewhere = Visitor("198.51.100.7", "198.51.100.0/24")
         assert await port.judge(visitor=elsewhere) == DELAY
         port.later(DELAY)
-        assert await port.judge(visitor=elsewhere) is None
-        assert await port.judge("y@b.example") is None
+        assert await port.judge(visitor=elsewhere) == AGAIN
+        assert await port.judge("y@b.example") == AGAIN
         # One who comes again out of the crowd comes in, and speaks for nobody.
-        assert await port.judge("late@b.example") is None
+        assert await port.judge("late@b.example") == AGAIN
         rows = await port.rows()
         for n in range(40):
             await port.judge(f"{'x' * n}z@b.example")
@@ -359,7 +360,7 @@ def test_new_settings_count_at_once(tmp_path: Path) -> None:
         assert await port.judge() == DELAY
         port.greylist.use(GreylistSettings(delay=60.0))
         port.later(60)
-        assert await port.judge() is None
+        assert await port.judge() == AGAIN
 
     play(tmp_path, scene)
 

@@ -85,6 +85,7 @@ def play(scene: Callable[[Place], Awaitable[None]], *dns: DnsList, **settings: A
 
 def test_without_any_list_nobody_is_asked() -> None:
     async def scene(place: Place) -> None:
+        assert not place.lists.any
         assert await place.look() is None
         assert place.dns.questions == []
 
@@ -290,6 +291,19 @@ def test_a_list_that_fails_refuses_nobody_and_the_log_says_so_once(how: str) -> 
         place.dns.add(AT_BL, "A", "127.0.0.2")
         place.pass_by(LIST_REST_SECONDS)
         assert await place.look() is not None
+
+    play(scene, BLOCK)
+
+
+def test_what_a_list_could_not_say_is_not_remembered() -> None:
+    async def scene(place: Place) -> None:
+        place.dns.codes[AT_BL] = dns.rcode.SERVFAIL
+        assert await place.look() is None
+        place.dns.codes.clear()
+        place.dns.add(AT_BL, "A", "127.0.0.2")
+        place.resolver.forget()
+        assert await place.look() == Listed("bl.example", "192.0.2.7")
+        assert place.lists.any
 
     play(scene, BLOCK)
 

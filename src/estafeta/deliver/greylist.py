@@ -83,7 +83,8 @@ class Greylist:
     async def judge(
         self, visitor: Visitor, reverse_path: str, address: str, account: int
     ) -> float | None:
-        """Seconds after which they are to come again; None: let them pass.
+        """Seconds after which they are to come again; None: let them pass; 0: that too, as they
+        were asked to come again and have.
 
         address: the recipient; account: theirs, 0 where it is nobody's. Raises StoreError.
         """
@@ -129,7 +130,7 @@ class Greylist:
         if left is not None:
             return self._judged("stranger", left)
         self._keep(stranger)
-        return self._judged("again")
+        return self._judged("again", 0)
 
     async def _ask_crowd(self, visitor: Visitor, now: int) -> float | None:
         """All further strangers of a network are one, who speaks for nobody."""
@@ -145,7 +146,7 @@ class Greylist:
             log.warning("greylist is full: strangers are let in", rows_max=GREYLIST_ROWS_MAX)
             return self._judged("unremembered")
         unit = partial(greylist.arrive, key=key, now=now, terms=terms, counts=False)
-        return self._judged("crowd", await self._store.run(unit))
+        return self._judged("crowd", await self._store.run(unit) or 0)
 
     async def _use(self, found: Known, now: int) -> None:
         if found.stale:

@@ -111,6 +111,11 @@ class Lists:
         self._any = settings != ListsSettings(wait_max=settings.wait_max)
         self._kept.clear()
 
+    @property
+    def any(self) -> bool:
+        """Whether anybody could be on a list."""
+        return self._any
+
     async def look(self, visitor: Visitor, sender_domain: str) -> Verdict:
         """sender_domain: of the reverse-path, "" for none. Does not raise for what lists do."""
         if not self._any:
