@@ -283,3 +283,38 @@ def test_audit_names_what_is_wrong(estafeta: Run, tmp_path: Path) -> None:
 def test_version(estafeta: Run) -> None:
     assert estafeta("version").out.startswith("estafeta ")
     assert "version" in ok(estafeta("version", "--json"))
+
+
+def test_an_account_that_was_stopped_is_shown_and_released(estafeta: Run, tmp_path: Path) -> None:
+    ok(estafeta("domain", "add", "x.example"))
+    ok(estafeta("account", "add", "ana@x.example", "--generate"))
+    show = ("account", "show", "ana@x.example")
+    assert ok(estafeta(*show, "--json"))["stopped"] is None
+    assert "allowed" in ok(estafeta(*show))
+    with contextlib.closing(apsw.Connection(str(tmp_path / "data" / "estafeta.db"))) as db:
+        db.execute(
+            "INSERT INTO stopped_sender (account, at, why)"
+            " SELECT id, 1795000000000, '1000/1h' FROM account"
+        )
+    assert ok(estafeta(*show, "--json"))["stopped"] == {
+        "at": 1795000000000,
+        "limit": "1000/1h",
+        "held": 0,
+    }
+    assert "stopped since 2026-11-18 11:06:40Z: over 1000/1h, 0 recipients held" in ok(
+        estafeta(*show)
+    )
+    done = estafeta("account", "release", "ana@x.example")
+    assert (done.code, done.err.strip()) == (
+        0,
+        "account ana@x.example may send again; 0 recipients released",
+    )
+    assert ok(estafeta(*show, "--json"))["stopped"] is None
+    assert ok(estafeta("account", "release", "ana@x.example", "--json")) == {
+        "was_stopped": False,
+        "released": 0,
+    }
+    assert "was not stopped" in estafeta("account", "release", "ana@x.example").err
+    gone = estafeta("account", "release", "nobody@x.example")
+    assert gone.code == 1
+    assert "there is no account" in gone.err

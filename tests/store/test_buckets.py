@@ -255,6 +255,7 @@ def test_a_store_that_is_away_stops_nobody_and_is_told_of_once(tmp_path: Path) -
         one = house.process()
         await one.start()
         house.store.failing = house.store.failing_reads = StoreError("away")
+        assert not await one.settle("b", WHOLE)
         assert await drain(one) == 80  # by what this process knows
         assert await one.take("b", WHOLE) > 0.0
         await asyncio.sleep(10)
@@ -367,7 +368,8 @@ def test_a_limit_that_changes_counts_at_once(tmp_path: Path) -> None:
         assert await drain(one, limit=Limit(1000, 10.0), most=40) == 40
         assert await drain(one, limit=Limit(8, 8.0)) <= 8
         await house.store.run(partial(buckets.empty_out, name="b"))
-        one.forget("b")
+        assert await one.take("b", Limit(8, 8.0)) > 0.0  # it does not ask
+        assert await one.settle("b", Limit(8, 8.0))
         assert await drain(one, limit=Limit(8, 8.0)) == 8
 
     with_house(tmp_path, work)

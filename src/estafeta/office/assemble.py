@@ -63,6 +63,7 @@ from estafeta.store.credentials import Authenticator
 from estafeta.store.engine import Store, Tx
 from estafeta.store.ids import Ids
 from estafeta.store.tokens import Tokens
+from estafeta.submit.outbound import Outbound, OutboundLimit
 from estafeta.submit.submission import SubmissionRole
 from estafeta.wire.sasl import MECHANISMS
 from estafeta.wire.smtp_server.profile import Profile
@@ -137,6 +138,14 @@ class Installation:
         self.rates = Rates(
             self.buckets, _rate_settings(config), host_name=server.hostname, meter=meter
         )
+        self.outbound = Outbound(
+            store,
+            self.buckets,
+            ids=self.ids,
+            clock=world.clock,
+            setting=_outbound_limit(config),
+            meter=meter,
+        )
         self._directory = LocalDirectory(postmaster=server.postmaster).look_up
         self._notices = Notices(
             world,
@@ -144,7 +153,7 @@ class Installation:
             tokens=self.tokens,
             host_name=server.hostname,
             postmaster=server.postmaster,
-            language=self._language,
+            language=self.language,
             settings=_notice_settings(config),
         )
         self.acceptor = Acceptor(
@@ -223,6 +232,7 @@ class Installation:
         self.queue.use(_queue_settings(self.config))
         self.load.limits = _load_limits(self.config)
         self.rates.settings = _rate_settings(self.config)
+        self.outbound.setting = _outbound_limit(self.config)
         self.doors.use(self._all_doors())
 
     def show(self, tls_server: TlsConfig | None, tls_asking: TlsConfig | None) -> None:
@@ -239,7 +249,7 @@ class Installation:
     ) -> Report:
         return await self.relay.attempt(Job(destination, envelope, content, sent))
 
-    async def _language(self, address: str) -> str:
+    async def language(self, address: str) -> str:
         """Of the account with that address, of its domain, or the installation's."""
 
         def wishes(tx: Tx) -> list[str]:
@@ -377,6 +387,7 @@ class Installation:
                 clock=self.world.clock,
                 tokens=self.tokens,
                 host_name=config.server.hostname,
+                outbound=self.outbound,
                 remembers=config.submission.remember_submissions,
             )
         else:
@@ -505,6 +516,11 @@ def _rate_settings(config: Config) -> RateSettings:
         unknown_recipients=limit_of(rates.unknown_recipients),
         exempt_networks=networks(rates.exempt_networks),
     )
+
+
+def _outbound_limit(config: Config) -> OutboundLimit:
+    rate = config.submission.limit
+    return OutboundLimit(rate, limit_of(rate))
 
 
 def limit_of(rate: str) -> Limit | None:

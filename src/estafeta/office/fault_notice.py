@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import textwrap
-
-from estafeta.deliver.directory import LocalDirectory
 from estafeta.explain.faults import Checked, faults
 from estafeta.explain.words import say
-from estafeta.intake.prepared import Incoming, PreparedAcceptance
-from estafeta.mail.address import is_ascii
-from estafeta.mail.envelope import Envelope, Recipient
-from estafeta.mail.note import build_note
-from estafeta.mail.outcome import Reply
+from estafeta.intake.prepared import PreparedAcceptance
 from estafeta.office.assemble import Installation
+from estafeta.office.note import in_blocks, prepare_note
 from estafeta.queue.parked import Untold
-
-_WIDTH = 76
 
 
 def in_words(
@@ -45,45 +37,14 @@ def in_words(
     else:
         blocks.append(say("fault.checked", language, minutes=max(1, round(interval / 60))))
     blocks.append(say("fault.closing", language))
-    text = "\n\n".join(
-        textwrap.fill(block, _WIDTH, break_long_words=False, break_on_hyphens=False)
-        for block in blocks
-    )
-    return say("fault.subject", language, title=words.title), text + "\n"
+    return say("fault.subject", language, title=words.title), in_blocks(blocks)
 
 
 async def prepare(
     installation: Installation, what: Untold, finding: Checked, *, now: int
 ) -> PreparedAcceptance:
     """The acceptance of the message to the postmaster, in the installation's language."""
-    config, world = installation.config, installation.world
+    config = installation.config
     to, language = config.server.postmaster, config.server.language
     subject, text = in_words(what, finding, language, now=now, interval=config.queue.park_check)
-    id = installation.ids.next()
-    await installation.tokens.ready()
-    message_id = installation.tokens.message_id(id, config.server.hostname)
-    utf8 = not is_ascii(to)
-    message = build_note(
-        subject=subject,
-        text=text,
-        language=language,
-        from_=f"MAILER-DAEMON <{to}>",
-        to=to,
-        date=world.clock.now(),
-        message_id=message_id,
-        utf8=utf8,
-    )
-    body = await installation.bodies.from_bytes(message)
-    directory = LocalDirectory(postmaster=to).look_up
-    found = await installation.store.read(lambda tx: directory(tx, to))
-    incoming = Incoming(
-        id=id,
-        origin="fault",
-        envelope=Envelope(
-            "", (Recipient(to, notify=frozenset({"NEVER"})),), smtputf8=utf8, eight_bit=utf8
-        ),
-        targets=(None if isinstance(found, Reply) else found,),
-        body=body,
-        message_id=message_id,
-    )
-    return await installation.acceptor.prepare(incoming)
+    return await prepare_note(installation, to, language, subject, text)

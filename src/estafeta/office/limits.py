@@ -66,6 +66,9 @@ TENURE_WAIT_SECONDS = 15.0
 OBJECTS_CHECK_SECONDS = 10.0
 """`estafeta config check` waits at most so long for the object store."""
 
+STOPPED_LOOK_SECONDS = 30.0
+"""Accounts that another worker stopped and could not tell of are looked for so often, seconds."""
+
 SELF_CHECK_LOOK_SECONDS = 30.0
 """Mail that is held for a fault of our own set-up is looked after every so many seconds."""
 

@@ -30,6 +30,7 @@ from estafeta.office.self_check import SelfCheck, remarks
 from estafeta.office.service import Component, Service
 from estafeta.office.settings_shown import effective
 from estafeta.office.settings_table import FIXED_AT_START
+from estafeta.office.stopped import StoppedSenders
 from estafeta.office.tenure import tenure_of
 from estafeta.office.upkeep import Upkeep
 from estafeta.office.watch import watch
@@ -112,6 +113,7 @@ class Built:
             whole.sender,
             whole.doors,
             SelfCheck(whole, self.meter),
+            StoppedSenders(whole),
         ]
         if pages := http_endpoints(whole.config):
             meter = self.meter if whole.config.http.metrics else None

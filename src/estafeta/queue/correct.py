@@ -13,7 +13,14 @@ from typing import Any
 import msgspec
 
 from estafeta.queue.contract import Prepared
-from estafeta.queue.hand import Conflict, Touched, cancel, locked, may_release
+from estafeta.queue.hand import (
+    Conflict,
+    Touched,
+    cancel,
+    locked,
+    may_release,
+    refuse_stopped,
+)
 from estafeta.store import counters, ledger, tracker
 from estafeta.store.engine import Tx
 from estafeta.store.garbage import COLLECTOR
@@ -58,6 +65,8 @@ def correct(
 
     events: an id for each. sender: see hand.touch. Raises Conflict: nothing is done.
     """
+    if sender is not None:
+        refuse_stopped(tx, sender)
     counters.hold(tx, COLLECTOR)  # the body may be nobody's by now: it is not to go meanwhile
     row = tx.row(
         "SELECT body FROM acceptance WHERE id = ? /*postgresql: FOR UPDATE */", (acceptance,)

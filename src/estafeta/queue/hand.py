@@ -17,7 +17,7 @@ import msgspec
 from estafeta.queue import backoff, rows, wish
 from estafeta.queue.limits import TOUCHED_ROWS
 from estafeta.queue.wish import Wish
-from estafeta.store import ledger, tracker
+from estafeta.store import ledger, stopped, tracker
 from estafeta.store.engine import Tx
 from estafeta.store.ids import queue_id
 
@@ -157,7 +157,9 @@ def touch(
 ) -> list[Touched]:
     """Does `act` to these rows, those that have left the queue meanwhile excepted. event: an id,
     for those it becomes. sender: the account that does it to its own; None: administration, whose
-    holds no sender releases."""
+    holds no sender releases. Raises Conflict where that account may send nothing."""
+    if sender is not None and isinstance(act, Retry | Release):
+        refuse_stopped(tx, sender)
     found = [row for key in sorted(keys) if (row := locked(tx, *key)) is not None]
     touched = []
     changed: dict[int, list[int]] = {}
@@ -182,6 +184,12 @@ def touch(
         for destination in sorted({row.destination for row in found}):
             _look_at(tx, destination, now)
     return touched
+
+
+def refuse_stopped(tx: Tx, sender: int) -> None:
+    """Raises Conflict where that account may send nothing until an administrator lets it."""
+    if stopped.find(tx, sender) is not None:
+        raise Conflict("the account was stopped: only an administrator lets its mail go on")
 
 
 def locked(tx: Tx, acceptance: int, n: int) -> Row | None:

@@ -48,6 +48,9 @@ EXPIRED_ROWS = 500
 TOUCHED_ROWS = 100
 """Rows of the queue that one unit of an operator's touches."""
 
+STOPPED_MESSAGES = 500
+"""Messages of a stopped account that are looked through at once for what is to be held."""
+
 TOUCHED_TOLD_MAX = 1000
 """Recipients of which an operator's command tells one by one what became of them."""
 

@@ -28,6 +28,7 @@ from estafeta.office.config import Queue as QueueSetting
 from estafeta.office.doors import Latch
 from estafeta.office.self_check import SelfCheck
 from estafeta.office.service import Component
+from estafeta.office.stopped import StoppedSenders
 from estafeta.office.upkeep import Upkeep
 from estafeta.queue.holders import Life
 from estafeta.queue.runner import Queue
@@ -336,6 +337,7 @@ class SimWorker:
             installation.sender,
             installation.doors,
             SelfCheck(installation, NoMeter()),
+            StoppedSenders(installation),
         ]
         for component in components:
             await component.start()

@@ -262,6 +262,7 @@ def remove_account(tx: Tx, id: int) -> None:
         ("subscription", "account"),
         ("identity", "account"),
         ("bearer", "account"),
+        ("stopped_sender", "account"),
         ("account", "id"),
     ):
         tx.run(f"DELETE FROM {table} WHERE {column} = ?", (id,))

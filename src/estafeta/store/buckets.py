@@ -229,15 +229,14 @@ class Buckets:
         missing = by - known.left(asyncio.get_running_loop().time())
         return max(0.0, missing * limit.seconds / limit.burst)
 
-    def unmerged(self, name: str) -> int:
-        """What this process has taken and nobody else knows of."""
-        known = self._known.get(name) or self._dirty.get(name)
-        return 0 if known is None else known.taken
-
-    def forget(self, name: str) -> None:
-        """What the store says counts from now on; what was not merged is given up."""
-        self._known.pop(name, None)
-        self._dirty.pop(name, None)
+    async def settle(self, name: str, limit: Limit) -> bool:
+        """Merges what was taken of it, so that what is known here is what the store says. False:
+        the store is away."""
+        known = self._known.get(name) or await self._meet(name, limit)
+        known.limit = limit
+        while known.merging is not None:
+            await asyncio.wait([known.merging])
+        return await asyncio.shield(self._begin([(name, known)])) is not None
 
     # -- knowing -------------------------------------------------------------------------------
 

@@ -3,7 +3,8 @@
 Promises: MAIL FROM and From belong to the account; Bcc never leaves, it stands in the submitter's
 own copy alone; Date and Message-ID are there; what no one could answer is refused; a message that
 comes again because our 250 got lost is recognised for each recipient. A client within
-`relay_networks` needs no account and writes as it likes.
+`relay_networks` needs no account and writes as it likes. How many recipients an account writes to
+is looked after by submit/outbound.py.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from estafeta.store.rows import Account
 from estafeta.store.sent import PRIVATE_FIELDS
 from estafeta.store.tokens import Tokens
 from estafeta.submit.blind import blind_copies
+from estafeta.submit.outbound import Outbound
 from estafeta.wire import replies
 from estafeta.wire.smtp_server.events import Mail
 from estafeta.world.seams import Clock
@@ -46,9 +48,11 @@ class SubmissionRole:
         clock: Clock,
         tokens: Tokens,
         host_name: str,
+        outbound: Outbound,
         remembers: bool = True,
     ) -> None:
         self._store = store
+        self._outbound = outbound
         self._directory = directory
         self._clock = clock
         self._tokens = tokens
@@ -64,6 +68,8 @@ class SubmissionRole:
         def decide(tx: Tx) -> Reply:
             if not _may_come_in(tx, account):
                 return replies.ACCOUNT_DISABLED
+            if refusal := self._outbound.sender(tx, account, utf8=mail.smtputf8):
+                return refusal
             # A receipt (RFC 8098 §3) has the null reverse-path.
             if address and not accounts.may_write_as(tx, account, address):
                 return replies.SENDER_NOT_OWNED(address=address, account=account.address)
@@ -82,7 +88,12 @@ class SubmissionRole:
                 return replies.MAILBOX_FULL(address=address)
             return target
 
-        return await self._store.read(decide)
+        found = await self._store.read(decide)
+        if client.account is None or isinstance(found, Reply):
+            return found
+        # Mistakes do not count: only those to whom a message would go.
+        utf8 = transaction.mail.smtputf8
+        return await self._outbound.recipient(client.account, utf8=utf8) or found
 
     def header(
         self, client: Client, transaction: Transaction, header: bytes, received: bytes
@@ -128,6 +139,8 @@ class SubmissionRole:
         decided = await self._store.read(decide)
         if isinstance(decided, Reply):
             return decided
+        utf8 = transaction.mail.smtputf8
+        transaction.units.append(self._outbound.unit(account, utf8=utf8))
         if decided:
             transaction.sent = blind_copies(transaction.header, transaction.recipients)
         return None

@@ -11,11 +11,13 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from estafeta.office.commands.by_hand import operator
 from estafeta.office.commands.common import (
     ConfigOption,
     JsonOption,
     in_store,
     now_ms,
+    print_json,
     say_done,
     shown_quota,
     the_address,
@@ -28,8 +30,11 @@ from estafeta.office.commands.rows import Columns, print_one, print_rows
 from estafeta.office.config import Config
 from estafeta.office.config_types import format_size
 from estafeta.office.errors import CommandError, UsageMistake
-from estafeta.store import accounts, credentials, mailboxes
+from estafeta.office.times import shown_time
+from estafeta.queue import stopped as queue_stopped
+from estafeta.store import accounts, credentials, mailboxes, stopped
 from estafeta.store.engine import Store, Tx
+from estafeta.store.ids import Ids
 from estafeta.store.rows import Account
 from estafeta.world.seams import World
 
@@ -77,6 +82,7 @@ _LINES: Columns[dict[str, Any]] = {
     "address": lambda a: a["address"],
     "name": lambda a: a["name"],
     "state": lambda a: _state(a["disabled"]),
+    "sending": lambda a: _sending(a["stopped"]),
     "used": lambda a: format_size(a["used"]),
     "quota": lambda a: shown_quota(a["quota"]),
     "language": lambda a: a["language"],
@@ -157,6 +163,7 @@ def show(address: Address, json: JsonOption = False, config: ConfigOption = None
         found = _existing(tx, where)
         return {
             **msgspec.structs.asdict(found),
+            "stopped": _stopped(tx, found.id),
             "identities": list(accounts.identities(tx, found.id)),
             "aliases": [a for a, target in accounts.aliases(tx) if target == where],
             "mailboxes": [
@@ -232,6 +239,28 @@ def password(
 
 
 @app.command()
+def release(address: Address, json: JsonOption = False, config: ConfigOption = None) -> None:
+    """Let an account send again that was stopped because it wrote to too many. What was held for
+    that goes on; what somebody holds for another reason stays."""
+    where = the_address(address)
+
+    async def work(store: Store, world: World, _: Config) -> queue_stopped.Let:
+        account = await store.read(lambda tx: _existing(tx, where).id)
+        ids = Ids(world.clock, world.dice)
+        return await queue_stopped.let_go(
+            store, account, ids=ids, clock=world.clock, who=operator()
+        )
+
+    done = in_store(config, work)
+    if json:
+        print_json(done)
+    elif done.was_stopped or done.released:
+        say_done(f"account {where} may send again; {done.released} recipients released")
+    else:
+        say_done(f"account {where} was not stopped")
+
+
+@app.command()
 def remove(
     address: Address,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
@@ -258,6 +287,21 @@ def _change(config: Any, where: str, given: dict[str, Any]) -> None:
 
 def _state(disabled: bool) -> str:
     return "disabled" if disabled else "active"
+
+
+def _stopped(tx: Tx, account: int) -> dict[str, Any] | None:
+    found = stopped.find(tx, account)
+    if found is None:
+        return None
+    held = queue_stopped.count_held(tx, account)
+    return {"at": found.at, "limit": found.why, "held": held}
+
+
+def _sending(found: dict[str, Any] | None) -> str:
+    if found is None:
+        return "allowed"
+    since = shown_time(found["at"])
+    return f"stopped since {since}: over {found['limit']}, {found['held']} recipients held"
 
 
 def _existing(tx: Tx, address: str) -> Account:
