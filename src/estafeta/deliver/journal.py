@@ -3,7 +3,8 @@
 Promises: noting costs no unit of its own: attempts are merged in memory and written together, once
 a second and when the service stops. What is held is bounded for each account and in all; what finds
 no place is counted, not named. So an account that is flooded neither pushes out what others are to
-read, nor costs more than the one unit. Lost are at most the attempts of a second, by a crash.
+read, nor costs more than the one unit. A crash loses what is not written yet: the attempts of a
+second; of PENDING_MAX / FLUSH_ROWS_MAX seconds at most while all accounts are flooded.
 """
 
 from __future__ import annotations

@@ -222,7 +222,7 @@ def _insert(tx: Tx, noted: Noted) -> None:
             noted = many_senders(noted)
             if _merged(tx, noted):
                 return
-    tx.run(
+    tx.send(
         "INSERT INTO knock (account, id, who, sender, cause, named, proof, first, began, last,"
         " times, detail) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
