@@ -20,10 +20,12 @@ from tests.support.interleave import Saved, Unit, connect, run_pair
 from tests.support.stores import NOON, TEXT, Stand, StandingClock
 
 from estafeta.explain.faults import Checked
+from estafeta.intake.prepared import RefusedInUnit
 from estafeta.mail.envelope import Recipient
 from estafeta.mail.message import summary
 from estafeta.mail.outcome import Deferred, Delivered, Refused, Reply
 from estafeta.queue import correct, hand, holders, parked, returns, rows, suspended, wish
+from estafeta.queue import stopped as queue_stopped
 from estafeta.queue.hand import Cancel, Hold, Release, Retry
 from estafeta.queue.notices import Failure
 from estafeta.queue.settle import Attempted, settle
@@ -33,6 +35,7 @@ from estafeta.store import (
     admissions,
     bearers,
     bodies,
+    buckets,
     counters,
     flags,
     garbage,
@@ -42,11 +45,13 @@ from estafeta.store import (
     mailboxes,
     messages,
     sent,
+    stopped,
     tracker,
     trail,
 )
 from estafeta.store.audit import seal_slice
 from estafeta.store.bodies import Body
+from estafeta.store.buckets import Limit, Share
 from estafeta.store.engine import Tx
 from estafeta.store.ids import Ids
 from estafeta.store.knocks import Arrival, Detail, Noted
@@ -54,6 +59,7 @@ from estafeta.store.ledger import DAY_MS
 from estafeta.store.limits import KNOCK_AGE_MS
 from estafeta.store.postgres.line import Line
 from estafeta.store.rows import Acceptance, Dropped, Returned, Stored
+from estafeta.store.stopped import Stopped
 
 BREAKS_MAX = int(os.environ.get("ESTAFETA_INTERLEAVED", "8"))
 """Statements after which a unit breaks off; the first ones are those that take locks."""
@@ -73,6 +79,7 @@ TERMS = greylist.Terms(300_000, 2 * DAY_MS, 36 * DAY_MS, known_after=5, apart=60
 WAITS, WAITS_TOO, FORGOTTEN, UNSEEN = (greylist.key_of("a", "s", n) for n in "0123")
 KNOCK, ADMISSION = 10, 11
 """Of one who is let in."""
+BUCKET = Limit(5, 60.0)
 Given = tuple[Unit, Sequence[int]]
 
 
@@ -278,6 +285,42 @@ class Scene:
 
         return unit, (self.ana,)
 
+    def submit_unless_stopped(self) -> Given:
+        """As ana hands it in, with what looks whether she may."""
+        unit, accounts = self.submit("<late@a.example>")
+
+        def checked(tx: Tx) -> None:
+            unit(tx)
+            if stopped.find(tx, self.ana) is not None:
+                raise RefusedInUnit(Reply(550, "5.7.1", "stopped"))
+
+        return checked, accounts
+
+    def stop(self, event: int = 950) -> Given:
+        """Ana is stopped, with what she has waiting."""
+
+        def unit(tx: Tx) -> tuple[bool, int]:
+            new = stopped.stop(tx, self.ana, "5/1h", DAYS_LATER)
+            keys = queue_stopped.waiting(tx, self.ana).keys
+            return new, queue_stopped.hold(tx, self.ana, keys, now=DAYS_LATER, event=event)
+
+        return unit, (self.ana,)
+
+    def let_go(self) -> Given:
+        """She is let, with what is held for it."""
+
+        def unit(tx: Tx) -> tuple[bool, int | None]:
+            was = queue_stopped.let(tx, self.ana)
+            keys = queue_stopped.held(tx, self.ana)
+            done = queue_stopped.release(tx, self.ana, keys, who="root", now=DAYS_LATER, event=951)
+            return was, done
+
+        return unit, (self.ana,)
+
+    def tell_of_luis(self) -> Given:
+        """Two workers tell that he was stopped."""
+        return (lambda tx: stopped.tell(tx, Stopped(self.luis, NOON, "5/1h"))), (self.luis,)
+
     def settle_tracked(self, outcome: Any, due: int | None = None) -> Given:
         event = self.ids.next()
         people = [Recipient("tom@t.example")]
@@ -405,6 +448,11 @@ class Scene:
             messages.move(tx, self.ana, self.work, [1], self.inbox)
 
         return unit, (self.ana,)
+
+
+def merge(*shares: Share) -> Given:
+    """What a worker has taken of buckets."""
+    return alone(partial(buckets.merge, shares=shares, now=DAYS_LATER))
 
 
 def arrive(key: bytes, at: int = DAYS_LATER) -> Given:
@@ -688,6 +736,34 @@ def pairs(s: Scene) -> dict[str, tuple[Given, Given]]:
         ),
         "come in by it+remove the account": (
             s.comes_in(60),
+            alone(lambda tx: accounts.remove_account(tx, ana)),
+        ),
+        # Limits
+        "merge+merge": (merge(Share("new", BUCKET, 3, 4)), merge(Share("new", BUCKET, 1, 4))),
+        "merge+merge, the other way round": (
+            merge(Share("new", BUCKET, 3), Share("old", BUCKET, 1)),
+            merge(Share("old", BUCKET, 2), Share("new", BUCKET, 4)),
+        ),
+        "merge+forget what is full": (
+            merge(Share("old", BUCKET, 3), Share("new", BUCKET, 1)),
+            alone(partial(buckets.forget_full, now=now)),
+        ),
+        "forget+forget": (
+            alone(partial(buckets.forget_full, now=now)),
+            alone(partial(buckets.forget_full, now=now)),
+        ),
+        "stop+stop": (s.stop(), s.stop(952)),
+        "stop+submit": (s.stop(), s.submit_unless_stopped()),
+        "stop+let go": (s.stop(), s.let_go()),
+        "stop+outcome": (s.stop(), s.settle_tracked(BUSY, now + 60_000)),
+        "stop+delivered": (s.stop(), s.settle_tracked(TAKEN)),
+        "tell+tell": (s.tell_of_luis(), s.tell_of_luis()),
+        "tell+let": (
+            s.tell_of_luis(),
+            ((lambda tx: queue_stopped.let(tx, s.luis)), (luis,)),
+        ),
+        "stop+remove the account": (
+            s.stop(),
             alone(lambda tx: accounts.remove_account(tx, ana)),
         ),
         # Upkeep
