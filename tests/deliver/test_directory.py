@@ -10,8 +10,8 @@ import pytest
 from tests.support.inline import with_store
 
 from estafeta.deliver.directory import ALIAS_DEPTH_MAX, ALIAS_TARGETS_MAX, LocalDirectory
+from estafeta.intake.objection import Objection
 from estafeta.intake.target import ToAccount, ToAlias, ToRemote
-from estafeta.mail.outcome import Reply
 from estafeta.store import accounts
 from estafeta.store.engine import Tx
 from estafeta.store.sqlite import SqliteStore
@@ -60,8 +60,8 @@ def plain(found: Any) -> Any:
             return ("nobody" if ours else "remote"), destination
         case ToAlias(addresses, targets):
             return {a: plain(t) for a, t in zip(addresses, targets, strict=True)}
-        case Reply():
-            return str(found)
+        case Objection():
+            return str(found.said())
 
 
 def unknown(address: str) -> str:

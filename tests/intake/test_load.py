@@ -116,7 +116,7 @@ def test_new_work_is_turned_away_and_what_was_begun_is_finished() -> None:
         await begun.begin()
         await idle.begin()
         assert (await begun.say("MAIL FROM:<a@client.example>")).startswith("250")
-        house.built.load.busy = "memory"
+        house.built.receiving.load.busy = "memory"
         refused = Talk(await house.connect(net))
         assert (await refused.reply()).startswith("421 4.3.2 ")
         assert await refused.reply() == ""
@@ -130,7 +130,7 @@ def test_new_work_is_turned_away_and_what_was_begun_is_finished() -> None:
         # By LMTP comes what another server of ours has accepted already.
         near = Talk(await house.connect(net, "lmtp"))
         assert (await near.reply()).startswith("220")
-        house.built.load.busy = ""
+        house.built.receiving.load.busy = ""
         assert (await idle.say("MAIL FROM:<a@client.example>")).startswith("250")
         assert (await (Talk(await house.connect(net))).reply()).startswith("220")
 

@@ -9,9 +9,9 @@ already. So a walk ends, and what it gives can be expanded to the end without lo
 
 from __future__ import annotations
 
+from estafeta.intake.objection import Objection, objection
 from estafeta.intake.target import Target, ToAccount, ToAlias, ToRemote
 from estafeta.mail.address import split, subaddress
-from estafeta.mail.outcome import Reply
 from estafeta.store import accounts
 from estafeta.store.engine import Tx
 from estafeta.store.rows import Account, Domain
@@ -37,14 +37,14 @@ class LocalDirectory:
     def __init__(self, *, postmaster: str = "") -> None:
         self._postmaster = postmaster
 
-    def look_up(self, tx: Tx, address: str) -> Target | Reply:
-        """Where `address` leads, or the reply that says why nowhere."""
+    def look_up(self, tx: Tx, address: str) -> Target | Objection:
+        """Where `address` leads, or why nowhere."""
         walk = _Walk(tx, self._postmaster)
         try:
             found = walk.follow(address, address)
         except _TooFarError:
-            return replies.ALIAS_TOO_FAR(address=address)
-        return replies.UNKNOWN_USER(address=address) if found is None else found
+            return objection(replies.ALIAS_TOO_FAR, address=address)
+        return objection(replies.UNKNOWN_USER, address=address) if found is None else found
 
 
 class _Walk:
@@ -56,7 +56,7 @@ class _Walk:
         self._left = ALIAS_TARGETS_MAX
         self._way: list[str] = []
 
-    def follow(self, address: str, written: str) -> Target | Reply | None:
+    def follow(self, address: str, written: str) -> Target | Objection | None:
         """Where `address` leads, as the place of `written`. None: back to where we came from.
 
         Raises _TooFarError.
@@ -68,7 +68,7 @@ class _Walk:
         if not name:
             # RFC 5321 §4.5.1: <postmaster>, and nobody else, is taken without a domain.
             if "@" not in self._postmaster:
-                return replies.UNKNOWN_USER(address=written)
+                return objection(replies.UNKNOWN_USER, address=written)
             return self._instead(self._postmaster, written)
         local = local.lower()
         key = f"{local}@{name}"
@@ -88,7 +88,7 @@ class _Walk:
 
     def _elsewhere(
         self, local: str, key: str, domain: Domain, written: str
-    ) -> Target | Reply | None:
+    ) -> Target | Objection | None:
         """Where an address that is no account's leads."""
         addresses = accounts.targets(self._tx, key)
         if addresses:
@@ -105,32 +105,32 @@ class _Walk:
         for other in (self._postmaster if local == "postmaster" else "", domain.catch_all):
             if other not in ("", key):
                 return self._instead(other, written)
-        return replies.UNKNOWN_USER(address=written)
+        return objection(replies.UNKNOWN_USER, address=written)
 
-    def _instead(self, other: str, written: str) -> Target | Reply | None:
+    def _instead(self, other: str, written: str) -> Target | Objection | None:
         found = self.follow(other, written)
         # Elsewhere nobody knows the address that was written.
         return ToAlias((other,), (found,)) if isinstance(found, ToRemote) else found
 
     @staticmethod
-    def _account(account: Account, written: str) -> Target | Reply:
+    def _account(account: Account, written: str) -> Target | Objection:
         if account.disabled:
-            return replies.USER_DISABLED(address=written)
+            return objection(replies.USER_DISABLED, address=written)
         return ToAccount(account, written)
 
-    def _alias(self, addresses: list[str], written: str) -> Target | Reply | None:
+    def _alias(self, addresses: list[str], written: str) -> Target | Objection | None:
         found = [(address, self.follow(address, address)) for address in addresses]
         kept = [(address, target) for address, target in found if target is not None]
         if not kept:
             return None
         # What is refused with no thought of the way here is refused when looked up again, too.
         anywhere = len(kept) == len(found) or len(self._way) == 1
-        if anywhere and all(isinstance(target, Reply) for _, target in kept):
-            return replies.UNKNOWN_USER(address=written)
+        if anywhere and all(isinstance(target, Objection) for _, target in kept):
+            return objection(replies.UNKNOWN_USER, address=written)
         # A target that leads nowhere is not forgotten: it is queued, refused there and returned.
         return ToAlias(
             tuple(address for address, _ in kept),
-            tuple(_nobody(a) if isinstance(target, Reply) else target for a, target in kept),
+            tuple(_nobody(a) if isinstance(target, Objection) else target for a, target in kept),
         )
 
 

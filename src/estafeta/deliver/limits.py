@@ -37,3 +37,10 @@ LIST_FAILURES_MAX = 3  # in a row, after which a list is not asked for a while
 LIST_REST_SECONDS = 60.0  # that while; one question then finds out whether it answers again
 LIST_LOG_SECONDS = 900.0  # between two lines of the log about one list that does not answer
 LIST_REASON_CHARACTERS_MAX = 200  # of the text that a list gives for an entry
+
+JOURNALS_OF_ONE_MAX = 10
+"""Accounts behind one alias in whose journals an attempt is noted."""
+
+POLICY_CLASSES_MAX = 8
+"""Different policies over what a message holds in one transaction, where each recipient gets an
+answer; elsewhere there is one."""

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import msgspec
 
 from estafeta.intake.networks import Network, within
-from estafeta.mail.outcome import Reply
+from estafeta.intake.objection import Objection, objection
 from estafeta.mail.protocols import Meter
 from estafeta.store.buckets import Buckets, Limit
 from estafeta.wire import replies
@@ -50,7 +50,7 @@ class Rates:
 
     async def recipient(
         self, network: str, sender_domain: str, account: int | None
-    ) -> Reply | None:
+    ) -> Objection | None:
         """One recipient more: None where it may come in. network: as of intake.networks.
 
         sender_domain: "" for the null sender, who has none; account: None for no account of ours.
@@ -72,14 +72,14 @@ class Rates:
                 return self._later(what, seconds)
         return None
 
-    async def unknown(self, network: str) -> Reply | None:
+    async def unknown(self, network: str) -> Objection | None:
         """An address that nobody here has: None as long as that network may ask for more."""
         limit = self.settings.unknown_recipients
         if limit is None or not await self._buckets.take(f"unknown {network}", limit):
             return None
         return self._guessing()
 
-    async def guesses(self, network: str) -> Reply | None:
+    async def guesses(self, network: str) -> Objection | None:
         """Before an address is looked up: whether that network has guessed too many, so that it is
         not told of any whether it is there."""
         limit = self.settings.unknown_recipients
@@ -87,10 +87,10 @@ class Rates:
             return None
         return self._guessing()
 
-    def _later(self, what: str, seconds: float) -> Reply:
+    def _later(self, what: str, seconds: float) -> Objection:
         self._meter.count("rate_limited", limit=what)
-        return replies.RATE_LIMITED(seconds=math.ceil(seconds))
+        return objection(replies.RATE_LIMITED, seconds=math.ceil(seconds))
 
-    def _guessing(self) -> Reply:
+    def _guessing(self) -> Objection:
         self._meter.count("rate_limited", limit="unknown_recipients")
-        return replies.RECIPIENTS_REFUSED(host=self._host_name)
+        return objection(replies.RECIPIENTS_REFUSED, host=self._host_name)

@@ -14,11 +14,12 @@ import structlog
 
 from estafeta.intake.claims import Claims
 from estafeta.intake.limits import HEADER_OCTETS_MAX
+from estafeta.intake.objection import Objection
 from estafeta.intake.prepared import Incoming, Jobs, Place, PreparedAcceptance
 from estafeta.intake.target import Directory, Target, accounts_of
 from estafeta.mail.envelope import Envelope, Recipient
 from estafeta.mail.message import header_end, summary
-from estafeta.mail.outcome import Refused, Reply
+from estafeta.mail.outcome import Refused
 from estafeta.mail.protocols import Content, Meter
 from estafeta.queue.contract import Notice, Prepared
 from estafeta.queue.notices import Notices
@@ -114,7 +115,7 @@ class Acceptor:
         body = await self._bodies.from_bytes(notice.message)
         to = notice.to
         found = await self._look_up(to)
-        if isinstance(found, Reply) and notice.origin == "bounce":
+        if isinstance(found, Objection) and notice.origin == "bounce":
             substitute = self._notices.substitute
             if substitute and await self.has_mailbox(substitute):
                 to, found = substitute, await self._look_up(substitute)
@@ -123,7 +124,7 @@ class Acceptor:
             id=notice.id,
             origin=notice.origin,
             envelope=Envelope("", (recipient,), smtputf8=notice.utf8, eight_bit=True),
-            targets=(None if isinstance(found, Reply) else found,),
+            targets=(None if isinstance(found, Objection) else found,),
             body=body,
             message_id=notice.message_id,
             parent=notice.parent.id,
@@ -133,9 +134,9 @@ class Acceptor:
     async def has_mailbox(self, address: str) -> bool:
         """See queue.contract.Acceptor."""
         found = await self._look_up(address)
-        return not isinstance(found, Reply) and bool(accounts_of((found,)))
+        return not isinstance(found, Objection) and bool(accounts_of((found,)))
 
-    async def _look_up(self, address: str) -> Target | Reply:
+    async def _look_up(self, address: str) -> Target | Objection:
         return await self._store.read(lambda tx: self._directory(tx, address))
 
     async def prepare_again(
@@ -148,14 +149,14 @@ class Acceptor:
     ) -> tuple[Prepared | None, dict[int, Refused]]:
         """See queue.contract.Acceptor."""
 
-        def look_up(tx: Tx) -> list[Target | Reply]:
+        def look_up(tx: Tx) -> list[Target | Objection]:
             return [self._directory(tx, r.address) for r in recipients]
 
         known: list[tuple[Recipient, Target]] = []
         refused: dict[int, Refused] = {}
         for n, found in enumerate(await self._store.read(look_up)):
-            if isinstance(found, Reply):
-                refused[n] = Refused(found, "unknown-user")
+            if isinstance(found, Objection):
+                refused[n] = Refused(found.said(), found.cause)
             else:
                 known.append((recipients[n], found))
         if not known:

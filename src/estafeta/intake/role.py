@@ -121,3 +121,7 @@ class Role(Protocol):
         unless every one of them is refused for a full mailbox: those wait in the queue.
         """
         ...
+
+    def accepted(self, transaction: Transaction) -> None:
+        """The message is committed, for those whom `judge` let have it."""
+        ...

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from estafeta.mail.outcome import Reply
+from estafeta.intake.objection import Objection
 from estafeta.store import accounts
 from estafeta.store.engine import Tx
 from estafeta.store.rows import Account
@@ -39,8 +39,8 @@ class ToRemote(msgspec.Struct, frozen=True):
 
 Target = ToAccount | ToAlias | ToRemote
 
-Directory = Callable[[Tx, str], "Target | Reply"]
-"""address -> where it leads, or the reply that says why nowhere. Part of a read or of a unit."""
+Directory = Callable[[Tx, str], "Target | Objection"]
+"""address -> where it leads, or why nowhere. Part of a read or of a unit."""
 
 
 def is_full(target: Target, size: int) -> bool:

@@ -6,23 +6,19 @@ takes part in the demo, and lives in the simulated world.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import structlog
 
 from estafeta.deliver.directory import LocalDirectory
-from estafeta.deliver.inbound import InboundRole
 from estafeta.deliver.place import place
-from estafeta.deliver.rates import Rates, RateSettings
 from estafeta.explain.words import pick_language
 from estafeta.intake.accept import Acceptor
 from estafeta.intake.claims import Claims
+from estafeta.intake.load import Measures
 from estafeta.intake.proxied import proxied
 from estafeta.intake.role import Role
-from estafeta.intake.load import Load, LoadLimits, Measures
-from estafeta.intake.networks import Network
 from estafeta.intake.server import Places, SmtpService
 from estafeta.intake.session import Desk
 from estafeta.mail.envelope import Envelope
@@ -30,10 +26,9 @@ from estafeta.mail.protocols import Content, Meter
 from estafeta.office.config import Config, Listener, QueueDomain
 from estafeta.office.config import Queue as QueueSetting
 from estafeta.office.config import Route as RouteSetting
-from estafeta.office.config_types import parse_rate
 from estafeta.office.doors import ANY, Door, Doors, hosts_of
 from estafeta.office.http import Check
-from estafeta.office.reception import Reception
+from estafeta.office.receiving import Receiving, limit_of, networks
 from estafeta.office.sender import Sender
 from estafeta.queue import rows as queue_rows
 from estafeta.queue.delays import Delays
@@ -58,7 +53,6 @@ from estafeta.resolve import (
 )
 from estafeta.store import accounts, meta
 from estafeta.store.bodies import Bodies
-from estafeta.store.buckets import Buckets, Limit
 from estafeta.store.credentials import Authenticator
 from estafeta.store.engine import Store, Tx
 from estafeta.store.ids import Ids
@@ -132,21 +126,28 @@ class Installation:
         )
         self.authenticator = Authenticator(store, world)
         self.tokens = Tokens(store, world.dice)
-        self.buckets = Buckets(store, world.clock, meter)
-        self.load = Load(self._measures(), _load_limits(config), meter)
-        self.reception = Reception(self.load, self.buckets)
-        self.rates = Rates(
-            self.buckets, _rate_settings(config), host_name=server.hostname, meter=meter
+        self._directory = LocalDirectory(postmaster=server.postmaster).look_up
+        self.resolver = Resolver(
+            world, outside.dns_servers, try_seconds=config.dns.timeout, meter=meter
+        )
+        self.receiving = Receiving(
+            config,
+            world,
+            store,
+            self.ids,
+            self._directory,
+            self.resolver,
+            self._measures(),
+            meter,
         )
         self.outbound = Outbound(
             store,
-            self.buckets,
+            self.receiving.buckets,
             ids=self.ids,
             clock=world.clock,
             setting=_outbound_limit(config),
             meter=meter,
         )
-        self._directory = LocalDirectory(postmaster=server.postmaster).look_up
         self._notices = Notices(
             world,
             ids=self.ids,
@@ -166,9 +167,6 @@ class Installation:
             notices=self._notices,
             meter=meter,
             claims=Claims(store=store, ids=self.ids, tokens=self.tokens, world=world, meter=meter),
-        )
-        self.resolver = Resolver(
-            world, outside.dns_servers, try_seconds=config.dns.timeout, meter=meter
         )
         self._drains: Mapping[str, Drain] = {}
         hosts = Hosts(store, world.clock, meter)
@@ -230,8 +228,7 @@ class Installation:
         self.relay.use(self._router(), self.relay_settings())
         self._notices.settings = _notice_settings(config)
         self.queue.use(_queue_settings(self.config))
-        self.load.limits = _load_limits(self.config)
-        self.rates.settings = _rate_settings(self.config)
+        self.receiving.use(self.config)
         self.outbound.setting = _outbound_limit(self.config)
         self.doors.use(self._all_doors())
 
@@ -391,9 +388,7 @@ class Installation:
                 remembers=config.submission.remember_submissions,
             )
         else:
-            role = InboundRole(
-                "lmtp" if listener.role == "lmtp" else "mx", self.store, self._directory
-            )
+            role = self.receiving.role("lmtp" if listener.role == "lmtp" else "mx")
         return Desk(
             profile=Profile(
                 role=role.name,
@@ -415,7 +410,8 @@ class Installation:
             tls=tls,
             implicit_tls=listener.tls == "implicit",
             greeting_delay=config.smtp.greeting_delay if listener.role == "mx" else 0.0,
-            load=None if listener.role == "lmtp" else self.load,
+            tarpit=config.smtp.tarpit,
+            load=None if listener.role == "lmtp" else self.receiving.load,
         )
 
 
@@ -426,10 +422,6 @@ def answered_at(address: str, own: Sequence[str]) -> Sequence[str]:
     if address in ANY:
         return [each for each in own if (":" in each) == (":" in address)]
     return (address,)
-
-
-def networks(texts: Sequence[str]) -> tuple[Network, ...]:
-    return tuple(ipaddress.ip_network(text) for text in texts)
 
 
 def parse_endpoint(text: str) -> Endpoint:
@@ -502,31 +494,9 @@ def _domain_rules(
     )
 
 
-def _load_limits(config: Config) -> LoadLimits:
-    busy = config.busy
-    return LoadLimits(busy.units_max, busy.memory_max, busy.disk_free_min)
-
-
-def _rate_settings(config: Config) -> RateSettings:
-    rates = config.rates
-    return RateSettings(
-        network=limit_of(rates.network),
-        sender_domain=limit_of(rates.sender_domain),
-        account=limit_of(rates.account),
-        unknown_recipients=limit_of(rates.unknown_recipients),
-        exempt_networks=networks(rates.exempt_networks),
-    )
-
-
 def _outbound_limit(config: Config) -> OutboundLimit:
     rate = config.submission.limit
     return OutboundLimit(rate, limit_of(rate))
-
-
-def limit_of(rate: str) -> Limit | None:
-    """Of a setting that was checked; None where it is empty."""
-    found = parse_rate(rate)
-    return None if found is None else Limit(*found)
 
 
 def _notice_settings(config: Config) -> NoticeSettings:

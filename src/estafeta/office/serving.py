@@ -108,7 +108,7 @@ class Built:
         found: list[Component] = [
             Upkeep(whole.store, whole.bodies, whole.world.clock),
             certificate_watch(whole, self.meter),
-            whole.reception,
+            whole.receiving,
             Latch(whole.doors),
             whole.sender,
             whole.doors,

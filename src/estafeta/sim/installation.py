@@ -332,7 +332,7 @@ class SimWorker:
         upkeep = Upkeep(store, installation.bodies, world.clock)
         components: list[Component] = [
             upkeep,
-            installation.reception,
+            installation.receiving,
             Latch(installation.doors),
             installation.sender,
             installation.doors,

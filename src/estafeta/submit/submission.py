@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from estafeta.intake.limits import RECEIVED_FIELDS_MAX
+from estafeta.intake.objection import Objection, objection
 from estafeta.intake.role import Client, Transaction
 from estafeta.intake.target import Directory, Target, is_full
 from estafeta.mail import header as fields
@@ -82,14 +83,17 @@ class SubmissionRole:
     ) -> Target | Reply:
         address, size = recipient.address, transaction.mail.size
 
-        def decide(tx: Tx) -> Target | Reply:
+        def decide(tx: Tx) -> Target | Objection:
             target = self._directory(tx, address)
-            if not isinstance(target, Reply) and is_full(target, size):
-                return replies.MAILBOX_FULL(address=address)
+            if not isinstance(target, Objection) and is_full(target, size):
+                return objection(replies.MAILBOX_FULL, address=address)
             return target
 
         found = await self._store.read(decide)
-        if client.account is None or isinstance(found, Reply):
+        if isinstance(found, Objection):
+            language = client.account.language if client.account is not None else ""
+            return found.said(language=language, utf8=transaction.mail.smtputf8)
+        if client.account is None:
             return found
         # Mistakes do not count: only those to whom a message would go.
         utf8 = transaction.mail.smtputf8
@@ -173,6 +177,9 @@ class SubmissionRole:
         self, client: Client, transaction: Transaction, body: Body
     ) -> Sequence[Reply | None]:
         return ()
+
+    def accepted(self, transaction: Transaction) -> None:
+        """Nobody waits to hear of it."""
 
 
 def _may_come_in(tx: Tx, account: Account) -> bool:

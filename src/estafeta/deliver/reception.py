@@ -1,0 +1,399 @@
+"""Reception: whether a message comes in to a recipient, on port 25 and by LMTP, in one order.
+
+At RCPT: who it is, over what it came, how large it is, whether there is room; then what strangers
+must pass. After the message: what it holds, and whether there is still room. What is refused or put
+off is noted for the owner of the account, who may let in some of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import msgspec
+
+from estafeta.deliver import letting
+from estafeta.deliver.contents import as_let_in, objection_to
+from estafeta.deliver.journal import Journal, Knock
+from estafeta.deliver.limits import JOURNALS_OF_ONE_MAX, POLICY_CLASSES_MAX
+from estafeta.deliver.policy.book import Book
+from estafeta.deliver.policy.finding import Finding, Late
+from estafeta.deliver.policy.inspector import Inspector
+from estafeta.deliver.policy.rules import Effective
+from estafeta.deliver.strangers import Asked, Passed, Strangers
+from estafeta.deliver.visitor import Visitor
+from estafeta.intake.networks import network_of
+from estafeta.intake.objection import Objection, objection
+from estafeta.intake.role import Client, Transaction
+from estafeta.intake.target import Directory, Target, ToAccount, ToRemote, accounts_of, is_full
+from estafeta.mail import header as fields
+from estafeta.mail.address import split
+from estafeta.mail.outcome import Reply
+from estafeta.mail.words import decode_text
+from estafeta.store import accounts
+from estafeta.store.admissions import KINDS, Admission
+from estafeta.store.bodies import Body
+from estafeta.store.engine import Store, Tx
+from estafeta.store.rows import Account
+from estafeta.wire import replies
+from estafeta.world.seams import Clock
+
+_NOT_NOTED = frozenset(("too-many-recipients", "server-trouble"))
+"""Causes that tell an owner nothing: the same message comes in another way, or again at once."""
+
+
+class Terms(msgspec.Struct):
+    """What holds for one recipient. account: None where the address is not one account's.
+
+    reached: the accounts it leads to. admission: what its owner said of this sender; needed: what
+    it overruled.
+    """
+
+    address: str
+    rules: Effective
+    account: Account | None
+    reached: Sequence[int]
+    admission: Admission | None = None
+    needed: Objection | None = None
+    again: bool = False
+
+    @property
+    def content_class(self) -> tuple[bytes, bool]:
+        """Recipients with the same one are told the same of what a message holds."""
+        return self.rules.content_class, self.admission is not None and self.rules.looks
+
+
+class Dossier(msgspec.Struct):
+    """What is known of one transaction. terms: parallel to its recipients."""
+
+    visitor: Visitor
+    terms: list[Terms] = []
+    header: bytes = b""
+
+    def has_place_for(self, terms: Terms, *, each: bool) -> bool:
+        """Where one answer stands for all (RFC 5321 §4.5.3.1.10), all must be judged alike."""
+        classes = {known.content_class for known in self.terms}
+        if not classes or terms.content_class in classes:
+            return True
+        return each and len(classes) < POLICY_CLASSES_MAX
+
+
+class Reception:
+    """Of one process. strangers: None for LMTP, whose clients are neighbours."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        directory: Directory,
+        book: Book,
+        inspector: Inspector,
+        journal: Journal,
+        clock: Clock,
+        strangers: Strangers | None,
+    ) -> None:
+        self._store = store
+        self._directory = directory
+        self._book = book
+        self._inspector = inspector
+        self._journal = journal
+        self._clock = clock
+        self._strangers = strangers
+
+    def expect(self, client: Client) -> None:
+        """Somebody begins a message: who they are will be asked soon."""
+        if self._strangers is not None:
+            self._strangers.visitors.expect(client.peer.host)
+
+    # -- at RCPT -------------------------------------------------------------------------------
+
+    async def recipient(
+        self, client: Client, transaction: Transaction, address: str
+    ) -> Target | Reply:
+        """Where it leads, or why it is refused. Raises StoreError."""
+        dossier = self._dossier(client, transaction)
+        strangers = self._strangers
+        if strangers is not None and (guesses := await strangers.guesses(dossier.visitor)):
+            return guesses.said()
+        found = await self._store.read(
+            partial(self._look, address=address, dossier=dossier, transaction=transaction)
+        )
+        if isinstance(found, Objection):
+            return await self._unreachable(transaction, dossier, address, found)
+        target, terms = found
+        refused = await self._at_rcpt(client, transaction, dossier, target, terms)
+        if refused is not None:
+            return await self._refuse(client, transaction, dossier, terms, refused)
+        dossier.terms.append(terms)
+        return target
+
+    def _dossier(self, client: Client, transaction: Transaction) -> Dossier:
+        known = transaction.notes
+        if not isinstance(known, Dossier):
+            known = transaction.notes = Dossier(self._visitor(client))
+        return known
+
+    def _visitor(self, client: Client) -> Visitor:
+        """As far as that takes no question."""
+        host = client.peer.host
+        if self._strangers is None:
+            return Visitor(host, client.hello, exempt=True)
+        return self._strangers.visitors.known(host) or Visitor(host, network_of(host))
+
+    async def _named(self, client: Client, dossier: Dossier) -> Visitor:
+        """With the name that the DNS confirms."""
+        if self._strangers is not None:
+            dossier.visitor = await self._strangers.visitors.of(client.peer.host)
+        return dossier.visitor
+
+    def _look(
+        self, tx: Tx, *, address: str, dossier: Dossier, transaction: Transaction
+    ) -> tuple[Target, Terms] | Objection:
+        target = self._directory(tx, address)
+        if isinstance(target, Objection):
+            return target
+        if isinstance(target, ToRemote):
+            return objection(replies.RELAY_DENIED, address=address)
+        account = target.account if isinstance(target, ToAccount) else None
+        rules = self._book.of(tx, split(address)[1] or _domain_of(account), account)
+        reached = (account.id,) if account is not None else sorted(accounts_of((target,)))
+        terms = Terms(address, rules, account, reached)
+        if rules.looks:
+            self._admit(tx, terms, dossier, transaction)
+        return target, terms
+
+    def _admit(self, tx: Tx, terms: Terms, dossier: Dossier, transaction: Transaction) -> None:
+        if terms.account is not None and terms.rules.let_in:
+            terms.admission = letting.admitted(
+                tx,
+                terms.account.id,
+                dossier.visitor,
+                transaction.mail.reverse_path,
+                int(self._clock.now() * 1000),
+            )
+
+    async def _at_rcpt(
+        self,
+        client: Client,
+        transaction: Transaction,
+        dossier: Dossier,
+        target: Target,
+        terms: Terms,
+    ) -> Objection | None:
+        rules, size, strangers = terms.rules, transaction.mail.size, self._strangers
+
+        async def overruled(found: Objection) -> bool:
+            return await self._overruled(client, transaction, dossier, terms, found)
+
+        if rules.tls and client.tls is None and strangers is not None:
+            return objection(replies.ENCRYPTION_NEEDED, address=terms.address)
+        if size > rules.size_max > 0:
+            found = objection(replies.TOO_BIG_FOR, address=terms.address, size_max=rules.size_max)
+            if not await overruled(found):
+                return found
+        if is_full(target, size):
+            return _full(terms)
+        if strangers is not None and (rules.greylist or rules.looks or strangers.lists.any):
+            before = dossier.visitor
+            if await self._named(client, dossier) != before and rules.looks:
+                await self._store.read(
+                    partial(self._admit, terms=terms, dossier=dossier, transaction=transaction)
+                )
+        if not dossier.has_place_for(terms, each=transaction.each):
+            return objection(replies.OTHER_TRANSACTION, address=terms.address)
+        if strangers is None:
+            return None
+        asked = Asked(
+            dossier.visitor,
+            transaction.mail.reverse_path,
+            terms.address,
+            terms.account.id if terms.account is not None else None,
+            rules,
+        )
+        passed = await strangers.judge(asked, overruled)
+        if isinstance(passed, Passed):
+            terms.again = passed.again
+            return None
+        return passed
+
+    async def _overruled(
+        self,
+        client: Client,
+        transaction: Transaction,
+        dossier: Dossier,
+        terms: Terms,
+        found: Objection,
+    ) -> bool:
+        """Whether the owner of the account lets it in all the same."""
+        if KINDS.get(found.cause) not in terms.rules.let_in:
+            return False
+        if terms.admission is None:
+            await self._named(client, dossier)
+            await self._store.read(
+                partial(self._admit, terms=terms, dossier=dossier, transaction=transaction)
+            )
+        if not letting.lets_in(terms.admission, found.cause, terms.rules.let_in):
+            return False
+        terms.needed = found
+        return True
+
+    async def _unreachable(
+        self, transaction: Transaction, dossier: Dossier, address: str, found: Objection
+    ) -> Reply:
+        """Nobody is there, or nobody of ours."""
+        if self._strangers is not None and found.cause == "unknown-user":
+            guessing = await self._strangers.guessed(dossier.visitor)
+            if guessing is not None:
+                found = guessing
+        domain = split(address)[1]
+
+        def say(tx: Tx) -> Reply:
+            known = accounts.domain(tx, domain)
+            if known is None:
+                return found.said(utf8=transaction.mail.smtputf8)
+            help = self._book.of(tx, domain).help
+            return found.said(language=known.language, utf8=transaction.mail.smtputf8, help=help)
+
+        return await self._store.read(say)
+
+    # -- after the message ---------------------------------------------------------------------
+
+    def header(self, transaction: Transaction, header: bytes) -> None:
+        """Kept, for the subject."""
+        if isinstance(transaction.notes, Dossier):
+            transaction.notes.header = header
+
+    async def judge(
+        self, client: Client, transaction: Transaction, body: Body
+    ) -> Sequence[Reply | None]:
+        """See intake.role.Role. Raises StoreError."""
+        dossier = transaction.notes
+        assert isinstance(dossier, Dossier)
+        if not any(_looked_at(terms) for terms in dossier.terms):
+            return ()
+        looked: dict[Effective, Finding | Late | None] = {}
+        verdicts: list[Reply | None] = []
+        for terms in dossier.terms:
+            found = await self._objection(terms, body, looked)
+            refusal = None
+            if found is not None:
+                refusal = await self._refuse(
+                    client, transaction, dossier, terms, found, size=body.size
+                )
+            verdicts.append(refusal)
+        for terms, verdict in zip(dossier.terms, verdicts, strict=True):
+            if verdict is None and terms.needed is not None and terms.admission is not None:
+                transaction.units.append(
+                    letting.used(
+                        terms.admission,
+                        transaction.id,
+                        int(self._clock.now() * 1000),
+                        terms.needed.said(),
+                    )
+                )
+        return verdicts if any(verdicts) else ()
+
+    async def _objection(
+        self, terms: Terms, body: Body, looked: dict[Effective, Finding | Late | None]
+    ) -> Objection | None:
+        rules = terms.rules
+        found = await self._found(rules, body, looked)
+        if found is not None and terms.admission is not None:
+            said = objection_to(found, terms.address, rules)
+            if letting.lets_in(terms.admission, said.cause, rules.let_in):
+                terms.needed = said
+                found = await self._found(as_let_in(rules), body, looked)
+        if found is not None:
+            return objection_to(found, terms.address, rules)
+        account = terms.account
+        if account is not None and account.quota:
+            # Somebody else may have filled it meanwhile, and the size is known now.
+            now = await self._store.read(partial(accounts.account_by_id, id=account.id))
+            if now is not None and accounts.is_full(now, body.size):
+                return _full(terms)
+        return None
+
+    async def _found(
+        self, rules: Effective, body: Body, looked: dict[Effective, Finding | Late | None]
+    ) -> Finding | Late | None:
+        """Once for all whose rules are the same."""
+        key = rules
+        if key not in looked:
+            looked[key] = await self._inspector.look(body, rules)
+        return looked[key]
+
+    def accepted(self, transaction: Transaction) -> None:
+        """It is committed."""
+        dossier = transaction.notes
+        if isinstance(dossier, Dossier):
+            for terms in dossier.terms:
+                if terms.again or terms.needed is not None:
+                    for account in terms.reached[:JOURNALS_OF_ONE_MAX]:
+                        self._journal.arrived(
+                            account, dossier.visitor.who, transaction.mail.reverse_path
+                        )
+
+    # -- words, and the journal ----------------------------------------------------------------
+
+    async def _refuse(
+        self,
+        client: Client,
+        transaction: Transaction,
+        dossier: Dossier,
+        terms: Terms,
+        found: Objection,
+        *,
+        size: int = 0,
+    ) -> Reply:
+        mail, domain = transaction.mail, split(terms.address)[1] or _domain_of(terms.account)
+        known = await self._store.read(partial(accounts.domain, name=domain))
+        reply = found.said(
+            language=known.language if known is not None else "",
+            utf8=mail.smtputf8,
+            help=terms.rules.help,
+        )
+        if found.cause in _NOT_NOTED:
+            return reply
+        visitor = await self._named(client, dossier)
+        for account in terms.reached[:JOURNALS_OF_ONE_MAX]:
+            self._journal.note(
+                Knock(
+                    account=account,
+                    who=visitor.who,
+                    network=visitor.network,
+                    organisation=visitor.organisation,
+                    sender=mail.reverse_path,
+                    named=terms.address,
+                    cause=found.cause,
+                    reply=str(reply),
+                    hello=client.hello,
+                    aligned=visitor.aligned(mail.reverse_path.rpartition("@")[2]),
+                    size=size or mail.size,
+                    subject=_subject(dossier.header) if size else "",
+                    finding=str(found.values.get("name", "")),
+                )
+            )
+        return reply
+
+
+def _looked_at(terms: Terms) -> bool:
+    return (
+        terms.rules.looks
+        or terms.needed is not None
+        or (terms.account is not None and terms.account.quota > 0)
+    )
+
+
+def _full(terms: Terms) -> Objection:
+    if terms.rules.quota_full == "reject":
+        return objection(replies.MAILBOX_FULL_FOR_GOOD, address=terms.address)
+    return objection(replies.MAILBOX_FULL, address=terms.address)
+
+
+def _domain_of(account: Account | None) -> str:
+    return account.domain if account is not None else ""
+
+
+def _subject(header: bytes) -> str:
+    found = fields.find(header, "Subject")
+    return decode_text(found[0]).strip() if found else ""
