@@ -50,9 +50,11 @@ class Counting:
         self._store = store
         self.runs = 0
         self.away: Exception | None = None
+        self.meanwhile: Callable[[], None] = lambda: None
 
     async def run(self, unit: Callable[[Tx], Any], **given: Any) -> Any:
         self.runs += 1
+        self.meanwhile()
         if self.away is not None:
             raise self.away
         return await self._store.run(unit, **given)
@@ -332,11 +334,15 @@ def test_while_the_store_is_away_it_is_kept_and_merged(tmp_path: Path) -> None:
         case.journal.note(knock(ana))
         case.journal.arrived(ana, "y.example", "maria@x.example")
         assert not await case.journal.flush()
+        # It is merged with what comes while the store is waited for.
+        case.store.meanwhile = lambda: case.journal.note(knock(ana, reply="451 4.7.1 later"))
+        assert not await case.journal.flush()
+        case.store.meanwhile = lambda: None
         await case.journal.stop()  # ends although nothing can be written
         case.store.away = None
         assert await case.journal.flush()
         (row,) = await case.rows(ana)
-        assert (row.times, bool(row.arrived)) == (2, True)
+        assert (row.times, bool(row.arrived)) == (3, True)
         # What may have been written is not written twice.
         case.journal.note(knock(ana))
         case.store.away = StoreUncertain("lost")
@@ -344,7 +350,7 @@ def test_while_the_store_is_away_it_is_kept_and_merged(tmp_path: Path) -> None:
         case.store.away = None
         assert await case.journal.flush()
         (row,) = await case.rows(ana)
-        assert row.times == 2
+        assert row.times == 3
 
     with_case(tmp_path, work)
 
