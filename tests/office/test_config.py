@@ -94,6 +94,7 @@ def test_written_forms_become_values() -> None:
         ("[server]\nstore = 'mysql://x'", 2, "server.store", "a store such as", ""),
         ("[server]\nhostname = 'a b'", 2, "server.hostname", "a host name such as", ""),
         ("[[listener]]\nrole='http'\ntls='implicit'", 3, "listener[0].tls", "none was", ""),
+        ("[greylist]\nwindow = '5m'", 2, "greylist.window", "more than delay", ""),
         ("[server]\na = b", 2, "", "not TOML", ""),
     ],
 )

@@ -183,6 +183,8 @@ def broken_rules(config: Config) -> Iterator[tuple[Path, str]]:
         if address and ipaddress.ip_address(address).version != version:
             yield ("relay", setting), f"an IPv{version} address was expected"
     yield from _broken_s3(config)
+    if config.greylist.window <= config.greylist.delay:
+        yield ("greylist", "window"), "more than delay was expected, or nobody could come in"
     if "@" not in config.server.postmaster:
         yield ("server", "postmaster"), "a mail address was expected"
     if config.notices.support and "@" not in config.notices.support:
