@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from estafeta.deliver.folding import folded, unsigned
 
@@ -66,3 +68,10 @@ def test_no_path_takes_long(piece: str) -> None:
     began = time.perf_counter()
     folded(path)
     assert time.perf_counter() - began < 0.5
+
+
+@given(st.text(max_size=80), st.from_regex(r"[0-9]{4}[0-9a-f]{6}", fullmatch=True))
+def test_any_path_can_be_folded_and_a_signature_is_not_seen(path: str, tag: str) -> None:
+    assert isinstance(folded(path), str)
+    once, again = (f"prvs={each}=a{path}@b.example" for each in (tag, tag[::-1]))
+    assert folded(once) == folded(again) == folded(f"a{path}@b.example")
