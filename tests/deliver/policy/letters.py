@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import io
 import zipfile
 from base64 import encodebytes
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
 
 MOV = b"\x00\x00\x00\x14ftypqt  " + bytes(64)
 EXE = b"MZ\x90\x00\x03" + bytes(64)
@@ -44,3 +47,13 @@ def zipped(files: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> by
         for name, data in files.items():
             archive.writestr(name, data)
     return out.getvalue()
+
+
+def in_loop(work: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """A test that is a coroutine."""
+
+    @functools.wraps(work)
+    def run(*given: Any, **named: Any) -> None:
+        asyncio.run(work(*given, **named))
+
+    return run

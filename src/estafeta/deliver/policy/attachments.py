@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import msgspec
 
 from estafeta.deliver.policy import archives
-from estafeta.deliver.policy.budget import Budget, TooMuch
+from estafeta.deliver.policy.budget import ATTACHMENT_OCTETS, Budget, TooMuch
 from estafeta.deliver.policy.limits import HEAD_OCTETS, HEAD_OCTETS_MAX, MESSAGES_DEPTH_MAX
 from estafeta.deliver.policy.names import names_of
 from estafeta.deliver.policy.plain import AS_IT_IS
@@ -69,7 +69,7 @@ def attachments(
         if part.kind == MULTIPART:
             continue
         names = names_of(bytes(data[part.start : min(part.body, part.start + HEADER_OCTETS_MAX)]))
-        budget.spend(256 + 64 * sum(map(len, names)))
+        budget.spend(ATTACHMENT_OCTETS + 64 * sum(map(len, names)))
         declared = f"{part.type.decode('latin-1')}/{part.subtype.decode('latin-1')}"
         content = _Content(data, part)
         # A text that is shown as one is what it says; any word may begin as some file does.
@@ -168,7 +168,7 @@ def _uuencoded(data: bytes, part: Part, budget: Budget, *, opens: bool) -> Itera
         return
     for match in _UUENCODED.finditer(data, part.body, part.end):
         name = decode_charset(match[2]).strip()
-        budget.spend(256 + 64 * len(name))
+        budget.spend(ATTACHMENT_OCTETS + 64 * len(name))
         base64 = match[1] is not None
         head = _uudecoded(data, match.end(), part.end, HEAD_OCTETS, base64=base64)
         attachment = Attachment([name], "", head)

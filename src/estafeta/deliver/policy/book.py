@@ -77,7 +77,7 @@ def stored(tx: Tx, scopes: list[str]) -> list[Rules]:
 def read_rules(said: str) -> Rules:
     """Rules as the store keeps them; what cannot be read says nothing, and is logged."""
     try:
-        return _decode(said)
+        return Rules(*msgspec.structs.astuple(_decode(said)))
     except msgspec.DecodeError as error:
         log.error("a policy in the store cannot be read", error=str(error), rules=said[:200])
         return Rules()

@@ -8,7 +8,10 @@ from __future__ import annotations
 from estafeta.deliver.policy.limits import ENTRIES_MAX, UNPACKED_OCTETS_MAX
 
 OBJECT_OCTETS = 256
-"""What looking at one more file costs, as if so many octets had been unpacked."""
+"""What one more file of an archive costs, as if so many octets had been unpacked."""
+
+ATTACHMENT_OCTETS = 4096
+"""The same for one more part of a message."""
 
 LETTER_OCTETS = 8
 """What a letter of a name costs."""
