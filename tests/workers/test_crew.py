@@ -352,10 +352,15 @@ def test_a_port_in_use_is_one_sentence_even_where_both_would_share_it(tmp_path: 
     )
 
 
-def test_limits_on_connections_are_those_of_all_together(tmp_path: Path) -> None:
+@pytest.mark.parametrize("of", ["address", "network"])
+def test_limits_on_connections_are_those_of_all_together(tmp_path: Path, of: str) -> None:
     server = Estafeta(
         tmp_path / "e",
-        settings={"server": ["workers = 2"], "smtp": ["connections_per_address_max = 4"]},
+        settings={
+            "server": ["workers = 2"],
+            "smtp": [f"connections_per_{of}_max = 4"],
+            "rates": ["exempt_networks = []"],
+        },
     )
 
     async def main() -> None:

@@ -39,6 +39,9 @@ IPV4_NETWORK_BITS = 24
 IPV6_NETWORK_BITS = 64
 """Of an IPv6 address: what one customer gets at least."""
 
+NETWORKS_REMEMBERED_MAX = 4096
+"""Addresses of which it is remembered what network they count for."""
+
 BUSY_LOOK_SECONDS = 1.0
 """How much there is to do is looked at so often."""
 

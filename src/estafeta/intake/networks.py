@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
+from functools import lru_cache
 
-from estafeta.intake.limits import IPV4_NETWORK_BITS, IPV6_NETWORK_BITS
+from estafeta.intake.limits import (
+    IPV4_NETWORK_BITS,
+    IPV6_NETWORK_BITS,
+    NETWORKS_REMEMBERED_MAX,
+)
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -27,6 +32,7 @@ def within(host: str, networks: Sequence[Network]) -> bool:
     return any(address in network for network in networks)
 
 
+@lru_cache(NETWORKS_REMEMBERED_MAX)
 def network_of(host: str) -> str:
     """ "192.0.2.0/24" or "2001:db8::/64": whoever has one address there may have the others."""
     address = address_of(host)
