@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.support.commands import run_command
 from tests.support.peers.process import (
     LOOPBACK,
     START_TIMEOUT_S,
@@ -118,13 +119,11 @@ class Estafeta:
 
     def command(self, *words: str | Path, given: str = "") -> str:
         """Runs `estafeta WORDS --config …`; gives its standard output. given: standard input."""
-        done = subprocess.run(
-            [sys.executable, "-m", "estafeta", *map(str, words), "--config", str(self.config)],
-            input=given,
-            capture_output=True,
-            text=True,
+        done = run_command(
+            [*map(str, words), "--config", str(self.config)],
+            given=given,
+            environment=self._environment(),
             timeout=COMMAND_TIMEOUT_S,
-            env=self._environment(),
         )
         if done.returncode:
             said = done.stdout + done.stderr
