@@ -18,7 +18,7 @@ from tests.support.peers.process import LOOPBACK, DidNotHappen
 
 from estafeta.deliver.policy.book import write_rules
 from estafeta.deliver.policy.rules import HeaderRule, Rules
-from estafeta.deliver.visitor import network_of
+from estafeta.intake.networks import network_of
 from estafeta.office.commands.common import in_store
 from estafeta.office.config import Config
 from estafeta.sim.dns import DnsServer, serve
