@@ -25,7 +25,7 @@ from estafeta.mail.outcome import Delivered, Outcome, Reply
 from estafeta.mail.protocols import Content, NoMeter
 from estafeta.office.assemble import Installation, Outside
 from estafeta.office.config import Config, Listener, Queue, Server, Smtp, Submission
-from estafeta.office.config_reception import Rates
+from estafeta.office.config_reception import Greylist, Lists, Rates
 from estafeta.sim.installation import PASSWORD, cheap_password
 from estafeta.sim.net import Internet, SimNet
 from estafeta.sim.stream import SimStream
@@ -323,7 +323,8 @@ def _acceptances(tx: Tx) -> list[tuple[Any, list[ledger.Entry]]]:
 
 
 def config(**settings: Any) -> Config:
-    """The configuration of the house. settings: of [smtp] and [submission] and [queue]."""
+    """The configuration of the house. settings: of [smtp], [submission], [rates],
+    [greylist], [lists] and [queue]."""
 
     def those(kind: Any) -> dict[str, Any]:
         names = {f.name for f in msgspec.structs.fields(kind)}
@@ -343,6 +344,8 @@ def config(**settings: Any) -> Config:
         smtp=Smtp(**smtp),
         submission=Submission(**those(Submission)),
         rates=Rates(**those(Rates)),
+        greylist=Greylist(**those(Greylist)),
+        lists=Lists(**those(Lists)),
         queue=Queue(**({"retry": [60.0, 60.0], "repeat": 0.0} | those(Queue))),
     )
     assert not settings, settings

@@ -38,9 +38,9 @@ LIST_REST_SECONDS = 60.0  # that while; one question then finds out whether it a
 LIST_LOG_SECONDS = 900.0  # between two lines of the log about one list that does not answer
 LIST_REASON_CHARACTERS_MAX = 200  # of the text that a list gives for an entry
 
-JOURNALS_OF_ONE_MAX = 10
-"""Accounts behind one alias in whose journals an attempt is noted."""
-
+# Reception
+JOURNALS_OF_ONE_MAX = 10  # accounts behind one alias in whose journals an attempt is noted
+# Different policies over what a message holds in one transaction, where each recipient gets an
+# answer; elsewhere there is one.
 POLICY_CLASSES_MAX = 8
-"""Different policies over what a message holds in one transaction, where each recipient gets an
-answer; elsewhere there is one."""
+PUT_OFF_MAX = 10_000  # senders that were put off, remembered to note that they came in after all

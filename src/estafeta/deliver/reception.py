@@ -15,7 +15,7 @@ import msgspec
 from estafeta.deliver import letting
 from estafeta.deliver.contents import as_let_in, objection_to
 from estafeta.deliver.journal import Journal, Knock
-from estafeta.deliver.limits import JOURNALS_OF_ONE_MAX, POLICY_CLASSES_MAX
+from estafeta.deliver.limits import JOURNALS_OF_ONE_MAX, POLICY_CLASSES_MAX, PUT_OFF_MAX
 from estafeta.deliver.policy.book import Book
 from estafeta.deliver.policy.finding import Finding, Late
 from estafeta.deliver.policy.inspector import Inspector
@@ -99,6 +99,7 @@ class Reception:
         self._journal = journal
         self._clock = clock
         self._strangers = strangers
+        self._put_off: dict[tuple[int, str, str], None] = {}
 
     def expect(self, client: Client) -> None:
         """Somebody begins a message: who they are will be asked soon."""
@@ -327,11 +328,12 @@ class Reception:
         dossier = transaction.notes
         if isinstance(dossier, Dossier):
             for terms in dossier.terms:
-                if terms.again or terms.needed is not None:
-                    for account in terms.reached[:JOURNALS_OF_ONE_MAX]:
-                        self._journal.arrived(
-                            account, dossier.visitor.who, transaction.mail.reverse_path
-                        )
+                for account in terms.reached[:JOURNALS_OF_ONE_MAX]:
+                    who = (account, dossier.visitor.who, transaction.mail.reverse_path)
+                    known = self._put_off and who in self._put_off
+                    if known or terms.again or terms.needed is not None:
+                        self._put_off.pop(who, None)
+                        self._journal.arrived(*who)
 
     # -- words, and the journal ----------------------------------------------------------------
 
@@ -356,6 +358,10 @@ class Reception:
             return reply
         visitor = await self._named(client, dossier)
         for account in terms.reached[:JOURNALS_OF_ONE_MAX]:
+            if not found.permanent:
+                self._put_off[account, visitor.who, mail.reverse_path] = None
+                if len(self._put_off) > PUT_OFF_MAX:
+                    del self._put_off[next(iter(self._put_off))]
             self._journal.note(
                 Knock(
                     account=account,

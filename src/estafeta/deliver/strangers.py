@@ -22,9 +22,6 @@ from estafeta.wire import replies
 Overruled = Callable[[Objection], Awaitable[bool]]
 """Whether an objection does not count, because the owner of the account said so."""
 
-_OUR_OWN = "this installation"
-"""Where our settings list somebody, in place of a zone."""
-
 
 class Asked(msgspec.Struct, frozen=True):
     """One recipient of one sender. account: theirs, None where the address is not one account's."""
@@ -49,7 +46,17 @@ class Passed(msgspec.Struct, frozen=True):
 class Strangers:
     """Of one process."""
 
-    def __init__(self, visitors: Visitors, lists: Lists, rates: Rates, greylist: Greylist) -> None:
+    def __init__(
+        self,
+        visitors: Visitors,
+        lists: Lists,
+        rates: Rates,
+        greylist: Greylist,
+        *,
+        host_name: str,
+    ) -> None:
+        """host_name: ours, where our own settings list somebody."""
+        self._host_name = host_name
         self.visitors = visitors
         self.lists = lists
         self.rates = rates
@@ -61,7 +68,7 @@ class Strangers:
         if asked.rules.lists:
             listed = await self.lists.look(asked.visitor, asked.sender_domain)
             if isinstance(listed, Listed):
-                return _listed(listed, asked.visitor)
+                return self._listed(listed, asked.visitor)
         if asked.visitor.exempt:
             return Passed()
         found = await self.rates.recipient(
@@ -90,11 +97,11 @@ class Strangers:
         found = objection(replies.GREYLISTED, seconds=math.ceil(seconds))
         return Passed() if await overruled(found) else found
 
-
-def _listed(listed: Listed, visitor: Visitor) -> Objection:
-    zone = listed.zone or _OUR_OWN
-    if listed.about == visitor.address:
-        return objection(
-            replies.CLIENT_LISTED, client=listed.about, zone=zone, reason=listed.reason
-        )
-    return objection(replies.SENDER_LISTED, domain=listed.about, zone=zone, reason=listed.reason)
+    def _listed(self, listed: Listed, visitor: Visitor) -> Objection:
+        values = {
+            "zone": listed.zone or self._host_name,
+            "reason": f": {listed.reason}" if listed.reason else "",
+        }
+        if listed.about == visitor.address:
+            return objection(replies.CLIENT_LISTED, client=listed.about, **values)
+        return objection(replies.SENDER_LISTED, domain=listed.about, **values)

@@ -63,6 +63,7 @@ class Receiving:
                 self.buckets, _rate_settings(config), host_name=config.server.hostname, meter=meter
             ),
             Greylist(store, clock, meter, _greylist_settings(config)),
+            host_name=config.server.hostname,
         )
         self._new_reception: Callable[[Strangers | None], Reception] = lambda strangers: Reception(
             store=store,

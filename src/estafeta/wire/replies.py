@@ -210,7 +210,7 @@ SENDING_STOPPED = Template(
     "sending-stopped",
 )
 SENDER_LISTED = Template(
-    554, "5.7.1", "Mail from {domain} is refused, {zone} lists it: {reason}", "sender-rejected"
+    554, "5.7.1", "Mail from {domain} is refused, {zone} lists it{reason}", "sender-rejected"
 )
 BUSY = Reply(451, "4.3.2", "Too busy for another message just now, try again later [server-busy]")
 NO_SPACE = Reply(452, "4.3.1", "Insufficient system storage, try again later [server-full]")
@@ -242,7 +242,7 @@ ENCRYPTION_NEEDED = Template(
     "encryption-needed",
 )
 CLIENT_LISTED = Template(
-    554, "5.7.1", "Mail from {client} is refused, {zone} lists it: {reason}", "blocked-ip"
+    554, "5.7.1", "Mail from {client} is refused, {zone} lists it{reason}", "blocked-ip"
 )
 MAILBOX_NAME_NOT_ALLOWED = Template(
     553, "5.1.3", "<{address}>: mailbox name not allowed", "bad-address"
