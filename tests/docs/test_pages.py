@@ -12,7 +12,7 @@ import estafeta
 from estafeta.__main__ import app
 from estafeta.office.config import Config
 from estafeta.office.docs import PAGES, make_page
-from estafeta.office.docs_source import limits, rfcs_in_code, standards
+from estafeta.office.docs_source import drafts, limits, rfcs_in_code, standards
 from estafeta.office.metrics_catalogue import CATALOGUE
 from estafeta.office.settings_shown import effective
 from estafeta.office.settings_table import sections
@@ -98,6 +98,14 @@ def test_every_rfc_the_code_refers_to_is_in_the_table_with_its_rooms() -> None:
         assert not missing, f"RFC {number} is not referred to in {missing}"
         if each.state == "yes":
             assert each.rooms, f"RFC {number} is kept, but no room refers to it"
+
+
+def test_every_draft_is_referred_to_by_its_rooms() -> None:
+    source = Path(estafeta.__file__).parent
+    for draft in drafts(DOCS):
+        for room in draft.rooms:
+            texts = (file.read_text("utf-8") for file in (source / room).rglob("*.py"))
+            assert any(draft.name in text for text in texts), (draft.name, room)
 
 
 def test_numbers_of_rfcs_are_listed_once() -> None:

@@ -332,6 +332,7 @@ def config(**settings: Any) -> Config:
 
     smtp = those(Smtp)
     smtp.setdefault("relay_networks", [f"{TRUSTED}/32"])
+    smtp.setdefault("tarpit", 0.0)
     found = Config(
         server=Server(hostname=HOST, postmaster="eva@mx.example"),
         listener=[

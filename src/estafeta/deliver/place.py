@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from estafeta.intake.prepared import Parcel
-from estafeta.mail.outcome import Outcome, Refused
+from estafeta.mail.outcome import Deferred, Outcome, Refused
 from estafeta.store import messages
 from estafeta.store.engine import Tx
 from estafeta.store.mailboxes import NoSuchMailbox
@@ -12,7 +12,10 @@ from estafeta.wire import replies
 
 
 def place(tx: Tx, parcel: Parcel) -> Stored | Outcome:
-    """Stored, or why it cannot be. Quota was judged at RCPT and may be overrun once."""
+    """Stored, or why it cannot be.
+
+    Quota was judged at RCPT: it may be overrun once, and who is full by then waits in the queue.
+    """
     try:
         placed = messages.append(
             tx,
@@ -23,8 +26,12 @@ def place(tx: Tx, parcel: Parcel) -> Stored | Outcome:
             prefix=parcel.prefix,
             text=parcel.text,
             received=parcel.received,
+            within_quota=True,
         )
     except NoSuchMailbox:
         # The account went away between RCPT and the unit.
         return Refused(replies.UNKNOWN_USER(address=f"account {parcel.account}"), "unknown-user")
+    except messages.Full:
+        reply = replies.MAILBOX_FULL(address=f"account {parcel.account}")
+        return Deferred(reply, "mailbox-full")
     return Stored(parcel.account, placed.mailbox, placed.uid)

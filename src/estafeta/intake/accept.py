@@ -16,10 +16,10 @@ from estafeta.intake.claims import Claims
 from estafeta.intake.limits import HEADER_OCTETS_MAX
 from estafeta.intake.objection import Objection
 from estafeta.intake.prepared import Incoming, Jobs, Place, PreparedAcceptance
-from estafeta.intake.target import Directory, Target, accounts_of
+from estafeta.intake.target import Directory, Target, accounts_of, is_full
 from estafeta.mail.envelope import Envelope, Recipient
 from estafeta.mail.message import header_end, summary
-from estafeta.mail.outcome import Refused
+from estafeta.mail.outcome import Deferred, Refused
 from estafeta.mail.protocols import Content, Meter
 from estafeta.queue.contract import Notice, Prepared
 from estafeta.queue.notices import Notices
@@ -30,6 +30,7 @@ from estafeta.store.engine import Store, StoreError, StoreUncertain, Tx
 from estafeta.store.ids import Ids, queue_id
 from estafeta.store.messages import Text
 from estafeta.store.rows import Acceptance
+from estafeta.wire import replies
 from estafeta.world.seams import World
 
 log = structlog.get_logger("accept")
@@ -146,17 +147,20 @@ class Acceptor:
         content: Content,
         *,
         origin: str = "alias",
-    ) -> tuple[Prepared | None, dict[int, Refused]]:
+    ) -> tuple[Prepared | None, dict[int, Refused | Deferred]]:
         """See queue.contract.Acceptor."""
 
         def look_up(tx: Tx) -> list[Target | Objection]:
             return [self._directory(tx, r.address) for r in recipients]
 
         known: list[tuple[Recipient, Target]] = []
-        refused: dict[int, Refused] = {}
+        refused: dict[int, Refused | Deferred] = {}
         for n, found in enumerate(await self._store.read(look_up)):
             if isinstance(found, Objection):
                 refused[n] = Refused(found.said(), found.cause)
+            elif is_full(found, parent.size):
+                reply = replies.MAILBOX_FULL(address=recipients[n].address)
+                refused[n] = Deferred(reply, "mailbox-full")
             else:
                 known.append((recipients[n], found))
         if not known:

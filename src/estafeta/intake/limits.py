@@ -72,3 +72,9 @@ CLAIM_NAME_CHARACTERS_MAX = 256
 
 CLAIM_CANDIDATES_MAX = 20
 """Messages of ours that are looked at for the one that a report without our token concerns."""
+
+TARPIT_ERRORS_FREE = 2
+"""Errors of a session whose answers come at once; see the setting `tarpit`."""
+
+TARPIT_SECONDS_MAX = 10.0
+"""No answer is held back longer: RFC 5321 §4.5.3.2 has clients wait 5 minutes."""

@@ -14,7 +14,7 @@ from typing import Protocol
 import msgspec
 import structlog
 
-from estafeta.intake.target import Target, ToAccount, ToAlias, ToRemote, accounts_of
+from estafeta.intake.target import Target, ToAccount, ToAlias, ToRemote, accounts_of, is_full
 from estafeta.mail.address import split
 from estafeta.mail.envelope import Envelope, Recipient
 from estafeta.mail.outcome import Outcome, Reply
@@ -189,14 +189,15 @@ class PreparedAcceptance:
 
     @property
     def local(self) -> list[Recipient]:
-        """Those with a mailbox of ours, aliases followed; not those that had the message before."""
+        """Those with a mailbox of ours, aliases followed; not those that had the message before,
+        nor whose mailbox was full when it was looked up."""
         return [
             recipient
             for entry in self._entries
             for recipient, target, first in zip(
                 entry.recipients, entry.targets, entry.had, strict=True
             )
-            if isinstance(target, ToAccount) and first is None
+            if isinstance(target, ToAccount) and first is None and not is_full(target, 0)
         ]
 
     @property

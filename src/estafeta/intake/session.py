@@ -27,6 +27,7 @@ from estafeta.intake.login import Login, offered
 from estafeta.intake.prepared import Incoming, RefusedInUnit
 from estafeta.intake.received import received_field
 from estafeta.intake.role import Client, Role, Transaction
+from estafeta.intake.tarpit import seconds_held
 from estafeta.mail.envelope import Envelope, Recipient
 from estafeta.mail.outcome import Reply
 from estafeta.mail.protocols import Meter
@@ -57,7 +58,8 @@ class Desk(msgspec.Struct):
 
     tls: for STARTTLS or from the first byte; None where the listener has no certificate.
     greeting_delay: seconds in which a client must keep quiet before the greeting. load: while it
-    says so, no further message is begun; None: never.
+    says so, no further message is begun; None: never. tarpit: seconds for which the answer to the
+    third error is held back, see intake.tarpit; 0: never.
     """
 
     profile: Profile
@@ -73,6 +75,7 @@ class Desk(msgspec.Struct):
     implicit_tls: bool = False
     greeting_delay: float = 0.0
     load: Load | None = None
+    tarpit: float = 0.0
 
 
 class Session:
@@ -96,6 +99,9 @@ class Session:
         self._login: Login | None = None
         self._unconfirmed: list[int] = []  # of one pipelined burst: no more than were read at once
         self._stopping = False
+        self._errors = 0  # those that were answered, as the machine counts them
+        known = client.exempt or client.trusted or desk.role.name == "lmtp"
+        self._tarpit = 0.0 if known else desk.tarpit
         self._task = asyncio.current_task()  # the one that runs this session
         self._waiting = False
         self._shaking_hands = False
@@ -155,6 +161,9 @@ class Session:
         clock = asyncio.get_running_loop().time
         heard = clock()
         while True:
+            if machine.refusals != self._errors:
+                await self._hold_back()
+                heard = clock()
             if self._stopping and self._transaction is None and not machine.closing:
                 # Also where more commands wait already: no further transaction is begun.
                 await self._say_goodbye(replies.SHUTTING_DOWN(host=self._desk.profile.host_name))
@@ -167,6 +176,8 @@ class Session:
                     await handlers[type(event)](event)
                 heard = clock()
                 continue
+            if machine.refusals != self._errors:
+                continue  # what the machine refused by itself
             if await pump.flush(SEND_TIMEOUT_SECONDS):
                 heard = clock()  # what the machine answered by itself was a command too
             if machine.closing:
@@ -191,6 +202,22 @@ class Session:
                 for acceptance in self._unconfirmed:
                     self._desk.acceptor.confirm(acceptance)
                 self._unconfirmed.clear()
+
+    async def _hold_back(self) -> None:
+        """Waits before the newest refusal is said, and what stands before it in the output."""
+        before, self._errors = self._errors, self._machine.refusals
+        closing = self._machine.closing or self._stopping
+        if self._errors < before or closing or self._client.account is not None:
+            return
+        seconds = seconds_held(self._errors, self._tarpit)
+        if seconds:
+            self._desk.meter.count("estafeta_smtp_held_back_total")
+            self._waiting = True
+            try:
+                await asyncio.sleep(seconds)
+            finally:
+                self._waiting = False
+            await self._pump.flush(SEND_TIMEOUT_SECONDS)
 
     async def _say_goodbye(self, reply: Reply) -> None:
         self._machine.hang_up(reply)

@@ -91,11 +91,11 @@ def replies_page() -> str:
         "# Replies\n\n"
         "Every reply of our SMTP and LMTP server, from `src/estafeta/wire/replies.py`. The second "
         "column is the enhanced status code (RFC 3463); words in braces are put in.\n\n"
-        "What refuses a client, a sender, a recipient or a message says why in brackets behind its "
-        "words, by a code of [causes.md](causes.md): `550 5.1.1 <ema@example.org>: there is no such "
-        "mailbox here [unknown-user]`; and behind that where help is, if a policy names it. These are "
-        "in Spanish where the domain of the recipient, or the account that submits, has that "
-        "language; without accents for who did not ask for SMTPUTF8.\n\n"
+        "What refuses a client, a sender, a recipient or a message says why in brackets behind "
+        "its words, by a code of [causes.md](causes.md): `550 5.1.1 <ema@example.org>: there is no "
+        "such mailbox here [unknown-user]`; and behind that where help is, if a policy names it. "
+        "These are in Spanish where the domain of the recipient, or the account that submits, has "
+        "that language; without accents for who did not ask for SMTPUTF8.\n\n"
         + make_table(("code", "status", "text", "cause", "in Spanish", "name"), sorted(rows))
     )
 

@@ -175,6 +175,20 @@ def standards(folder: Path) -> list[Standard]:
     return sorted(found, key=lambda each: each.number)
 
 
+class Draft(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One draft of docs/rfc.toml that became no RFC and is kept all the same."""
+
+    name: str
+    title: str
+    rooms: list[str]
+
+
+def drafts(folder: Path) -> list[Draft]:
+    """Those of docs/rfc.toml, in its order."""
+    raw = tomllib.loads((folder / "rfc.toml").read_text("utf-8"))
+    return [msgspec.convert(entry, Draft) for entry in raw["draft"]]
+
+
 def standards_page(folder: Path) -> str:
     """Every RFC and how far we keep it."""
     rows = [
@@ -192,6 +206,18 @@ def standards_page(folder: Path) -> str:
         "What we keep of each RFC: yes, partial, or not yet. Made from `rfc.toml`; tests see to it "
         "that each RFC the code refers to is in it.\n\n"
         + table(("RFC", "title", "kept", "rooms", "missing"), rows)
+        + "\n## Drafts\n\nNo RFC was made of them; others speak them all the same.\n\n"
+        + table(
+            ("draft", "title", "rooms"),
+            [
+                (
+                    f"[{d.name}](https://datatracker.ietf.org/doc/html/{d.name})",
+                    d.title,
+                    ", ".join(d.rooms),
+                )
+                for d in drafts(folder)
+            ],
+        )
     )
 
 

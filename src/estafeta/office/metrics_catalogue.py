@@ -39,6 +39,11 @@ CATALOGUE: tuple[Metric, ...] = (
         ("role", "result"),
     ),
     Metric(
+        "estafeta_smtp_held_back_total",
+        "counter",
+        "Refusals that their clients had to wait for, after too many errors (`smtp.tarpit`).",
+    ),
+    Metric(
         "estafeta_rate_limited_total",
         "counter",
         "Recipients put off or refused by a limit. limit: network, sender_domain, account, "
@@ -50,11 +55,11 @@ CATALOGUE: tuple[Metric, ...] = (
         "gauge",
         "1 while new mail is turned away because that is short. what: memory, disk, store.",
         ("what",),
-    Metric(
-        "estafeta_senders_stopped_total",
-        "counter",
-        "Accounts that were stopped because they wrote to too many.",
-    ),
+        Metric(
+            "estafeta_senders_stopped_total",
+            "counter",
+            "Accounts that were stopped because they wrote to too many.",
+        ),
     ),
     Metric(
         "estafeta_logins_total",

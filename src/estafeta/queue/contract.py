@@ -124,9 +124,10 @@ class Acceptor(Protocol):
         content: Content,
         *,
         origin: str = "alias",
-    ) -> tuple[Prepared | None, dict[int, Refused]]:
+    ) -> tuple[Prepared | None, dict[int, Refused | Deferred]]:
         """The same message for these recipients: a child acceptance for those we know or that are
-        elsewhere, and by index those of ours we do not know. None where we know nobody."""
+        elsewhere, and by index those of ours we do not know, or whose mailbox is full. None where
+        there is nobody else."""
         ...
 
     async def is_ours(self, destination: str) -> bool: ...

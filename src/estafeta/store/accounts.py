@@ -271,9 +271,11 @@ def remove_account(tx: Tx, id: int) -> None:
 
 
 def is_full(account: Account, size: int = 0) -> bool:
-    """Whether a message may no longer come in. A quota may be overrun once: what counts is what is
-    there now, and a message of known `size` that alone is larger than the whole quota."""
-    return account.quota > 0 and (account.used >= account.quota or size > account.quota)
+    """Whether a message may no longer come in: the quota is used up, or one of `size` octets has no
+    room in it. Where the size is not known it may be overrun once."""
+    return account.quota > 0 and (
+        account.used >= account.quota or account.used + size > account.quota
+    )
 
 
 def _made(row: Row | None) -> Account | None:

@@ -15,7 +15,7 @@ from estafeta.store.messages.change import (
     move,
     store_flags,
 )
-from estafeta.store.messages.place import append, quota
+from estafeta.store.messages.place import Full, append, quota
 from estafeta.store.messages.records import Changes, MessageRow, Placed, Text, Uids
 from estafeta.store.messages.select import (
     TEXT_COLUMNS,
@@ -35,6 +35,7 @@ __all__ = [
     "Changes",
     "Copied",
     "FlagsChanged",
+    "Full",
     "MessageRow",
     "Placed",
     "Text",

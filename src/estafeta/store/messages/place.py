@@ -12,12 +12,17 @@ from estafeta.store.mailboxes import NoSuchMailbox
 from estafeta.store.messages.records import Placed, Text
 
 _FIND = (
-    "SELECT account.modseq, mailbox.id, mailbox.uidnext, mailbox.uidvalidity"
+    "SELECT account.modseq, mailbox.id, mailbox.uidnext, mailbox.uidvalidity, account.used,"
+    " account.quota"
     " FROM account JOIN mailbox ON mailbox.account = account.id"
     " WHERE account.id = ? AND mailbox.{} = ?"
 )
 _FIND_BY_ID = _FIND.format("id")
 _FIND_BY_NAME = _FIND.format("name")
+
+
+class Full(Exception):
+    """What the mailboxes of the account hold fills its quota."""
 
 
 def append(
@@ -32,19 +37,26 @@ def append(
     flags: int = 0,
     keywords: str = "",
     received: int,
+    within_quota: bool = False,
 ) -> Placed:
     """A new message. mailbox: id or name. body: one that has been `put` before in this unit, or an
     id in the store.
 
-    size: octets, prefix included. keywords: as `flags.joined` gives them. Quota is the caller's
-    matter. Raises NoSuchMailbox.
+    size: octets, prefix included. keywords: as `flags.joined` gives them. within_quota: where
+    what was there before fills the quota it does not come in; else quota is the caller's matter.
+    Raises NoSuchMailbox, Full.
     """
     # First, so that the account's row is ours when we look.
     tx.send("UPDATE account SET modseq = modseq + 1, used = used + ? WHERE id = ?", (size, account))
     row = tx.row(_FIND_BY_ID if isinstance(mailbox, int) else _FIND_BY_NAME, (account, mailbox))
     if row is None:
         raise NoSuchMailbox(f"account {account} has no mailbox {mailbox}")
-    modseq, id, uid, uidvalidity = row
+    modseq, id, uid, uidvalidity, used, limit = row
+    if within_quota and 0 < limit <= used - size:
+        tx.send(
+            "UPDATE account SET modseq = modseq - 1, used = used - ? WHERE id = ?", (size, account)
+        )
+        raise Full(f"account {account} is full")
     tx.send(
         "UPDATE mailbox SET uidnext = uidnext + 1, modseq = ?, messages = messages + 1,"
         " unseen = unseen + ?, bytes = bytes + ? WHERE account = ? AND id = ?",
