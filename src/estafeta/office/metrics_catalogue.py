@@ -51,15 +51,15 @@ CATALOGUE: tuple[Metric, ...] = (
         ("limit",),
     ),
     Metric(
+        "estafeta_senders_stopped_total",
+        "counter",
+        "Accounts that were stopped because they wrote to too many.",
+    ),
+    Metric(
         "estafeta_busy",
         "gauge",
         "1 while new mail is turned away because that is short. what: memory, disk, store.",
         ("what",),
-        Metric(
-            "estafeta_senders_stopped_total",
-            "counter",
-            "Accounts that were stopped because they wrote to too many.",
-        ),
     ),
     Metric(
         "estafeta_logins_total",
