@@ -198,3 +198,18 @@ async def test_findings_are_counted() -> None:
     await inspector.look(Body(1, attached("a.txt", MOV)), MOVS)
     await inspector.look(Body(1, attached("a.txt")), MOVS)
     assert metrics.value("estafeta_policy_findings_total", kind="type") == 1
+
+
+@pytest.mark.parametrize(
+    ("message", "type"),
+    [
+        (b"Content-Type: text/html;\r\n charset=utf-8\r\n\r\nx", "text/html"),
+        (b"Content-Type: text/plain;\r\n name=a.mov\r\n\r\nx", ""),
+        (b"Content-Type: text/plain;\n\tname=a.mov\n\nx", ""),
+        (b"Content-Type : text/plain\r\n\r\nx", ""),
+        (b"Content-Type\r\n\r\nx", ""),
+        (b"X: a\r\n Content-Type: multipart/mixed\r\n\r\nx", "text/plain"),
+    ],
+)
+def test_fields_that_are_folded_or_badly_written(message: bytes, type: str) -> None:
+    assert plain_type(message) == type

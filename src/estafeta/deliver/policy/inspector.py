@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import BrokenExecutor
+from functools import lru_cache
 
 import structlog
 
@@ -92,9 +93,14 @@ class Inspector:
         return Late()
 
 
+@lru_cache(maxsize=256)
+def _entry(blocked: tuple[str, ...], type: str) -> str:
+    return types(blocked).match((), type, b"")
+
+
 def _plain(data: bytes, type: str, rules: Effective) -> Finding | None:
     """A message that is one text and nothing else."""
-    if entry := types(rules.blocked_types).match((), type, b""):
+    if entry := _entry(rules.blocked_types, type):
         return Finding("type", type=entry)
     return refused_by_header(data[: header_end(data)], rules.headers) if rules.headers else None
 
