@@ -60,10 +60,10 @@ REFUSED = {"reply": "554 5.7.1 no"}
             {"organisation": "", "who": "192.0.2.0/24", "cause": "rate-limited"},
             "Someone who claims to be maria@example.org, from a server without a confirmed name"
             " (network 192.0.2.0/24), was asked to come again later, because too much came at once"
-            " (rate limit), and has not come in since.",
+            " (rate limit), and is not known to have come in since.",
             "Alguien que dice ser maria@example.org, desde un servidor sin nombre confirmado (red"
             " 192.0.2.0/24), recibió la petición de volver más tarde porque llegaba demasiado a la"
-            " vez (límite de ritmo), y desde entonces no ha entrado.",
+            " vez (límite de ritmo), y no consta que haya entrado desde entonces.",
         ),
         (
             {"cause": "policy-attachment", "finding": "Playa.mov", **PROVEN, **REFUSED},

@@ -112,7 +112,10 @@ class Arrival(msgspec.Struct, frozen=True):
     at: int
 
 
-HELD_UP = ("greylisted", "rate-limited", "server-busy", "mailbox-full", "not-now")
+HELD_UP = (
+    *("greylisted", "rate-limited", "mailbox-full"),
+    *("server-busy", "server-full", "server-trouble", "not-now"),
+)
 """Causes after which the same message comes again; an `Arrival` ends their rows."""
 
 
