@@ -446,6 +446,7 @@ class Session:
             # is not certain (a COMMIT whose answer was lost): garbage finds it in a day.
             desk.bodies.discard(body)
             raise
+        desk.role.accepted(transaction)
         if digest is not None:
             self._unconfirmed.append(transaction.id)
         self._log.info(
