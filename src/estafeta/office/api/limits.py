@@ -32,3 +32,12 @@ RECIPIENTS_MAX = 1000
 QUERY_CHARACTERS_MAX = 320
 """Of one parameter of a query, and of what stands in the braces of a path; an address is no
 longer."""
+
+WRITTEN_CHARACTERS_MAX = 1000
+"""Of an address that is only looked at; longer ones are not even that."""
+
+TRIAL_DAYS_MAX = 31
+"""How far back a policy is tried on stored mail; `estafeta policy test` goes further."""
+
+TRIAL_SECONDS_MAX = 20.0
+"""Then it is given up."""

@@ -73,8 +73,9 @@ def description() -> dict[str, Any]:
             },
             "schemas": {
                 "Error": _ERROR,
-                **{name: _told(schema) for name, schema in taken.items()},
+                # What is both taken and given is described as it is taken.
                 **{name: _whole(_told(schema)) for name, schema in given.items()},
+                **{name: _told(schema) for name, schema in taken.items()},
             },
             "responses": {
                 _name(codes): _response(codes)
@@ -136,7 +137,7 @@ def _parameter(parameter: Parameter, place: str, *, required: bool = False) -> d
     return {
         "name": parameter.name,
         "in": place,
-        "required": required,
+        "required": required or parameter.needed,
         "description": parameter.about,
         "schema": _schema(parameter.takes),
     }

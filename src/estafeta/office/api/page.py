@@ -53,7 +53,7 @@ def api_page() -> str:
 def _section(route: Route) -> str:
     parts = [f"### {route.method} {PREFIX}{route.path}\n\n{route.about}\n"]
     if route.query:
-        rows = [(f"`{p.name}`", p.about) for p in route.query]
+        rows = [(f"`{p.name}`" + (" (needed)" if p.needed else ""), p.about) for p in route.query]
         parts.append(make_table(("parameter", "what for"), rows) + "\n")
     if route.body is not None:
         about = " ".join((route.body.__doc__ or "").split())

@@ -24,11 +24,13 @@ Word = Annotated[str, Meta(min_length=1, max_length=QUERY_CHARACTERS_MAX)]
 
 
 class Parameter(msgspec.Struct, frozen=True):
-    """One of the path, the query or the header. takes: its type, with its bounds."""
+    """One of the path, the query or the header. takes: its type, with its bounds. needed: without
+    it there is no answer."""
 
     name: str
     about: str
     takes: Any = Word
+    needed: bool = False
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +78,12 @@ WITH_BODY: tuple[Code, ...] = ("too-large", "timeout")
 PATH: dict[str, Parameter] = {
     "id": Parameter("id", "a queue id"),
     "domain": Parameter("domain", "a domain, an address literal, or `*`"),
+    "account": Parameter("account", "the address of an account; of a token for one, its own"),
+    "row": Parameter("row", "a row of a journal"),
+    "scope": Parameter(
+        "scope",
+        "`installation`, a domain, or the address of an account; of a token for one, its own",
+    ),
 }
 """What may stand in the braces of a path."""
 

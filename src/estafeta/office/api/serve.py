@@ -25,7 +25,8 @@ from estafeta.office.api.limits import BODY_OCTETS_MAX, BODY_SECONDS_MAX
 from estafeta.office.api.openapi import encoded
 from estafeta.office.api.route import PREFIX, Route
 from estafeta.office.api.table import ROUTES
-from estafeta.office.assemble import Installation, networks
+from estafeta.office.assemble import Installation
+from estafeta.office.receiving import networks
 from estafeta.queue.hand import Conflict, HandError, Unknown
 from estafeta.store.engine import StoreConflict, StoreError, StoreUncertain
 
@@ -136,6 +137,9 @@ def _query(route: Route, request: Request) -> dict[str, str]:
         if name in found:
             raise ApiError("invalid", f"{name} was expected once")
         found[name] = value
+    for each in route.query:
+        if each.needed and not found.get(each.name):
+            raise ApiError("invalid", f"{each.name} was expected")
     return found
 
 

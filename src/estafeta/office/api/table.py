@@ -10,7 +10,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from estafeta.office.api import bodies
+from estafeta.office.api import bodies, policy, preflight, stopped, strangers, tried
 from estafeta.office.api.errors import Code
 from estafeta.office.api.operations import AGE_SECONDS_MAX, Destinations, Operations
 from estafeta.office.api.route import PAGE, PAGING, WITH_BODY, Parameter, Route
@@ -24,7 +24,7 @@ _ONE: tuple[Code, ...] = ("not-found", "conflict", *WITH_BODY)
 _MANY: tuple[Code, ...] = ("conflict", *WITH_BODY)
 _DESTINATION: tuple[Code, ...] = ("forbidden", "not-found", *WITH_BODY)
 
-ROUTES: tuple[Route, ...] = (
+_QUEUE: tuple[Route, ...] = (
     Route(
         method="GET",
         path="/queue",
@@ -254,4 +254,13 @@ ROUTES: tuple[Route, ...] = (
         status=204,
         errors=("forbidden", "not-found"),
     ),
+)
+
+ROUTES: tuple[Route, ...] = (
+    *_QUEUE,
+    *preflight.ROUTES,
+    *tried.ROUTES,
+    *policy.ROUTES,
+    *stopped.ROUTES,
+    *strangers.ROUTES,
 )

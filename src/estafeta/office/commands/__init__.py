@@ -26,6 +26,7 @@ from estafeta.office.commands.audit import audit
 from estafeta.office.commands.common import clean, print_json
 from estafeta.office.commands.explain import explain
 from estafeta.office.commands.health import health
+from estafeta.office.commands.preflight import preflight_
 from estafeta.office.commands.serve import serve
 from estafeta.office.commands.trace import trace
 from estafeta.office.config_read import ConfigError
@@ -60,6 +61,7 @@ app.add_typer(queue.app, name="queue")
 app.add_typer(policy.app, name="policy")
 app.add_typer(token.app, name="token")
 app.add_typer(tried.app, name="tried")
+app.command("preflight")(preflight_)
 app.command()(trace)
 app.command()(explain)
 app.command()(audit)
