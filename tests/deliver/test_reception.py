@@ -428,3 +428,23 @@ def test_an_alias_is_noted_for_each_who_stands_behind_it() -> None:
             assert row.named == f"team@{HOST}"
 
     with_house(work, {HOST: NO_MOV})
+
+
+def test_our_own_people_are_told_at_once_in_their_language() -> None:
+    async def work(house: Whole, net: SimNet) -> None:
+        def spanish(tx: Tx) -> None:
+            accounts.set_account(tx, house.accounts["ana"].id, language="es")
+
+        await house.store.run(spanish)
+        talk = Talk(await house.connect(net, "submissions"))
+        await talk.begin(tls=True, login=ANA)
+        message = film().replace(BOB.encode(), ANA.encode())
+        answer = await talk.hand(ANA, [EVA, "bob@remote.example"], message)
+        assert answer == (
+            "554 5.7.1 Aqui no se aceptan adjuntos de tipo .mov: verano.mov [policy-attachment]"
+        )
+        assert (await talk.hand(ANA, ["bob@remote.example"], message)).startswith("250")
+        assert (await talk.hand(ANA, [f"small@{HOST}"], message)).startswith("250")
+        assert await journal(house, "eva") == []  # who is here is asked
+
+    with_house(work, {EVA: NO_MOV})

@@ -155,13 +155,16 @@ class Reception:
             return target
         if isinstance(target, ToRemote):
             return objection(replies.RELAY_DENIED, address=address)
+        terms = self._terms(tx, address, target)
+        if terms.rules.looks:
+            self._admit(tx, terms, dossier, transaction)
+        return target, terms
+
+    def _terms(self, tx: Tx, address: str, target: Target) -> Terms:
         account = target.account if isinstance(target, ToAccount) else None
         rules = self._book.of(tx, split(address)[1] or _domain_of(account), account)
         reached = (account.id,) if account is not None else sorted(accounts_of((target,)))
-        terms = Terms(address, rules, account, reached)
-        if rules.looks:
-            self._admit(tx, terms, dossier, transaction)
-        return target, terms
+        return Terms(address, rules, account, reached)
 
     def _admit(self, tx: Tx, terms: Terms, dossier: Dossier, transaction: Transaction) -> None:
         if terms.account is not None and terms.rules.let_in:
@@ -293,6 +296,29 @@ class Reception:
                     )
                 )
         return verdicts if any(verdicts) else ()
+
+    async def contents(self, transaction: Transaction, body: Body) -> Sequence[Objection | None]:
+        """What is objected, by recipient, to a message of our own people for what it holds. Raises
+        StoreError."""
+
+        def look(tx: Tx) -> list[Terms | None]:
+            return [
+                None if isinstance(target, ToRemote) else self._terms(tx, each.address, target)
+                for each, target in zip(transaction.recipients, transaction.targets, strict=True)
+            ]
+
+        if all(isinstance(target, ToRemote) for target in transaction.targets):
+            return ()
+        looked: dict[Effective, Finding | Late | None] = {}
+        objections: list[Objection | None] = []
+        for terms in await self._store.read(look):
+            found = None if terms is None else await self._found(terms.rules, body, looked)
+            objections.append(
+                None
+                if terms is None or found is None
+                else objection_to(found, terms.address, terms.rules)
+            )
+        return objections
 
     async def _objection(
         self, terms: Terms, body: Body, looked: dict[Effective, Finding | Late | None]

@@ -385,6 +385,7 @@ class Installation:
                 tokens=self.tokens,
                 host_name=config.server.hostname,
                 outbound=self.outbound,
+                contents=self.receiving.contents,
                 remembers=config.submission.remember_submissions,
             )
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 from estafeta.deliver.greylist import Greylist, GreylistSettings
@@ -18,11 +18,14 @@ from estafeta.deliver.strangers import Strangers
 from estafeta.deliver.visitor import Visitors
 from estafeta.intake.load import Load, LoadLimits, Measures
 from estafeta.intake.networks import Network
+from estafeta.intake.objection import Objection
+from estafeta.intake.role import Transaction
 from estafeta.intake.target import Directory
 from estafeta.mail.protocols import Meter
 from estafeta.office.config import Config
 from estafeta.office.config_types import parse_rate
 from estafeta.resolve import Resolver
+from estafeta.store.bodies import Body
 from estafeta.store.buckets import Buckets, Limit
 from estafeta.store.engine import Store
 from estafeta.store.ids import Ids
@@ -65,19 +68,28 @@ class Receiving:
             Greylist(store, clock, meter, _greylist_settings(config)),
             host_name=config.server.hostname,
         )
-        self._new_reception: Callable[[Strangers | None], Reception] = lambda strangers: Reception(
-            store=store,
-            directory=directory,
-            book=self.book,
-            inspector=Inspector(world, meter),
-            journal=self.journal,
-            clock=clock,
-            strangers=strangers,
-        )
+        inspector = Inspector(world, meter)
+
+        def reception(strangers: Strangers | None) -> Reception:
+            return Reception(
+                store=store,
+                directory=directory,
+                book=self.book,
+                inspector=inspector,
+                journal=self.journal,
+                clock=clock,
+                strangers=strangers,
+            )
+
+        self._of_strangers, self._of_neighbours = reception(self.strangers), reception(None)
 
     def role(self, name: Literal["mx", "lmtp"]) -> InboundRole:
         """Who comes by LMTP is a neighbour, no stranger."""
-        return InboundRole(name, self._new_reception(self.strangers if name == "mx" else None))
+        return InboundRole(name, self._of_strangers if name == "mx" else self._of_neighbours)
+
+    async def contents(self, transaction: Transaction, body: Body) -> Sequence[Objection | None]:
+        """See submit.submission.Contents."""
+        return await self._of_neighbours.contents(transaction, body)
 
     def use(self, config: Config) -> None:
         """From now on with these settings."""

@@ -9,7 +9,7 @@ is looked after by submit/outbound.py.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal
 
 from estafeta.intake.limits import RECEIVED_FIELDS_MAX
@@ -36,6 +36,10 @@ REMEMBERED_MS = 15 * 60 * 1000
 """How long a message whose 250 may have got lost is recognised."""
 
 
+Contents = Callable[[Transaction, Body], Awaitable[Sequence[Objection | None]]]
+"""What the policies of those who are here object to in a message, by recipient."""
+
+
 class SubmissionRole:
     """See intake.role.Role. remembers: the setting `remember_submissions`."""
 
@@ -50,9 +54,11 @@ class SubmissionRole:
         tokens: Tokens,
         host_name: str,
         outbound: Outbound,
+        contents: Contents,
         remembers: bool = True,
     ) -> None:
         self._store = store
+        self._contents = contents
         self._outbound = outbound
         self._directory = directory
         self._clock = clock
@@ -91,8 +97,7 @@ class SubmissionRole:
 
         found = await self._store.read(decide)
         if isinstance(found, Objection):
-            language = client.account.language if client.account is not None else ""
-            return found.said(language=language, utf8=transaction.mail.smtputf8)
+            return self._said(client, transaction, found)
         if client.account is None:
             return found
         # Mistakes do not count: only those to whom a message would go.
@@ -176,10 +181,20 @@ class SubmissionRole:
     async def judge(
         self, client: Client, transaction: Transaction, body: Body
     ) -> Sequence[Reply | None]:
-        return ()
+        """Policies of those who are here count for what comes from here too."""
+        return [
+            None if each is None else self._said(client, transaction, each)
+            for each in await self._contents(transaction, body)
+        ]
 
     def accepted(self, transaction: Transaction) -> None:
         """Nobody waits to hear of it."""
+
+    @staticmethod
+    def _said(client: Client, transaction: Transaction, found: Objection) -> Reply:
+        """In the language of who sends."""
+        language = client.account.language if client.account is not None else ""
+        return found.said(language=language, utf8=transaction.mail.smtputf8)
 
 
 def _may_come_in(tx: Tx, account: Account) -> bool:
