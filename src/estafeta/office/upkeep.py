@@ -11,7 +11,7 @@ from functools import partial
 
 import structlog
 
-from estafeta.store import admissions, audit, duty, greylist, knocks
+from estafeta.store import admissions, audit, buckets, duty, greylist, knocks
 from estafeta.store.bodies import Bodies
 from estafeta.store.engine import Store, StoreError
 from estafeta.store.garbage import collect_garbage
@@ -104,7 +104,12 @@ class Upkeep:
     async def _work(self, now: int) -> None:
         while not await self._store.run(partial(audit.seal_slice, now=now)):
             pass
-        for erase_old in (greylist.expire, knocks.erase_old, admissions.erase_old):
+        for erase_old in (
+            greylist.expire,
+            knocks.erase_old,
+            admissions.erase_old,
+            buckets.forget_full,
+        ):
             while not await self._store.run(partial(erase_old, now=now)):
                 pass
         await collect_garbage(self._store, self._bodies, now)
