@@ -87,11 +87,11 @@ def test_nested_as_42_zip() -> None:
 
 
 def test_a_flat_bomb() -> None:
-    data = zipped({"zeros.txt": bytes(140 << 20)})
-    assert len(data) < 300_000
+    data = zipped({"zeros.txt": bytes(48 << 20)})
+    assert len(data) < 100_000
     # What is no archive is not unpacked: its beginning is enough.
     assert timed(attached("a.zip", data)) is None
-    assert unreadable(attached("a.zip", zipped({"b.zip": b"PK\x03\x04" + bytes(100 << 20)})))
+    assert unreadable(attached("a.zip", zipped({"b.zip": b"PK\x03\x04" + bytes(66 << 20)})))
 
 
 def test_as_many_files_as_fit() -> None:
@@ -173,7 +173,7 @@ def test_a_name_that_one_header_tells_and_the_other_does_not() -> None:
 def test_broken_archives_are_nothing_and_raise_nothing() -> None:
     whole = zipped({"a.txt": b"hello" * 99, "b.zip": zipped({"c.txt": b"x"})})
     dice = random.Random(5)
-    for n in range(300):
+    for n in range(200):
         data = bytearray(whole)
         for _ in range(dice.randrange(1, 20)):
             data[dice.randrange(len(data))] = dice.randrange(256)
@@ -211,7 +211,7 @@ def test_what_unpacks_to_nothing_costs_too() -> None:
 
 def test_dear_packings() -> None:
     for pack in (bz2.compress, lambda data: lzma.compress(data, preset=1)):
-        bomb = pack(b"ustar".rjust(262, b"a") + bytes(40 << 20))
+        bomb = pack(b"ustar".rjust(262, b"a") + bytes(24 << 20))
         got = timed(attached("a.tar.x", bomb))
         assert got is None or got.type == "unreadable"
     # A dictionary of 1.5 GB.
@@ -222,8 +222,8 @@ def test_dear_packings() -> None:
 
 
 def test_little_memory_is_taken() -> None:
-    """A message of 300 KiB that would be 140 MiB."""
-    message = attached("a.zip", zipped({"b.zip": zipped({"zeros.txt": bytes(140 << 20)})}))
+    """A message of 300 KiB that would be 48 MiB."""
+    message = attached("a.zip", zipped({"b.zip": zipped({"zeros.txt": bytes(48 << 20)})}))
     tracemalloc.start()
     inspect(message, RULES)
     _, most = tracemalloc.get_traced_memory()
@@ -233,7 +233,7 @@ def test_little_memory_is_taken() -> None:
 
 def test_marks_of_a_zip_and_nothing_else() -> None:
     for mark in (b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06", b"PK\x03\x04" + b"\x14\x00" * 13):
-        got = timed(attached("a.zip", b"PK\x03\x04" + mark * ((4 << 20) // len(mark))))
+        got = timed(attached("a.zip", b"PK\x03\x04" + mark * ((1 << 20) // len(mark))))
         assert got is None or got.type == "unreadable"
 
 
@@ -274,7 +274,7 @@ def test_names_without_end() -> None:
 
 
 def test_padding_and_nothing_else() -> None:
-    for octets in (b"=" * (20 << 20), b"=A" * (10 << 20), b"!" * (20 << 20)):
+    for octets in (b"=" * (4 << 20), b"=A" * (2 << 20), b"!" * (4 << 20)):
         message = mixed(
             b"Content-Type: application/zip; name=a.zip\r\n"
             b"Content-Transfer-Encoding: base64\r\n\r\n" + octets
@@ -283,8 +283,8 @@ def test_padding_and_nothing_else() -> None:
 
 
 def test_a_text_full_of_beginnings() -> None:
-    timed(b"Subject: x\r\n\r\n" + b"begin 644 a.zip\r\n" * 500_000)
-    timed(b"Subject: x\r\n\r\n" + b"begin 644 a.zip\r\n$4$L#!```\r\n" * 200_000)
+    timed(b"Subject: x\r\n\r\n" + b"begin 644 a.zip\r\n" * 100_000)
+    timed(b"Subject: x\r\n\r\n" + b"begin 644 a.zip\r\n$4$L#!```\r\n" * 50_000)
 
 
 CATASTROPHIC = [
