@@ -16,6 +16,7 @@ from estafeta.intake.limits import RECEIVED_FIELDS_MAX
 from estafeta.intake.objection import Objection, objection
 from estafeta.intake.role import Client, Transaction
 from estafeta.intake.target import Directory, Target, is_full
+from estafeta.intake.words import refusal
 from estafeta.mail import header as fields
 from estafeta.mail.dates import format_date
 from estafeta.mail.envelope import Recipient
@@ -29,6 +30,7 @@ from estafeta.store.tokens import Tokens
 from estafeta.submit.blind import blind_copies
 from estafeta.submit.outbound import Outbound
 from estafeta.wire import replies
+from estafeta.wire.replies import Template
 from estafeta.wire.smtp_server.events import Mail
 from estafeta.world.seams import Clock
 
@@ -79,7 +81,10 @@ class SubmissionRole:
                 return refusal
             # A receipt (RFC 8098 §3) has the null reverse-path.
             if address and not accounts.may_write_as(tx, account, address):
-                return replies.SENDER_NOT_OWNED(address=address, account=account.address)
+                own = account.address
+                return _refusal(
+                    client, mail, replies.SENDER_NOT_OWNED, address=address, account=own
+                )
             return replies.SENDER_OK
 
         return await self._store.read(decide)
@@ -107,17 +112,17 @@ class SubmissionRole:
     def header(
         self, client: Client, transaction: Transaction, header: bytes, received: bytes
     ) -> bytes | Reply:
-        examined = fields.examine(header)
+        examined, mail = fields.examine(header), transaction.mail
         if examined.received >= RECEIVED_FIELDS_MAX:
-            return replies.LOOP
+            return _refusal(client, mail, replies.LOOP)
         for problem in examined.problems:
             match problem.code:
                 case "no-from":
-                    return replies.FROM_MISSING
+                    return _refusal(client, mail, replies.FROM_MISSING)
                 case "several-from":
-                    return replies.FROM_SEVERAL
+                    return _refusal(client, mail, replies.FROM_SEVERAL)
                 case "bad-from":
-                    return replies.FROM_BAD(reason=problem.text)
+                    return _refusal(client, mail, replies.FROM_BAD, reason=problem.text)
         transaction.authors = examined.authors
         transaction.header = header
         added = [received]
@@ -142,7 +147,13 @@ class SubmissionRole:
                 return replies.ACCOUNT_DISABLED
             for author in transaction.authors:
                 if not accounts.may_write_as(tx, account, author):
-                    return replies.FROM_NOT_OWNED(address=author, account=account.address)
+                    return _refusal(
+                        client,
+                        transaction.mail,
+                        replies.FROM_NOT_OWNED,
+                        address=author,
+                        account=account.address,
+                    )
             return found.save_sent
 
         decided = await self._store.read(decide)
@@ -195,6 +206,12 @@ class SubmissionRole:
         """In the language of who sends."""
         language = client.account.language if client.account is not None else ""
         return found.said(language=language, utf8=transaction.mail.smtputf8)
+
+
+def _refusal(client: Client, mail: Mail, entry: Reply | Template, **values: str) -> Reply:
+    """In the language of who sends."""
+    language = client.account.language if client.account is not None else ""
+    return refusal(entry, language=language, utf8=mail.smtputf8, **values)
 
 
 def _may_come_in(tx: Tx, account: Account) -> bool:
