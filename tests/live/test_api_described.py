@@ -9,7 +9,7 @@ import smtplib
 from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import pytest
 import schemathesis
@@ -23,13 +23,17 @@ from tests.support.peers.process import LOOPBACK, free_port
 
 from estafeta.office.api.openapi import description
 from estafeta.office.commands.common import in_store
+from estafeta.office.config import Config
 from estafeta.sim.installation import PASSWORD, cheap_password
-from estafeta.store import accounts, bearers
+from estafeta.store import accounts, bearers, knocks
 from estafeta.store.engine import Store, Tx
+from estafeta.store.ids import Ids, queue_id
+from estafeta.store.knocks import NAMED, Detail, Noted
+from estafeta.world.seams import World
 
 ANA, EVA = "ana@a.example", "eva@a.example"
 BOB, CARL = "bob@b.example", "carl@c.example"
-EXAMPLES = 4
+EXAMPLES = 3
 """Of each route, kind of token, kind of request, and of paths that exist and that do not."""
 
 TOKENS = 40
@@ -50,13 +54,21 @@ CHECKS = [
 ]
 
 
+class People(NamedTuple):
+    """tokens: by kind. rows: of ana's journal."""
+
+    tokens: dict[str, list[str]]
+    rows: list[str]
+
+
 class House:
     """A server with messages that wait, and programs with tokens."""
 
-    def __init__(self, server: Estafeta, tokens: dict[str, list[str]]) -> None:
+    def __init__(self, server: Estafeta, people: People) -> None:
         self.url = f"http://{LOOPBACK}:{server.ports['http']}/api/v1"
         self.log = server.log
-        self._left = {who: cycle(each) for who, each in tokens.items()}
+        self._left = {who: cycle(each) for who, each in people.tokens.items()}
+        self.rows = people.rows
         self.asked = 0
         self.answers: dict[int, int] = {}
         self.ids = {
@@ -83,12 +95,13 @@ def _said(wrong: FailureGroup) -> str:
     return "\n".join(str(each) for each in wrong.exceptions)
 
 
-def _people(config: Path) -> dict[str, list[str]]:
+def _people(config: Path) -> People:
     dice = random.Random(5)
 
-    async def work(store: Store, *_: Any) -> dict[str, list[str]]:
-        def unit(tx: Tx) -> dict[str, list[str]]:
+    async def work(store: Store, world: World, _: Config) -> People:
+        def unit(tx: Tx) -> People:
             accounts.add_domain(tx, "a.example", 1)
+            now = int(world.clock.now() * 1000)
             ana, _ = (
                 accounts.add_account(tx, each, 1, password=cheap_password()) for each in (ANA, EVA)
             )
@@ -98,7 +111,18 @@ def _people(config: Path) -> dict[str, list[str]]:
                     token = bearers.new_token(dice)
                     bearers.add(tx, f"{who}-{n}", token, account=account, now=1)
                     found[who].append(token)
-            return found
+            rows = [Ids(world.clock, dice).next() for _ in range(3)]
+            knocks.write(
+                tx,
+                [
+                    Noted(
+                        *(ana.id, id, "c.example", CARL, cause, ANA, NAMED, now, now, 1),
+                        Detail(organisation="c.example", sender=CARL, aligned=True),
+                    )
+                    for id, cause in zip(rows, ("greylisted", "blocked-ip", "policy"), strict=True)
+                ],
+            )
+            return People(found, [queue_id(id) for id in rows])
 
         return await store.run(unit)
 
@@ -122,9 +146,9 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         routes=dict.fromkeys(("b.example", "c.example"), (LOOPBACK, free_port())),
         settings={"smtp": ['plaintext_auth_networks = ["127.0.0.0/8"]']},
     )
-    tokens = _people(server.config)
+    people = _people(server.config)
     with server:
-        yield (made := House(server, tokens))
+        yield (made := House(server, people))
         server.command("audit", "--full")
         assert "Traceback" not in server.log()
         print(f"{made.asked} requests: {sorted(made.answers.items())}")
@@ -148,6 +172,9 @@ def test_every_route_is_as_described(house: House, name: str, who: str) -> None:
     real = {
         "id": [*house.ids[ANA], *house.ids[EVA]],
         "domain": ["b.example", "c.example", "*"],
+        "account": [ANA, EVA],
+        "row": house.rows,
+        "scope": ["installation", "a.example", ANA, EVA],
     }
     there = {p: st.sampled_from(real[p]) for p in real if f"{{{p}}}" in operation.path}
     for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
