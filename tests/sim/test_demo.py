@@ -21,6 +21,8 @@ from estafeta.sim.demo.failures import Failures
 from estafeta.sim.demo.internet import settings
 from estafeta.sim.demo.letters import LETTERS, Letter, body_of, compose, parse
 from estafeta.sim.demo.places import CORREO, PLACES, SUDOMINIO, NoPlace, Ports, free_ports
+from estafeta.sim.demo.reception import Receptions
+from estafeta.sim.demo.receptions import RECEPTIONS
 from estafeta.sim.demo.scene import Row, Scene
 from estafeta.sim.demo.tour import Tour
 from estafeta.sim.demo.troubles import TROUBLES
@@ -61,10 +63,12 @@ def test_every_step_is_seen_and_the_people_stay_in_their_folder(tmp_path: Path) 
     assert first.returncode == 0, errors
     assert all(set(row) - {"explanation"} == {"step", "expected", "seen", "ok"} for row in rows)
     assert all(row["expected"] and row["seen"] for row in rows)
-    assert all(row["step"].startswith("failure ") == bool(row.get("explanation")) for row in rows)
+    explained = ("failure ", "reception ")
+    assert all(row["step"].startswith(explained) == bool(row.get("explanation")) for row in rows)
     assert [row["step"] for row in rows] == [
         *(f"{letter}.{n} {step}" for letter in "ABCD" for n, step in enumerate(STEPS, 1)),
         *(f"failure {trouble.name}" for trouble in TROUBLES),
+        *(f"reception {reception.name}" for reception in RECEPTIONS),
         *(f"{letter}.ledger" for letter in "ABCD"),
         "audit sudominio.example",
         "audit correo.example",
@@ -327,7 +331,13 @@ def test_one_failed_row_is_exit_1(
             for none in ():
                 yield none
 
+    class NoReceptions(Receptions):
+        async def rows(self) -> Any:
+            for none in ():
+                yield none
+
     monkeypatch.setattr(run, "Internet", Nothing)
+    monkeypatch.setattr(run, "Receptions", NoReceptions)
     monkeypatch.setattr(run, "Failures", NoTroubles)
     monkeypatch.setattr(run, "Tour", Told)
     assert run.main(once=True, json=True, language="en", folder=tmp_path) == code

@@ -15,9 +15,27 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from estafeta.sim.demo.places import DNS_ADDRESS, PASSWORD, PLACES, Person, Place, Ports
+from estafeta.sim.demo.places import (
+    DNS_ADDRESS,
+    PASSWORD,
+    PLACES,
+    SUDOMINIO,
+    Person,
+    Place,
+    Ports,
+)
+from estafeta.sim.demo.receptions import (
+    DOMAIN_RULES,
+    GREYLIST_SECONDS,
+    HUERTA,
+    HUERTA_LANGUAGE,
+    PERSONS,
+    RATE_AT_ONCE,
+    RATE_SECONDS,
+    SERVER,
+)
 from estafeta.sim.demo.scripted import Scripted
 from estafeta.sim.demo.stores import Wish, opened
 from estafeta.sim.demo.troubles import (
@@ -28,7 +46,7 @@ from estafeta.sim.demo.troubles import (
     address_of,
 )
 from estafeta.sim.dns import DnsServer, serve
-from estafeta.store import accounts, credentials
+from estafeta.store import accounts, credentials, policies
 from estafeta.store.engine import Tx
 from estafeta.store.open import open_store
 from estafeta.world.certificates import Authority, write_private
@@ -38,6 +56,9 @@ from estafeta.world.tls import server_config
 READY_SECONDS = 60.0
 STOP_SECONDS = 15.0
 LOG_LINES_SHOWN = 3
+
+OUTCOMES = ("deferred", "refused", "delivered")
+MORE = "\n# And for now:\n"
 
 
 class DemoError(Exception):
@@ -78,6 +99,7 @@ class Internet:
         self.dns = DnsServer(_zones())
         self.scripted: dict[str, Scripted] = {}
         self._logged_before: dict[str, int] = {}  # octets of logs that are of other runs
+        self._processes: dict[str, asyncio.subprocess.Process] = {}
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -120,12 +142,32 @@ class Internet:
             raise DemoError(f"estafeta {' '.join(words)}: {errors.decode().strip()}")
         return output.decode()
 
+    async def restart(self, place: Place, more: str = "") -> None:
+        """Stops an installation in order and starts it again, these lines added to its settings.
+
+        Raises DemoError.
+        """
+        installed = self.installed[place.domain]
+        usual = installed.config.read_text().partition(MORE)[0]
+        await _stop(self._processes[place.domain])
+        installed.config.write_text(f"{usual}{MORE}{more}" if more else usual)
+        await self._serve(place)
+
     def refusals(self, recipient: str) -> list[str]:
         """What the installation of a recipient's domain has refused it with, by its own log."""
-        domain = recipient.rpartition("@")[2]
-        log = self.installed[domain].log.read_bytes()[self._logged_before.get(domain, 0) :]
-        lines = (json.loads(line) for line in log.splitlines() if b'"recipient refused"' in line)
+        lines = self._logged(recipient.rpartition("@")[2], '"recipient refused"')
         return [str(line["reply"]) for line in lines if line["recipient"] == recipient]
+
+    def outcomes(self, place: Place, queue_id: str) -> list[tuple[str, str]]:
+        """How the attempts at a message of one recipient ended, by the log of the installation that
+        sends it: "deferred", "refused" or "delivered", and what it was answered."""
+        lines = self._logged(place.domain, f'"queue_id":"{queue_id}"') if queue_id else []
+        return [(line["event"], line["reply"]) for line in lines if line["event"] in OUTCOMES]
+
+    def _logged(self, domain: str, text: str) -> list[dict[str, Any]]:
+        """Lines of this run that have the text."""
+        log = self.installed[domain].log.read_bytes()[self._logged_before.get(domain, 0) :]
+        return [json.loads(line) for line in log.splitlines() if text.encode() in line]
 
     async def _start(self) -> None:
         server = await serve(self.world.net, Endpoint(DNS_ADDRESS, self.ports.dns), self.dns)
@@ -181,6 +223,8 @@ class Internet:
         try:
             if await store.read(lambda tx: accounts.domain(tx, place.domain)) is None:
                 await store.run(self._population(place))
+            if place is SERVER:
+                await store.run(self._receptions())
         finally:
             await store.close()
 
@@ -205,12 +249,36 @@ class Internet:
 
         return unit
 
+    def _receptions(self) -> Callable[[Tx], None]:
+        """A unit that makes the people of HUERTA, each with their reason not to take a letter; what
+        came of it in another run is forgotten."""
+        now = int(self.world.clock.now() * 1000)
+        password = credentials.make_password(PASSWORD, self.world.dice)
+
+        def unit(tx: Tx) -> None:
+            if accounts.domain(tx, HUERTA) is None:
+                accounts.add_domain(tx, HUERTA, now, language=HUERTA_LANGUAGE)
+            rules = {HUERTA: DOMAIN_RULES}
+            for one in PERSONS:
+                made = accounts.account(tx, one.address) or accounts.add_account(
+                    tx, one.address, now, name=one.person, password=password
+                )
+                accounts.set_account(tx, made.id, quota=one.quota, disabled=one.disabled)
+                if one.rules:
+                    rules[one.address] = one.rules
+            for scope, said in rules.items():
+                policies.put(tx, scope, json.dumps(said), "demo", now)
+            for forgotten in ("DELETE FROM greylist", "DELETE FROM knock", "DELETE FROM admission"):
+                tx.run(forgotten)
+
+        return unit
+
     async def _serve(self, place: Place) -> None:
         installed = self.installed[place.domain]
         read_end, write_end = os.pipe()
         try:
             with installed.log.open("ab") as log:
-                self._logged_before[place.domain] = log.tell()
+                self._logged_before.setdefault(place.domain, log.tell())
                 process = await asyncio.create_subprocess_exec(
                     *(sys.executable, "-m", "estafeta", "serve"),
                     *("--config", str(installed.config), "--ready-fd", str(write_end)),
@@ -225,6 +293,7 @@ class Internet:
                 )
         finally:
             os.close(write_end)
+        self._processes[place.domain] = process
         self._stack.push_async_callback(_stop, process)
         if not await _ready(read_end):
             raise DemoError(f"{place.domain} did not start: {_last_words(installed.log)}")
@@ -323,11 +392,35 @@ host_backoff_max = "1s"
 
 [notices]
 delay_after = "{DELAY_SECONDS}s"
-
+{_as_sender() if place is SUDOMINIO else ""}{_as_receiver() if place is SERVER else ""}
 [[tls.certificates]]
 certificate = {_quoted(certificate)}
 key = {_quoted(key)}
 {listeners}"""
+
+
+def _as_sender() -> str:
+    """Who waits for HUERTA is asked for as long as a demo takes."""
+    return f"""
+[[queue.domains]]
+domain = "{HUERTA}"
+retry = ["1s"]
+repeat = "1s"
+retries_max = 60
+"""
+
+
+def _as_receiver() -> str:
+    """Where it is shown what is not taken, or not yet. Elsewhere these are minutes and hours."""
+    return f"""
+[greylist]
+delay = "{GREYLIST_SECONDS}s"
+
+[rates]
+account = "{RATE_AT_ONCE}/{RATE_SECONDS}s"
+# Those on loopback are strangers here, as others are elsewhere.
+exempt_networks = []
+"""
 
 
 def mutt_settings(person: Person, place: Place, ports: Ports, authority: Path) -> bytes:
@@ -355,9 +448,14 @@ def _quoted(text: Path | str) -> str:
 
 
 def _zones() -> dict[str, str]:
-    """What the DNS holds: for each domain an MX that names its host, and the host's address; but
-    one domain has neither."""
+    """What the DNS holds: for each domain an MX that names its host, and the host's address; for
+    the addresses of the places their names; but one domain has neither."""
     hosts = {place.domain: place.address for place in PLACES}
     hosts |= {trouble.domain: address_of(trouble) for trouble in SCRIPTED}
     zones = {domain: f"@ MX 10 mx.{domain}.\nmx A {at}" for domain, at in hosts.items()}
-    return zones | {"sinservidor.example": '@ TXT "no mail here"'}
+    names = [f"{place.address.rpartition('.')[2]} PTR {place.host}." for place in PLACES]
+    return zones | {
+        HUERTA: f"@ MX 10 {SERVER.host}.",
+        "0.0.127.in-addr.arpa": "\n".join(names),
+        "sinservidor.example": '@ TXT "no mail here"',
+    }

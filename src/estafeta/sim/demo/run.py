@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,6 +18,7 @@ from estafeta.office.signals import Stop, handled
 from estafeta.sim.demo.failures import Failures
 from estafeta.sim.demo.internet import DemoError, Internet
 from estafeta.sim.demo.places import NoPlace, free_ports
+from estafeta.sim.demo.reception import Receptions
 from estafeta.sim.demo.scene import Row
 from estafeta.sim.demo.show import Show, make_console
 from estafeta.sim.demo.stores import Wish
@@ -107,7 +108,9 @@ class Demo:
                 show.opening(internet)
             began = asyncio.get_running_loop().time()
             tour = Tour(internet, self._language)
-            steps = await self._tour(tour) + await self._failures(internet)
+            steps = await self._tour(tour)
+            steps += await self._failures(internet)
+            steps += await self._receptions(internet)
             ledger = await tour.ledger()
             rows = steps + ledger
             failed = sum(not row.ok for row in rows)
@@ -122,16 +125,28 @@ class Demo:
                 await asyncio.Event().wait()
 
     async def _failures(self, internet: Internet) -> list[Row]:
-        show = self._show
         failures = Failures(internet, self._language)
+        return await self._chapter(
+            "trouble", ((one.name, one.recipient, row) async for one, row in failures.rows())
+        )
+
+    async def _receptions(self, internet: Internet) -> list[Row]:
+        receptions = Receptions(internet, self._language)
+        return await self._chapter(
+            "reception", ((one.name, one.address, row) async for one, row in receptions.rows())
+        )
+
+    async def _chapter(self, section: str, cases: AsyncIterator[tuple[str, str, Row]]) -> list[Row]:
+        """section: of the texts. cases: name, recipient and what was seen."""
+        show = self._show
         if show is not None:
-            show.troubles()
-        with show.waiting() if show is not None else nullcontext():
-            found = [each async for each in failures.rows()]
-        for trouble, row in found if show is not None else ():
+            show.chapter(section)
+        with show.waiting(section) if show is not None else nullcontext():
+            found = [each async for each in cases]
+        for name, recipient, row in found if show is not None else ():
             if show is not None:
-                show.trouble(trouble, row)
-        return [row for _, row in found]
+                show.case(section, name, recipient, row)
+        return [row for _, _, row in found]
 
     async def _tour(self, tour: Tour) -> list[Row]:
         show = self._show

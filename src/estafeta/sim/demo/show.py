@@ -25,7 +25,6 @@ from estafeta.sim.demo.internet import Internet
 from estafeta.sim.demo.letters import Letter
 from estafeta.sim.demo.places import ANA, DNS_ADDRESS, PASSWORD, PLACES, SUDOMINIO, Ports
 from estafeta.sim.demo.scene import Row, Scene
-from estafeta.sim.demo.troubles import Trouble
 
 WIDTH_MAX = 120
 """Lines longer than that are hard to read."""
@@ -139,18 +138,20 @@ class Show:
 
     # -- what does not arrive ------------------------------------------------------------------
 
-    def troubles(self) -> None:
-        self._heading(say("trouble.heading", self._language))
-        self._print(Text(say("trouble.heading-text", self._language)))
+    def chapter(self, section: str) -> None:
+        """section: of the texts, "trouble" or "reception"."""
+        self._heading(say(f"{section}.heading", self._language))
+        self._print(Text(say(f"{section}.heading-text", self._language)))
         self.console.print()
 
-    def waiting(self) -> AbstractContextManager[object]:
+    def waiting(self, section: str) -> AbstractContextManager[object]:
         """Says so while it lasts; on a pipe nothing."""
-        return self.console.status(Text(say("trouble.waiting", self._language)))
+        return self.console.status(Text(say(f"{section}.waiting", self._language)))
 
-    def trouble(self, trouble: Trouble, row: Row) -> None:
-        text = Text(say(f"trouble.{trouble.name}-title", self._language), "bold")
-        text.append(f"  {trouble.recipient}", "dim")
+    def case(self, section: str, name: str, recipient: str, row: Row) -> None:
+        """One row of a chapter."""
+        text = Text(say(f"{section}.{name}-title", self._language), "bold")
+        text.append(f"  {recipient}", "dim")
         for line in row.seen.split("; "):
             text.append(f"\n{clean(line)}", WORDS)
         for line in row.explanation.strip().splitlines():
