@@ -61,7 +61,7 @@ class Receiving:
                 wait_max=config.lists.wait_max,
                 meter=meter,
             ),
-            Lists(resolver, _lists_settings(config), clock, meter),
+            Lists(resolver, lists_settings(config), clock, meter),
             Rates(
                 self.buckets, _rate_settings(config), host_name=config.server.hostname, meter=meter
             ),
@@ -97,7 +97,7 @@ class Receiving:
         self.load.limits = _load_limits(config)
         strangers.rates.settings = _rate_settings(config)
         strangers.visitors.use(config.rates.exempt_networks, config.lists.wait_max)
-        strangers.lists.use(_lists_settings(config))
+        strangers.lists.use(lists_settings(config))
         strangers.greylist.use(_greylist_settings(config))
 
     async def start(self) -> None:
@@ -149,7 +149,7 @@ def _greylist_settings(config: Config) -> GreylistSettings:
     return GreylistSettings(greylist.delay, greylist.window, greylist.keep, greylist.known_after)
 
 
-def _lists_settings(config: Config) -> ListsSettings:
+def lists_settings(config: Config) -> ListsSettings:
     lists = config.lists
     return ListsSettings(
         dns=tuple(

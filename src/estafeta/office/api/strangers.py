@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import ipaddress
 from functools import partial
-from typing import Literal
 
 import msgspec
 
-from estafeta.deliver.lists import Listed
-from estafeta.intake.networks import network_of
 from estafeta.mail.address import AddressError, canonical_domain
 from estafeta.office.api.call import Call
 from estafeta.office.api.errors import ApiError
 from estafeta.office.api.route import Parameter, Route
 from estafeta.office.assemble import Installation
+from estafeta.office.strangers import Looked, look_up, who_of
 from estafeta.store import greylist
 
 
@@ -36,21 +33,6 @@ class Forgotten(msgspec.Struct, frozen=True):
     rows: int
 
 
-class Looked(msgspec.Struct, frozen=True):
-    """name: that the DNS confirms for the address, or ""; organisation: of that name. verdict: what
-    port 25 would make of it. zone: the list that says so, "" for our settings. about: what is
-    listed. reason: the list's own words."""
-
-    address: str
-    network: str
-    name: str
-    organisation: str
-    verdict: Literal["listed", "allowed", "unlisted"]
-    zone: str = ""
-    about: str = ""
-    reason: str = ""
-
-
 class StrangersDesk:
     """Over one installation."""
 
@@ -69,37 +51,27 @@ class StrangersDesk:
         return Forgotten(who, rows)
 
     async def look_up_lists(self, call: Call) -> Looked:
+        domain = _domain(call.query["domain"]) if "domain" in call.query else ""
+        strangers = self._whole.receiving.strangers
         try:
-            address = str(ipaddress.ip_address(call.query["address"]))
+            return await look_up(strangers.visitors, strangers.lists, call.query["address"], domain)
         except ValueError:
             raise ApiError("invalid", "address: an IP address was expected") from None
-        domain = _domain(call.query["domain"], "domain") if "domain" in call.query else ""
-        strangers = self._whole.receiving.strangers
-        visitor = await strangers.visitors.of(address)
-        found = await strangers.lists.look(visitor, domain)
-        who = (visitor.address, visitor.network, visitor.name, visitor.organisation)
-        if isinstance(found, Listed):
-            return Looked(*who, "listed", found.zone, found.about, found.reason)
-        return Looked(*who, "unlisted") if found is None else Looked(*who, "allowed", found.zone)
 
 
 def _who(text: str) -> str:
-    """A network, that of an address, or an organisation. Raises ApiError."""
+    """Raises ApiError."""
     try:
-        return network_of(str(ipaddress.ip_address(text)))
-    except ValueError:
-        pass
-    try:
-        return str(ipaddress.ip_network(text))
-    except ValueError:
-        return _domain(text, "who")
+        return who_of(text)
+    except ValueError as wrong:  # an AddressError is one
+        raise ApiError("invalid", f"who: {text[:320]!r} is nobody: {wrong}") from wrong
 
 
-def _domain(text: str, place: str) -> str:
+def _domain(text: str) -> str:
     try:
         return canonical_domain(text)
     except AddressError as wrong:
-        raise ApiError("invalid", f"{place}: {text[:320]!r} is not a domain: {wrong}") from wrong
+        raise ApiError("invalid", f"domain: {text[:320]!r} is not a domain: {wrong}") from wrong
 
 
 _WHO = (

@@ -28,6 +28,7 @@ from estafeta.office.commands.explain import explain
 from estafeta.office.commands.health import health
 from estafeta.office.commands.preflight import preflight_
 from estafeta.office.commands.serve import serve
+from estafeta.office.commands.strangers import greylist_app, lists_app
 from estafeta.office.commands.trace import trace
 from estafeta.office.config_read import ConfigError
 from estafeta.office.errors import (
@@ -61,6 +62,8 @@ app.add_typer(queue.app, name="queue")
 app.add_typer(policy.app, name="policy")
 app.add_typer(token.app, name="token")
 app.add_typer(tried.app, name="tried")
+app.add_typer(greylist_app, name="greylist")
+app.add_typer(lists_app, name="lists")
 app.command("preflight")(preflight_)
 app.command()(trace)
 app.command()(explain)

@@ -21,6 +21,7 @@ from estafeta.office.commands.common import (
 from estafeta.office.commands.rows import Columns, print_rows
 from estafeta.office.config import Config
 from estafeta.office.errors import CommandError, UsageMistake
+from estafeta.office.logs import set_up_logs
 from estafeta.office.preflights import Told, preflight, told
 from estafeta.office.serving import dns_servers
 from estafeta.queue.suspended import standing
@@ -61,6 +62,7 @@ def preflight_(
         def unit(tx: Tx) -> tuple[Account | None, set[str]]:
             return accounts.account(tx, address), set(standing(tx).drains)
 
+        set_up_logs(loaded.log.format, "warning")
         owner, drained = await store.read(unit)
         if owner is None:
             raise CommandError(f"there is no account {address} here")
