@@ -338,3 +338,31 @@ def test_third_party_messages_are_looked_through() -> None:
             assert got is None or got.type in ("encrypted", "unreadable"), file
             count += 1
     assert count > 1000
+
+
+@pytest.mark.parametrize("front", range(4))
+def test_the_end_of_a_zip_is_seen_wherever_its_letters_begin(front: int) -> None:
+    data = b"\x89PNG\r\n\x1a\n" + bytes(200_000 + front) + zipped({"film.mov": b"x"})
+    assert found(attached("a.png", data), ".mov") is not None
+
+
+def test_a_text_with_a_name_is_a_file() -> None:
+    header = b'Content-Type: text/plain; name="notes.txt"\r\nContent-Transfer-Encoding: binary'
+    assert found(mixed(part(header, MOV, base64=False)), ".mov") is not None
+
+
+def test_what_has_no_name_is_called_by_its_type() -> None:
+    ole = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+    assert found(headed(b"Content-Type: application/msword", ole), ".msi") is None
+    assert found(headed(b"Content-Type: application/octet-stream", ole), ".msi") is not None
+
+
+@pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT])
+def test_long_names_in_tar(form: int) -> None:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=form) as archive:
+        name = "a" * 90 + "/" + "b" * (60 if form == tarfile.USTAR_FORMAT else 150) + ".mov"
+        archive.addfile(tarfile.TarInfo(name), io.BytesIO(b""))
+    got = found(attached("a.tar", out.getvalue()), ".mov")
+    assert got is not None
+    assert got.inside == "a.tar"
