@@ -70,6 +70,6 @@ class Used:
             return b"".join(bytes(block) for block in copy)
 
     def _look(self) -> tuple[Any, ...]:
-        found = self.connection.execute(_CATALOGUE).fetchone()
+        found: tuple[Any, ...] | None = self.connection.execute(_CATALOGUE).fetchone()
         assert found is not None
         return found

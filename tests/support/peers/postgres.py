@@ -142,7 +142,7 @@ class _Shared:
         return self._named(name)
 
     def drop(self, url: str) -> None:
-        name = psycopg.conninfo.conninfo_to_dict(url)["dbname"]
+        name = str(psycopg.conninfo.conninfo_to_dict(url)["dbname"])
         used = self._used[name]
         with suppress(psycopg.Error):
             self._cut(name, used.connection.info.backend_pid)

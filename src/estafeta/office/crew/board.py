@@ -2,9 +2,9 @@
 
 Memory that all share; each writes its own row and reads the others', so nobody waits for anybody.
 By that the limits on connections are limits of the service. Addresses and networks are counted in
-two cells each, found by a keyed hash, and the lesser is believed: a count is never too low, and too high only
-where others have met in both. Two who come to two workers in the same instant may both get the last
-place.
+two cells each, found by a keyed hash, and the lesser is believed: a count is never too low, and too
+high only where others have met in both. Two who come to two workers in the same instant may both
+get the last place.
 """
 
 from __future__ import annotations
