@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import msgspec
 
+from estafeta.deliver.policy.replay import Replayed
+from estafeta.deliver.policy.rules import Rules
 from estafeta.office.api.errors import MEANING, STATUS
+from estafeta.office.api.policy import Policy
 from estafeta.office.api.route import EVERYWHERE, PREFIX, Route
+from estafeta.office.api.stopped import StoppedSender
+from estafeta.office.api.strangers import Remembered
 from estafeta.office.api.table import ROUTES
+from estafeta.office.api.tried import LetIn, Tried
 from estafeta.office.docs_pages import make_table
+from estafeta.office.preflights import Told
+from estafeta.office.strangers import Looked
 from estafeta.queue import hand, handling, listing
+from estafeta.store.outcomes import Last
 
 
 def api_page() -> str:
     """Every route, what it takes and answers, and every error."""
     parts = [
         "# HTTP API\n\n"
-        "For programs: the queue and the journey of messages, at the `http` listener. "
+        "For programs: the queue and the journey of messages, what may come in, and who tried, at "
+        "the `http` listener. "
         "`estafeta token add` makes a token; it is shown as `Authorization: Bearer …`. A token for "
-        "an account sees and touches what that account has sent, and what belongs to others does "
-        "not exist for it; a token for administration everything. Tokens are taken over TLS (a "
+        "an account sees and touches what that account has sent, who tried to reach it, and its "
+        "own policy; what belongs to others does not exist for it; a token for administration sees "
+        "everything. Tokens are taken over TLS (a "
         "proxy on this machine says so by X-Forwarded-Proto), from the machine itself, and from "
         "`[http] plaintext_token_networks`.\n\n"
         "Bodies and answers are JSON. Times are milliseconds since 1970 UTC; queue ids are those "
@@ -43,6 +54,16 @@ def api_page() -> str:
         ("A recipient that was touched", hand.Touched),
         ("What was done", handling.Done),
         ("What was corrected", handling.Corrected),
+        ("An address that was looked at", Told),
+        ("A last message", Last),
+        ("Who tried to come in", Tried),
+        ("Who is let in", LetIn),
+        ("A policy", Policy),
+        ("What a policy says", Rules),
+        ("A policy that was tried", Replayed),
+        ("A sender that was stopped", StoppedSender),
+        ("What greylisting remembers", Remembered),
+        ("What lists say", Looked),
     ):
         fields = ", ".join(f"`{name}`" for name in kind.__struct_fields__)
         about = " ".join((kind.__doc__ or "").split())
