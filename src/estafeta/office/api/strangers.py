@@ -99,7 +99,8 @@ ROUTES = (
         method="DELETE",
         path="/greylist",
         scope="admin",
-        about="Forgets them: they are strangers again.",
+        about="Forgets them: they are strangers again; at once for the worker that is asked, for "
+        "others within ten minutes.",
         desk=StrangersDesk,
         handler=StrangersDesk.forget_greylist,
         answer="`{who, rows}`",

@@ -93,8 +93,7 @@ def show(who: Who, json: JsonOption = False, config: ConfigOption = None) -> Non
 
 @greylist_app.command()
 def forget(who: Who, config: ConfigOption = None) -> None:
-    """Make them strangers again. A running server knows within ten minutes; asked by the API, at
-    once."""
+    """Make them strangers again. A running server knows within ten minutes."""
     name = _who(who)
 
     async def work(store: Store, _world: World, _: Config) -> int:
