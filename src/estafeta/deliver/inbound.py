@@ -59,3 +59,6 @@ class InboundRole:
 
     def accepted(self, transaction: Transaction) -> None:
         self._reception.accepted(transaction)
+
+    def refused(self, transaction: Transaction, reply: Reply) -> None:
+        self._reception.refused(transaction, reply)

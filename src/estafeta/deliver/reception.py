@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-import msgspec
-
 from estafeta.deliver import letting
 from estafeta.deliver.contents import as_let_in, objection_to
-from estafeta.deliver.journal import Journal, Knock
-from estafeta.deliver.limits import JOURNALS_OF_ONE_MAX, POLICY_CLASSES_MAX, PUT_OFF_MAX
+from estafeta.deliver.dossier import Dossier, Terms
+from estafeta.deliver.journal import Journal
+from estafeta.deliver.noting import Noting, noted
 from estafeta.deliver.policy.book import Book
 from estafeta.deliver.policy.finding import Finding, Late
 from estafeta.deliver.policy.inspector import Inspector
@@ -26,56 +25,17 @@ from estafeta.intake.networks import network_of
 from estafeta.intake.objection import Objection, objection
 from estafeta.intake.role import Client, Transaction
 from estafeta.intake.target import Directory, Target, ToAccount, ToRemote, accounts_of, is_full
-from estafeta.mail import header as fields
 from estafeta.mail.address import split
 from estafeta.mail.outcome import Reply
-from estafeta.mail.words import decode_text
 from estafeta.store import accounts
-from estafeta.store.admissions import KINDS, Admission
+from estafeta.store.admissions import KINDS
 from estafeta.store.bodies import Body
 from estafeta.store.engine import Store, Tx
-from estafeta.store.rows import Account
 from estafeta.wire import replies
 from estafeta.world.seams import Clock
 
-_NOT_NOTED = frozenset(("too-many-recipients", "server-trouble"))
-"""Causes that tell an owner nothing: the same message comes in another way, or again at once."""
-
-
-class Terms(msgspec.Struct):
-    """What holds for one recipient. account: None where the address is not one account's.
-
-    reached: the accounts it leads to. admission: what its owner said of this sender; needed: what
-    it overruled.
-    """
-
-    address: str
-    rules: Effective
-    account: Account | None
-    reached: Sequence[int]
-    admission: Admission | None = None
-    needed: Objection | None = None
-    again: bool = False
-
-    @property
-    def content_class(self) -> tuple[bytes, bool]:
-        """Recipients with the same one are told the same of what a message holds."""
-        return self.rules.content_class, self.admission is not None and self.rules.looks
-
-
-class Dossier(msgspec.Struct):
-    """What is known of one transaction. terms: parallel to its recipients."""
-
-    visitor: Visitor
-    terms: list[Terms] = []
-    header: bytes = b""
-
-    def has_place_for(self, terms: Terms, *, each: bool) -> bool:
-        """Where one answer stands for all (RFC 5321 §4.5.3.1.10), all must be judged alike."""
-        classes = {known.content_class for known in self.terms}
-        if not classes or terms.content_class in classes:
-            return True
-        return each and len(classes) < POLICY_CLASSES_MAX
+Looked = dict[bytes, Finding | Late | None]
+"""What was found in a message, by the class of the rules it was looked through for."""
 
 
 class Reception:
@@ -96,10 +56,9 @@ class Reception:
         self._directory = directory
         self._book = book
         self._inspector = inspector
-        self._journal = journal
+        self._noting = Noting(journal)
         self._clock = clock
         self._strangers = strangers
-        self._put_off: dict[tuple[int, str, str], None] = {}
 
     def expect(self, client: Client) -> None:
         """Somebody begins a message: who they are will be asked soon."""
@@ -131,7 +90,7 @@ class Reception:
     def _dossier(self, client: Client, transaction: Transaction) -> Dossier:
         known = transaction.notes
         if not isinstance(known, Dossier):
-            known = transaction.notes = Dossier(self._visitor(client))
+            known = transaction.notes = Dossier(self._visitor(client), client.hello)
         return known
 
     def _visitor(self, client: Client) -> Visitor:
@@ -162,7 +121,8 @@ class Reception:
 
     def _terms(self, tx: Tx, address: str, target: Target) -> Terms:
         account = target.account if isinstance(target, ToAccount) else None
-        rules = self._book.of(tx, split(address)[1] or _domain_of(account), account)
+        own = account.domain if account is not None else ""
+        rules = self._book.of(tx, split(address)[1] or own, account)
         reached = (account.id,) if account is not None else sorted(accounts_of((target,)))
         return Terms(address, rules, account, reached)
 
@@ -273,9 +233,9 @@ class Reception:
         """See intake.role.Role. Raises StoreError."""
         dossier = transaction.notes
         assert isinstance(dossier, Dossier)
-        if not any(_looked_at(terms) for terms in dossier.terms):
+        if not any(terms.looked_at for terms in dossier.terms):
             return ()
-        looked: dict[Effective, Finding | Late | None] = {}
+        looked: Looked = {}
         verdicts: list[Reply | None] = []
         for terms in dossier.terms:
             found = await self._objection(terms, body, looked)
@@ -309,7 +269,7 @@ class Reception:
 
         if all(isinstance(target, ToRemote) for target in transaction.targets):
             return ()
-        looked: dict[Effective, Finding | Late | None] = {}
+        looked: Looked = {}
         objections: list[Objection | None] = []
         for terms in await self._store.read(look):
             found = None if terms is None else await self._found(terms.rules, body, looked)
@@ -320,9 +280,7 @@ class Reception:
             )
         return objections
 
-    async def _objection(
-        self, terms: Terms, body: Body, looked: dict[Effective, Finding | Late | None]
-    ) -> Objection | None:
+    async def _objection(self, terms: Terms, body: Body, looked: Looked) -> Objection | None:
         rules = terms.rules
         found = await self._found(rules, body, looked)
         if found is not None and terms.admission is not None:
@@ -340,28 +298,27 @@ class Reception:
                 return _full(terms)
         return None
 
-    async def _found(
-        self, rules: Effective, body: Body, looked: dict[Effective, Finding | Late | None]
-    ) -> Finding | Late | None:
+    async def _found(self, rules: Effective, body: Body, looked: Looked) -> Finding | Late | None:
         """Once for all whose rules are the same."""
-        key = rules
+        key = rules.content_class
         if key not in looked:
             looked[key] = await self._inspector.look(body, rules)
         return looked[key]
 
     def accepted(self, transaction: Transaction) -> None:
         """It is committed."""
+        if isinstance(transaction.notes, Dossier):
+            self._noting.accepted(transaction.notes, transaction.mail)
+
+    def refused(self, transaction: Transaction, reply: Reply) -> None:
+        """By the unit that was to accept it: an admission was used up by another message."""
         dossier = transaction.notes
         if isinstance(dossier, Dossier):
             for terms in dossier.terms:
-                for account in terms.reached[:JOURNALS_OF_ONE_MAX]:
-                    who = (account, dossier.visitor.who, transaction.mail.reverse_path)
-                    known = self._put_off and who in self._put_off
-                    if known or terms.again or terms.needed is not None:
-                        self._put_off.pop(who, None)
-                        self._journal.arrived(*who)
+                if (found := terms.needed) is not None and noted(found):
+                    self._noting.refused(dossier, transaction.mail, terms, found, reply)
 
-    # -- words, and the journal ----------------------------------------------------------------
+    # -- words ---------------------------------------------------------------------------------
 
     async def _refuse(
         self,
@@ -373,59 +330,20 @@ class Reception:
         *,
         size: int = 0,
     ) -> Reply:
-        mail, domain = transaction.mail, split(terms.address)[1] or _domain_of(terms.account)
-        known = await self._store.read(partial(accounts.domain, name=domain))
+        mail = transaction.mail
+        known = await self._store.read(partial(accounts.domain, name=terms.domain))
         reply = found.said(
             language=known.language if known is not None else "",
             utf8=mail.smtputf8,
             help=terms.rules.help,
         )
-        if found.cause in _NOT_NOTED:
-            return reply
-        visitor = await self._named(client, dossier)
-        for account in terms.reached[:JOURNALS_OF_ONE_MAX]:
-            if not found.permanent:
-                self._put_off[account, visitor.who, mail.reverse_path] = None
-                if len(self._put_off) > PUT_OFF_MAX:
-                    del self._put_off[next(iter(self._put_off))]
-            self._journal.note(
-                Knock(
-                    account=account,
-                    who=visitor.who,
-                    network=visitor.network,
-                    organisation=visitor.organisation,
-                    sender=mail.reverse_path,
-                    named=terms.address,
-                    cause=found.cause,
-                    reply=str(reply),
-                    hello=client.hello,
-                    aligned=visitor.aligned(mail.reverse_path.rpartition("@")[2]),
-                    size=size or mail.size,
-                    subject=_subject(dossier.header) if size else "",
-                    finding=str(found.values.get("name", "")),
-                )
-            )
+        if noted(found):
+            await self._named(client, dossier)
+            self._noting.refused(dossier, mail, terms, found, reply, size=size)
         return reply
-
-
-def _looked_at(terms: Terms) -> bool:
-    return (
-        terms.rules.looks
-        or terms.needed is not None
-        or (terms.account is not None and terms.account.quota > 0)
-    )
 
 
 def _full(terms: Terms) -> Objection:
     if terms.rules.quota_full == "reject":
         return objection(replies.MAILBOX_FULL_FOR_GOOD, address=terms.address)
     return objection(replies.MAILBOX_FULL, address=terms.address)
-
-
-def _domain_of(account: Account | None) -> str:
-    return account.domain if account is not None else ""
-
-
-def _subject(header: bytes) -> str:
-    found = fields.find(header, "Subject")
-    return decode_text(found[0]).strip() if found else ""

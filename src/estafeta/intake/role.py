@@ -125,3 +125,7 @@ class Role(Protocol):
     def accepted(self, transaction: Transaction) -> None:
         """The message is committed, for those whom `judge` let have it."""
         ...
+
+    def refused(self, transaction: Transaction, reply: Reply) -> None:
+        """The unit that was to accept the message refused it (`units` of the transaction)."""
+        ...

@@ -406,6 +406,7 @@ class Session:
                 problem = self._not_available(error)
             except RefusedInUnit as refused:
                 problem = refused.reply
+                self._desk.role.refused(transaction, problem)
             except Exception:
                 # Our own fault; nothing was committed, so the client keeps the message.
                 self._log.exception("message not accepted")

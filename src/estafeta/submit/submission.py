@@ -201,6 +201,9 @@ class SubmissionRole:
     def accepted(self, transaction: Transaction) -> None:
         """Nobody waits to hear of it."""
 
+    def refused(self, transaction: Transaction, reply: Reply) -> None:
+        """Nor of that."""
+
     @staticmethod
     def _said(client: Client, transaction: Transaction, found: Objection) -> Reply:
         """In the language of who sends."""
