@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from concurrent.futures import BrokenExecutor
 from typing import Any
 
 import pytest
 from tests.support.whole import HOST, Attempts, Whole, whole
 
+from estafeta.compose import preflight
 from estafeta.compose.by_dns import ByDns
 from estafeta.compose.limits import (
     CHECK_SECONDS_MAX,
     CHECKS_BURST,
     CHECKS_SECONDS,
+    LIKELY_SECONDS_MAX,
     LOOKUPS_AT_ONCE_MAX,
     RECIPIENTS_MAX,
 )
@@ -194,6 +197,30 @@ def test_likely_slips_are_named() -> None:
         assert await case.one("anna@mx.example") == ("wrong", "unknown-user", "")
         await case.sent("eva@mx.example")
         assert await case.one("evaa@mx.example") == ("wrong", "unknown-user", "")
+
+    with_case(work)
+
+
+@pytest.mark.parametrize("trouble", [None, "slow", "broken"])
+def test_a_long_correspondence_is_compared_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, trouble: str | None
+) -> None:
+    monkeypatch.setattr(preflight, "LIKELY_INLINE_MAX", 0)
+
+    class Elsewhere:
+        async def apart(self, work: Callable[..., Any], *given: Any) -> Any:
+            if trouble == "broken":
+                raise BrokenExecutor
+            await asyncio.sleep(3600 if trouble else 0.01)
+            return work(*given)
+
+    async def work(case: Case) -> None:
+        case.preflight._cpu = Elsewhere()  # type: ignore[assignment]
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        meant = "" if trouble else "bob@gmail.com"
+        assert await case.one("bob@gmal.com") == ("wrong", "domain-not-found", meant)
+        assert loop.time() - began < LIKELY_SECONDS_MAX + 0.3
 
     with_case(work)
 

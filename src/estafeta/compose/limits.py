@@ -17,8 +17,9 @@ CHECK_SECONDS_MAX = 2.0
 LOOKUPS_AT_ONCE_MAX = 50
 """Domains that all checks of one process ask the DNS for at once; others wait for their turn."""
 
-LIKELY_INLINE_MAX = 1000
-"""Comparisons of addresses that are made at once; more are, by another process."""
+LIKELY_INLINE_MAX = 600
+"""Addresses and domains with which one is compared on the loop, in 2 ms; with more, by another
+process."""
 
 LIKELY_SECONDS_MAX = 1.0
 """Then no address is named."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from concurrent.futures import BrokenExecutor
 from functools import partial
 from typing import Literal, Protocol
 
@@ -179,14 +180,16 @@ class Preflight:
             why = cause or _came_back(address, known.lately)
             if why or (lowered(address) not in reached and _domain(address) not in known.ours):
                 asked[address] = why
-        each = len(people) + len(domains) + len(providers())
-        if len(asked) * each <= LIKELY_INLINE_MAX:
-            return found | _named(asked, people, domains)
+        if len(people) + len(domains) + len(providers()) <= LIKELY_INLINE_MAX:
+            for address, cause in asked.items():
+                found |= _named({address: cause}, people, domains)
+                await asyncio.sleep(0)
+            return found
         try:
             async with asyncio.timeout(LIKELY_SECONDS_MAX):
                 return found | await self._cpu.apart(_named, asked, people, domains)
-        except TimeoutError:
-            log.warning("addresses not compared in time", count=len(asked))
+        except (TimeoutError, BrokenExecutor) as trouble:
+            log.warning("addresses not compared", count=len(asked), error=repr(trouble))
             return found
 
 
