@@ -12,10 +12,10 @@ from estafeta.office.api.route import EVERYWHERE, PREFIX, Route
 from estafeta.office.api.stopped import StoppedSender
 from estafeta.office.api.strangers import Remembered
 from estafeta.office.api.table import ROUTES
-from estafeta.office.api.tried import LetIn, Tried
 from estafeta.office.docs_pages import make_table
 from estafeta.office.preflights import Told
 from estafeta.office.strangers import Looked
+from estafeta.office.tried import LetIn, Tried
 from estafeta.queue import hand, handling, listing
 from estafeta.store.outcomes import Last
 

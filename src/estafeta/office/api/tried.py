@@ -6,7 +6,7 @@ import msgspec
 
 from estafeta.deliver.letting import grant
 from estafeta.deliver.policy.book import Book
-from estafeta.deliver.tried import sentences, why_not
+from estafeta.deliver.tried import why_not
 from estafeta.explain.words import pick_language
 from estafeta.office.api.bodies import Nothing
 from estafeta.office.api.call import Call, preferred
@@ -14,6 +14,7 @@ from estafeta.office.api.errors import ApiError
 from estafeta.office.api.route import PAGE, PAGING, WITH_BODY, Route
 from estafeta.office.api.whose import whose
 from estafeta.office.assemble import Installation
+from estafeta.office.tried import LetIn, Tried, given_by, let_in_row, tried_row
 from estafeta.queue.limits import LISTED_MAX
 from estafeta.store import admissions, knocks
 from estafeta.store.admissions import Admission, NotLetIn
@@ -23,45 +24,6 @@ from estafeta.store.knocks import Knock
 from estafeta.store.rows import Account
 
 PAGE_ROWS = 100  # where nothing else is asked for
-
-
-class LetIn(msgspec.Struct, frozen=True):
-    """One message comes in: of the servers of `domain`, for addresses of it; where that is "", of
-    this sender from this network. used_by: the queue id of the message that did, or null. Times in
-    ms since 1970."""
-
-    domain: str
-    network: str
-    sender: str
-    at: int
-    until: int
-    used_by: str | None
-
-
-class Tried(msgspec.Struct, frozen=True):
-    """A row of an account's journal. words: all of it for a person. proven: the sender's domain is
-    that of the server; else who it says it is. arrived: when it came in after all, or null.
-    subject: of a message that was there. Times in ms since 1970."""
-
-    row: str
-    words: list[str]
-    who: str
-    sender: str
-    proven: bool
-    named: str
-    cause: str
-    reply: str
-    first: int
-    last: int
-    times: int
-    arrived: int | None
-    network: str
-    organisation: str
-    hello: str
-    size: int
-    subject: str
-    finding: str
-    admission: LetIn | None
 
 
 class TriedPage(msgspec.Struct, frozen=True):
@@ -84,9 +46,9 @@ class TriedDesk:
         language = self._language(call, owner)
 
         def unit(tx: Tx) -> TriedPage:
-            given = _given(tx, owner)
+            given = given_by(tx, owner)
             found = knocks.knocks(tx, owner.id, limit=limit + 1, before=before)
-            rows = [_row(each, owner, given.get(each.id), language) for each in found[:limit]]
+            rows = [tried_row(each, owner, given.get(each.id), language) for each in found[:limit]]
             last = found[limit - 1] if len(found) > limit else None
             return TriedPage(rows, "" if last is None else f"{last.last}.{queue_id(last.id)}")
 
@@ -98,7 +60,7 @@ class TriedDesk:
 
         def unit(tx: Tx) -> Tried:
             found = _knock(tx, owner, number)
-            return _row(found, owner, _given(tx, owner).get(found.id), language)
+            return tried_row(found, owner, given_by(tx, owner).get(found.id), language)
 
         return await self._whole.store.read(unit)
 
@@ -124,7 +86,7 @@ class TriedDesk:
 
         made = await whole.store.run(unit, accounts=(owner.id,))
         if isinstance(made, Admission):
-            return _let_in(made)
+            return let_in_row(made)
         refused, cause = made
         raise ApiError("conflict", why_not(refused, self._language(call, owner), cause=cause))
 
@@ -172,47 +134,6 @@ def _knock(tx: Tx, owner: Account, number: int) -> Knock:
     if found is None:
         raise ApiError("not-found", "there is no such row")
     return found
-
-
-def _given(tx: Tx, owner: Account) -> dict[int, Admission]:
-    """The last one of each row."""
-    return {each.knock: each for each in reversed(admissions.admissions(tx, owner.id))}
-
-
-def _row(knock: Knock, owner: Account, admission: Admission | None, language: str) -> Tried:
-    detail = knock.detail
-    return Tried(
-        row=queue_id(knock.id),
-        words=sentences(knock, language, address=owner.address, admission=admission),
-        who=knock.who,
-        sender=detail.sender,
-        proven=detail.aligned,
-        named=knock.named,
-        cause=knock.cause,
-        reply=detail.reply,
-        first=knock.first,
-        last=knock.last,
-        times=knock.times,
-        arrived=knock.arrived or None,
-        network=detail.network,
-        organisation=detail.organisation,
-        hello=detail.hello,
-        size=detail.size,
-        subject=detail.subject,
-        finding=detail.finding,
-        admission=None if admission is None else _let_in(admission),
-    )
-
-
-def _let_in(admission: Admission) -> LetIn:
-    return LetIn(
-        domain=admission.domain,
-        network=admission.network,
-        sender=admission.sender,
-        at=admission.at,
-        until=admission.until,
-        used_by=None if admission.used is None else queue_id(admission.used),
-    )
 
 
 _TRIED = "/accounts/{account}/tried"

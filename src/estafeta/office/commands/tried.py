@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.text import Text
 
 from estafeta.deliver.letting import grant
 from estafeta.deliver.policy.book import Book
-from estafeta.deliver.tried import sentences, why_not
+from estafeta.deliver.tried import why_not
 from estafeta.explain.words import pick_language
 from estafeta.office.commands.common import (
     ConfigOption,
@@ -28,6 +28,7 @@ from estafeta.office.commands.rows import Columns, print_rows
 from estafeta.office.config import Config
 from estafeta.office.errors import CommandError, UsageMistake
 from estafeta.office.times import shown_time
+from estafeta.office.tried import Tried, given_by, let_in_row, tried_row
 from estafeta.store import accounts, admissions, knocks
 from estafeta.store.admissions import Admission, NotLetIn
 from estafeta.store.engine import Store, Tx
@@ -41,11 +42,11 @@ app = typer.Typer(
     no_args_is_help=True, help="Who tried to reach an account and did not get in, or not yet."
 )
 
-_COLUMNS: Columns[dict[str, Any]] = {
-    "row": lambda row: str(row["row"]),
-    "last": lambda row: shown_time(row["last"]),
-    "times": lambda row: str(row["times"]),
-    "what": lambda row: str(row["words"][0]),
+_COLUMNS: Columns[Tried] = {
+    "row": lambda row: row.row,
+    "last": lambda row: shown_time(row.last),
+    "times": lambda row: str(row.times),
+    "what": lambda row: row.words[0],
     "let in until": lambda row: _until(row),
 }
 
@@ -67,16 +68,16 @@ def list_(
     """Those who tried within 30 days, the last ones first."""
     address, asked = the_address(account), the_language(language)
 
-    def unit(tx: Tx) -> list[dict[str, Any]]:
+    def unit(tx: Tx) -> list[Tried]:
         owner = _owner(tx, address)
-        given = _given(tx, owner)
+        given = given_by(tx, owner)
         spoken = _spoken(asked, owner)
         return [
-            _row(each, owner, given.get(each.id), spoken)
+            tried_row(each, owner, given.get(each.id), spoken)
             for each in knocks.knocks(tx, owner.id, limit=limit)
         ]
 
-    async def work(store: Store, _world: World, _: Config) -> list[dict[str, Any]]:
+    async def work(store: Store, _world: World, _: Config) -> list[Tried]:
         return await store.read(unit)
 
     print_rows(in_store(config, work), _COLUMNS, json=json)
@@ -93,12 +94,12 @@ def show(
     """All that is known of one row, with the answer that was given."""
     address, asked, number = the_address(account), the_language(language), _number(row)
 
-    def unit(tx: Tx) -> dict[str, Any]:
+    def unit(tx: Tx) -> Tried:
         owner = _owner(tx, address)
         found = _knock(tx, owner, number)
-        return _row(found, owner, _given(tx, owner).get(found.id), _spoken(asked, owner))
+        return tried_row(found, owner, given_by(tx, owner).get(found.id), _spoken(asked, owner))
 
-    async def work(store: Store, _world: World, _: Config) -> dict[str, Any]:
+    async def work(store: Store, _world: World, _: Config) -> Tried:
         return await store.read(unit)
 
     found = in_store(config, work)
@@ -106,7 +107,7 @@ def show(
         print_json(found)
         return
     to = console()
-    for line in [*found["words"], found["reply"]]:
+    for line in [*found.words, found.reply]:
         if line:
             to.print(Text(clean(line)))
 
@@ -145,7 +146,7 @@ def let_in(
 
     found, made = in_store(config, work)
     if json:
-        print_json(_admission(made))
+        print_json(let_in_row(made))
         return
     who = found.detail.sender or found.who
     say_done(f"let in until {shown_time(made.until)}: one message from {_whom(made, who)}")
@@ -181,11 +182,6 @@ def _knock(tx: Tx, owner: Account, number: int) -> Knock:
     return found
 
 
-def _given(tx: Tx, owner: Account) -> dict[int, Admission]:
-    """The last one of each row."""
-    return {each.knock: each for each in reversed(admissions.admissions(tx, owner.id))}
-
-
 def _number(row: str) -> int:
     try:
         return parse_queue_id(row)
@@ -202,50 +198,11 @@ def _spoken(asked: str, owner: Account) -> str:
     return pick_language(asked, owner.language, environment)
 
 
-def _row(
-    knock: Knock, owner: Account, admission: Admission | None, language: str
-) -> dict[str, Any]:
-    """What a program gets, here and from the API."""
-    detail = knock.detail
-    return {
-        "row": queue_id(knock.id),
-        "words": sentences(knock, language, address=owner.address, admission=admission),
-        "who": knock.who,
-        "sender": detail.sender,
-        "proven": detail.aligned,
-        "named": knock.named,
-        "cause": knock.cause,
-        "reply": detail.reply,
-        "first": knock.first,
-        "last": knock.last,
-        "times": knock.times,
-        "arrived": knock.arrived or None,
-        "network": detail.network,
-        "organisation": detail.organisation,
-        "hello": detail.hello,
-        "size": detail.size,
-        "subject": detail.subject,
-        "finding": detail.finding,
-        "admission": None if admission is None else _admission(admission),
-    }
-
-
-def _admission(admission: Admission) -> dict[str, Any]:
-    return {
-        "domain": admission.domain,
-        "network": admission.network,
-        "sender": admission.sender,
-        "at": admission.at,
-        "until": admission.until,
-        "used_by": None if admission.used is None else queue_id(admission.used),
-    }
-
-
-def _until(row: dict[str, Any]) -> str:
-    admission = row["admission"]
+def _until(row: Tried) -> str:
+    admission = row.admission
     if admission is None:
         return ""
-    return "came in" if admission["used_by"] else shown_time(admission["until"])
+    return "came in" if admission.used_by else shown_time(admission.until)
 
 
 def _whom(admission: Admission, who: str) -> str:
