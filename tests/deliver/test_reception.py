@@ -232,6 +232,37 @@ def test_a_film_is_refused_and_let_in_once() -> None:
     with_house(work, {"": NO_MOV})
 
 
+def test_one_who_is_let_in_may_name_an_account_twice() -> None:
+    async def work(house: Whole, net: SimNet) -> None:
+        bob = await Caller.at(house, net)
+        assert (await bob.hand(film(), EVA)).startswith("554")
+        [row] = await journal(house, "eva")
+        await let_in(house, "eva", row)
+        assert (await bob.hand(film(), EVA, f"eva+films@{HOST}", EVA)).startswith("250")
+        assert len(await house.inbox("eva")) == 1
+        assert (await bob.hand(film(), EVA)).startswith("554")
+
+    with_house(work, {"": NO_MOV})
+
+
+def test_who_is_refused_after_the_message_has_not_arrived() -> None:
+    async def work(house: Whole, net: SimNet) -> None:
+        bob = await Caller.at(house, net)
+        assert [each[:3] for each in await bob.rcpt(EVA, ANA, more=" PRDR")] == ["451", "250"]
+        await asyncio.sleep(301)
+        bob = await Caller.at(house, net)
+        assert [each[:3] for each in await bob.rcpt(EVA, ANA, more=" PRDR")] == ["250", "250"]
+        assert (await bob.data(film())).startswith("353")
+        assert (await bob.talk.reply()).startswith("554")
+        assert (await bob.talk.reply()).startswith("250")
+        assert {row.cause: row.arrived for row in await journal(house, "eva")} == {
+            "greylisted": 0,
+            "policy-attachment": 0,
+        }
+
+    with_house(work, {EVA: Rules(greylist=True, blocked_types=(".mov",))})
+
+
 def test_what_only_an_administrator_may_stays_out() -> None:
     async def work(house: Whole, net: SimNet) -> None:
         bob = await Caller.at(house, net)

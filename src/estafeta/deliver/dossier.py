@@ -18,7 +18,8 @@ class Terms(msgspec.Struct):
     """What holds for one recipient. account: None where the address is not one account's.
 
     reached: the accounts it leads to. admission: what its owner said of this sender; needed: what
-    it overruled. again: the sender had been asked to come again, and did.
+    it overruled. again: the sender had been asked to come again, and did. refused: once the whole
+    message was there.
     """
 
     address: str
@@ -28,6 +29,7 @@ class Terms(msgspec.Struct):
     admission: Admission | None = None
     needed: Objection | None = None
     again: bool = False
+    refused: bool = False
 
     @property
     def domain(self) -> str:

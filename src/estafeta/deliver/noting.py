@@ -66,6 +66,8 @@ class Noting:
     def accepted(self, dossier: Dossier, mail: Mail) -> None:
         """It is committed."""
         for terms in dossier.terms:
+            if terms.refused:
+                continue
             for account in terms.reached[:JOURNALS_OF_ONE_MAX]:
                 who = (account, dossier.visitor.who, mail.reverse_path)
                 known = self._put_off and who in self._put_off

@@ -244,18 +244,23 @@ class Reception:
                 refusal = await self._refuse(
                     client, transaction, dossier, terms, found, size=body.size
                 )
+            terms.refused = refusal is not None
             verdicts.append(refusal)
-        for terms, verdict in zip(dossier.terms, verdicts, strict=True):
-            if verdict is None and terms.needed is not None and terms.admission is not None:
-                transaction.units.append(
-                    letting.used(
-                        terms.admission,
-                        transaction.id,
-                        int(self._clock.now() * 1000),
-                        terms.needed.said(),
-                    )
-                )
+        await self._use_up(transaction, dossier)
         return verdicts if any(verdicts) else ()
+
+    async def _use_up(self, transaction: Transaction, dossier: Dossier) -> None:
+        """The admissions that were needed, each once: an account may be named by several addresses
+        in one message."""
+        used: set[int] = set()
+        for terms in dossier.terms:
+            admission, needed = terms.admission, terms.needed
+            if admission is None or needed is None or terms.refused or admission.id in used:
+                continue
+            used.add(admission.id)
+            refusal = await self._say(transaction, terms, needed)
+            now = int(self._clock.now() * 1000)
+            transaction.units.append(letting.used(admission, transaction.id, now, refusal))
 
     async def contents(self, transaction: Transaction, body: Body) -> Sequence[Objection | None]:
         """What is objected, by recipient, to a message of our own people for what it holds. Raises
@@ -330,17 +335,19 @@ class Reception:
         *,
         size: int = 0,
     ) -> Reply:
-        mail = transaction.mail
-        known = await self._store.read(partial(accounts.domain, name=terms.domain))
-        reply = found.said(
-            language=known.language if known is not None else "",
-            utf8=mail.smtputf8,
-            help=terms.rules.help,
-        )
+        reply = await self._say(transaction, terms, found)
         if noted(found):
             await self._named(client, dossier)
-            self._noting.refused(dossier, mail, terms, found, reply, size=size)
+            self._noting.refused(dossier, transaction.mail, terms, found, reply, size=size)
         return reply
+
+    async def _say(self, transaction: Transaction, terms: Terms, found: Objection) -> Reply:
+        known = await self._store.read(partial(accounts.domain, name=terms.domain))
+        return found.said(
+            language=known.language if known is not None else "",
+            utf8=transaction.mail.smtputf8,
+            help=terms.rules.help,
+        )
 
 
 def _full(terms: Terms) -> Objection:
