@@ -30,7 +30,9 @@ _INTRODUCTION = """\
 What `make test-peers` showed with the servers that other people run, each from its distribution's \
 package, on loopback: real processes, real sockets. *Sends*: it is the client and we are the \
 server; *receives*: we are the client. In every case the body's hash and the order of the original \
-header fields are compared, the envelope, and what our ledger says became of the message. "No" \
+header fields are compared, the envelope, and what our ledger says became of the message; where we \
+refuse or put off, our words as they went over the wire with those of its bounce or its log, and \
+with what the recipient is told of who tried. "No" \
 says why; it is tried all the same, and the run fails when it works after all.
 """
 

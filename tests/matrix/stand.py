@@ -11,10 +11,12 @@ from contextlib import AbstractContextManager, ExitStack
 from functools import cached_property
 from pathlib import Path
 
+from tests.matrix.choosy import Choosy, records
 from tests.matrix.house import MANY, House, Way
 from tests.matrix.tap import Tap
 from tests.support.peers.authority import Authority
 from tests.support.peers.compare import assert_same
+from tests.support.peers.names import NameServer
 from tests.support.peers.process import LOOPBACK, free_port, wait_for
 from tests.support.peers.server import (
     MAIL_TIMEOUT_S,
@@ -42,6 +44,9 @@ FULL = "full.peer.example"
 CLOSED = "closed.peer.example"
 REFUSAL = "refusal.peer.example"
 TROUBLED = (BUSY, GREY, RATE, FULL, CLOSED, REFUSAL)
+
+CALLER = "caller.peer.example"
+LISTED = "listed.peer.example"
 
 EVA = f"eva@{PEER}"
 PENGUIN = f"pingüino@{PEER}"
@@ -130,6 +135,39 @@ class Stand:
             smtp_port=self._ports["bare"],
         )
         return self._keep("bare", spec)
+
+    @cached_property
+    def choosy(self) -> Choosy:
+        """We, where not everything is taken."""
+        names = self._stack.enter_context(NameServer(records(LISTED, f"mx.{CALLER}")))
+        choosy = Choosy(self.folder / "choosy", self.authority, names.address)
+        return self._stack.enter_context(choosy)
+
+    @cached_property
+    def door(self) -> Tap:
+        """Before our port 25 there."""
+        return self._stack.enter_context(Tap(self.choosy.ports["mx"]))
+
+    @cached_property
+    def caller(self) -> RunningServer:
+        """Sends there in the clear, for eva of two domains, of which one is on a list."""
+        spec = ServerSpec(
+            hostname=f"mx.{CALLER}",
+            domains={CALLER: ["eva"], LISTED: ["eva"]},
+            next_hop=NextHop(LOOPBACK, self.door.port),
+        )
+        return self._keep("caller", spec)
+
+    @cached_property
+    def discreet(self) -> RunningServer:
+        """Sends there by STARTTLS."""
+        spec = ServerSpec(
+            hostname=f"mx.{CALLER}",
+            domains={CALLER: ["eva"]},
+            next_hop=NextHop("localhost", self.choosy.ports["mx"], "starttls"),
+            ca=self.authority.ca,
+        )
+        return self._keep("discreet", spec)
 
     def _secure(self, tls: Tls, port: int) -> RunningServer:
         spec = ServerSpec(

@@ -30,6 +30,7 @@ ENVELOPE_LENGTH_OCTETS = 4
 
 _NO_DSN = "does not have DSN"
 CANNOT: Mapping[tuple[Direction, Feature], str] = {
+    (Direction.SENDS, Feature.PRDR): "does not have it",
     (Direction.SENDS, Feature.IMPLICIT_TLS): "has TLS from the first octet as a server only",
     (Direction.SENDS, Feature.SMTPUTF8): "says SMTPUTF8 for the sender's address only",
     (Direction.SENDS, Feature.CHUNKING): "does not have it",

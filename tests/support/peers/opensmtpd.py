@@ -70,6 +70,7 @@ done
 AUTHORITIES = "etc/ssl/certs/ca-certificates.crt"
 
 CANNOT = {
+    (Direction.SENDS, Feature.PRDR): "does not have it",
     (Direction.SENDS, Feature.SMTPUTF8): "does not have it",
     (Direction.SENDS, Feature.CHUNKING): "does not have it",
     (Direction.SENDS, Feature.PIPELINING): "waits for each answer",

@@ -35,6 +35,7 @@ class PostfixServer:
     name = "Postfix"
     refolds: Collection[str] = ()
     cannot: Mapping[tuple[Direction, Feature], str] = {
+        (Direction.SENDS, Feature.PRDR): "does not have it",
         (Direction.SENDS, Feature.CHUNKING): "its client always sends DATA",
     }
 

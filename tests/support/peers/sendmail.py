@@ -43,6 +43,7 @@ REFOLDS = frozenset({"from", "to", "cc", "reply-to", "sender"})
 
 _NO_UTF8 = "the package is built without it"
 CANNOT: Mapping[tuple[Direction, Feature], str] = {
+    (Direction.SENDS, Feature.PRDR): "does not have it",
     (Direction.SENDS, Feature.IMPLICIT_TLS): "has TLS from the first octet as a server only",
     (Direction.SENDS, Feature.SMTPUTF8): _NO_UTF8,
     (Direction.SENDS, Feature.CHUNKING): "does not have it",

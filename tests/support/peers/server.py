@@ -59,6 +59,18 @@ class Feature(enum.StrEnum):
     FORBIDDEN = "refused attachment explained"
     REFUSED_OTHERWISE = "any other refusal explained, with its words"
     SMARTHOST = "smarthost with AUTH"
+    WE_KNOW_NOBODY = "we know no such user: 550 5.1.1"
+    WE_HAVE_CLOSED = "we have closed the account: 550 5.2.1"
+    WE_ARE_FULL = "our mailbox is full: 452 4.2.2 waits, delivered later"
+    WE_ARE_FULL_FOR_GOOD = "our mailbox is full, set to `reject`: 552 5.2.2"
+    WE_FORBID = "we refuse a type of attachment: 554 5.7.1 names the file"
+    WE_TAKE_NO_MORE = "we refuse what is too big: 552 5.3.4"
+    WE_GREYLIST = "we greylist: 451 4.7.1 waits, delivered later"
+    WE_LIMIT = "we limit: 450 4.7.1 waits, delivered later"
+    WE_ARE_BUSY = "we are busy: 421 waits, delivered later"
+    WE_LOOK_UP = "we refuse who is on a list in the DNS: 554 5.7.1"
+    WE_WANT_TLS = "we want TLS: refused in the clear, taken under TLS"
+    PRDR = "PRDR: one taken, one refused after the message"
 
 
 @dataclass(frozen=True, slots=True)
