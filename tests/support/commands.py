@@ -121,6 +121,10 @@ def _become(request: dict[str, object], streams: Sequence[int]) -> None:
 
 
 if __name__ == "__main__":
-    import estafeta.__main__  # what every copy has from the beginning
+    import typer
 
+    import estafeta.__main__
+
+    # What every copy has from the beginning: every command, and what it needs.
+    dict(typer.main.get_command(estafeta.__main__.app).commands)  # type: ignore[attr-defined]
     _serve(socket.socket(fileno=int(sys.argv[1])))

@@ -1,4 +1,5 @@
-"""Commands: what a person types. One file a group; `main` turns every error into one sentence.
+"""Commands: what a person types. One file a group, imported when it is asked for (`lazily`); `main`
+turns every error into one sentence.
 
 Exit codes: 0 done · 1 it could not be done, or a check found something · 2 the command line or the
 configuration is wrong.
@@ -11,25 +12,8 @@ import sys
 import typer
 
 import estafeta
-from estafeta.office.commands import (
-    account,
-    alias,
-    domain,
-    policy,
-    queue,
-    settings,
-    store,
-    token,
-    tried,
-)
-from estafeta.office.commands.audit import audit
 from estafeta.office.commands.common import clean, print_json
-from estafeta.office.commands.explain import explain
-from estafeta.office.commands.health import health
-from estafeta.office.commands.preflight import preflight_
-from estafeta.office.commands.serve import serve
-from estafeta.office.commands.strangers import greylist_app, lists_app
-from estafeta.office.commands.trace import trace
+from estafeta.office.commands.lazily import Lazily
 from estafeta.office.config_read import ConfigError
 from estafeta.office.errors import (
     EXIT_FAILURE,
@@ -46,30 +30,13 @@ from estafeta.store.engine import StoreError
 
 app = typer.Typer(
     name="estafeta",
+    cls=Lazily,
     help="A whole e-mail system that can tell, at any moment, where a message is and why.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(serve)
-app.command()(health)
-app.add_typer(domain.app, name="domain")
-app.add_typer(account.app, name="account")
-app.add_typer(alias.alias_app, name="alias")
-app.add_typer(alias.identity_app, name="identity")
-app.add_typer(queue.app, name="queue")
-app.add_typer(policy.app, name="policy")
-app.add_typer(token.app, name="token")
-app.add_typer(tried.app, name="tried")
-app.add_typer(greylist_app, name="greylist")
-app.add_typer(lists_app, name="lists")
-app.command("preflight")(preflight_)
-app.command()(trace)
-app.command()(explain)
-app.command()(audit)
-app.add_typer(settings.app, name="config")
-app.add_typer(store.app, name="store")
 
 
 @app.command()
