@@ -11,6 +11,7 @@ import pytest
 from tests.support.whole import CLIENT, HOST, TRUSTED, Talk, Whole, whole
 
 from estafeta.deliver import letting
+from estafeta.deliver.limits import QUOTA_LOOK_OCTETS
 from estafeta.deliver.policy.change import change, scope_of
 from estafeta.deliver.policy.rules import HeaderRule, Rules
 from estafeta.sim.loop import run
@@ -368,6 +369,33 @@ def test_a_full_mailbox_defers_or_rejects() -> None:
         assert (row.cause, row.times, row.arrived) == ("mailbox-full", 2, 0)
 
     with_house(work, {f"small@{HOST}": Rules(quota_full="reject")})
+
+
+def test_a_mailbox_with_much_room_is_not_looked_at_again_after_the_message() -> None:
+    """A look costs as much as all other policies together; the unit that places it looks anyway."""
+
+    async def work(house: Whole, net: SimNet) -> None:
+        reads = 0
+        read = house.store.read
+
+        async def counted(unit: Any) -> Any:
+            nonlocal reads
+            reads += 1
+            return await read(unit)
+
+        house.store.read = counted  # type: ignore[method-assign]
+        looks = []
+        for left in (QUOTA_LOOK_OCTETS // 2, QUOTA_LOOK_OCTETS * 2):
+            id = house.accounts["ana"].id
+            await house.store.run(lambda tx, i=id, q=left: accounts.set_account(tx, i, quota=q))
+            caller = await Caller.at(house, net)
+            await caller.rcpt(ANA)
+            before = reads
+            assert (await caller.data(PLAIN)).startswith("250")
+            looks.append(reads - before)
+        assert looks[0] - looks[1] == 1
+
+    with_house(work)
 
 
 def test_who_wants_encryption_gets_no_mail_in_the_clear() -> None:

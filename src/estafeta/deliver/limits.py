@@ -43,4 +43,7 @@ JOURNALS_OF_ONE_MAX = 10  # accounts behind one alias in whose journals an attem
 # Different policies over what a message holds in one transaction, where each recipient gets an
 # answer; elsewhere there is one.
 POLICY_CLASSES_MAX = 8
+# Octets that a message leaves free in a mailbox: where fewer, it is looked at once more after the
+# message; where more, only by the unit that places it.
+QUOTA_LOOK_OCTETS = 64 * 1024 * 1024
 PUT_OFF_MAX = 10_000  # senders that were put off, remembered to note that they came in after all

@@ -14,6 +14,7 @@ from estafeta.deliver import letting
 from estafeta.deliver.contents import as_let_in, objection_to
 from estafeta.deliver.dossier import Dossier, Terms
 from estafeta.deliver.journal import Journal
+from estafeta.deliver.limits import QUOTA_LOOK_OCTETS
 from estafeta.deliver.noting import Noting, noted
 from estafeta.deliver.policy.book import Book
 from estafeta.deliver.policy.finding import Finding, Late
@@ -296,8 +297,9 @@ class Reception:
         if found is not None:
             return objection_to(found, terms.address, rules)
         account = terms.account
-        if account is not None and account.quota:
-            # Somebody else may have filled it meanwhile, and the size is known now.
+        if account is not None and 0 < account.quota < account.used + body.size + QUOTA_LOOK_OCTETS:
+            # Somebody else may have filled it meanwhile, and the size is known now. Where much is
+            # left, the unit that places the message looks.
             now = await self._store.read(partial(accounts.account_by_id, id=account.id))
             if now is not None and accounts.is_full(now, body.size):
                 return _full(terms)
