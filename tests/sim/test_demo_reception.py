@@ -111,6 +111,16 @@ def test_another_answer(name: str) -> None:
         assert not ok(call), (before, after)
 
 
+def test_an_answer_that_was_not_heard_is_none() -> None:
+    call = gone_well("film")
+    last = call.letters[-1]
+    unheard = ("deferred", "451 4.4.2 mx.correo.example: no reply within 1 s")
+    last.outcomes = [unheard, *last.outcomes]
+    assert ok(call)
+    last.outcomes = [unheard]
+    assert not ok(call)
+
+
 @pytest.mark.parametrize("name", BY_NAME)
 def test_what_was_not_handed_in_or_not_seen(name: str) -> None:
     call = gone_well(name)
