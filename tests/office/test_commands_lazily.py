@@ -20,7 +20,7 @@ SHARED = {"__init__", "by_hand", "common", "lazily", "progress", "queue_destinat
 
 ASK = """
 import sys
-from estafeta.__main__ import app
+from estafeta.office.commands import app
 try:
     app(sys.argv[1:])
 except SystemExit:

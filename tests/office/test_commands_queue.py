@@ -106,6 +106,15 @@ def test_retry(filled: Run) -> None:
     assert rows(filled)[2]["due"] == 9000000000000
 
 
+def test_a_message_of_which_nothing_waits_is_named(filled: Run) -> None:
+    ok(filled("queue", "cancel", queue_id(ID)))
+    done = filled("queue", "retry", queue_id(ID))
+    assert done.code == 1
+    assert f"there is nothing in the queue that fits ({queue_id(ID)})" in done.err
+    mine = filled("queue", "hold", queue_id(ID), "--mine", "ana@x.example")
+    assert f"that fits ({queue_id(ID)} of ana@x.example)" in mine.err
+
+
 def test_cancel_asks_before_it_cancels_much(filled: Run) -> None:
     done = filled("queue", "cancel", "--all", given="n\n")
     assert done.code == 1
@@ -205,7 +214,16 @@ def test_tokens(filled: Run, tmp_path: Path) -> None:
         (("queue", "retry"), 2, "a queue id, --destination or --all was expected"),
         (("queue", "retry", queue_id(ID), "--all"), 2, "one of them"),
         (("queue", "retry", "--destination", "a..b"), 2, "is not a domain"),
-        (("queue", "retry", "--destination", "q.example"), 1, "nothing in the queue that fits"),
+        (
+            ("queue", "retry", "--destination", "q.example"),
+            1,
+            "there is nothing in the queue that fits (everything for q.example)",
+        ),
+        (
+            ("queue", "retry", "--all", "--recipient", "q@z.example", "--mine", "ana@x.example"),
+            1,
+            "that fits (q@z.example in the whole queue of ana@x.example)",
+        ),
         (("queue", "retry", "0123456789ABC"), 1, "there is no message 0123456789ABC"),
         (("queue", "hold", queue_id(ID), "--recipient", "q@y.example"), 1, "is not in the queue"),
         (("queue", "hold", "--all", "--reason", "x" * 501), 2, "at most 500 characters"),

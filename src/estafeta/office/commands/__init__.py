@@ -31,12 +31,16 @@ from estafeta.store.engine import StoreError
 app = typer.Typer(
     name="estafeta",
     cls=Lazily,
-    help="A whole e-mail system that can tell, at any moment, where a message is and why.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+@app.callback()
+def whole() -> None:
+    """A whole e-mail system that can tell, at any moment, where a message is and why."""
 
 
 @app.command()

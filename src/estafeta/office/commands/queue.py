@@ -274,8 +274,14 @@ class _Chosen:
         self.number = None if message is None else _the_number(message)
         self.addresses = tuple(the_recipient(each) for each in recipients or ())
         self.destination = "" if destination is None else the_destination(destination)
+        self.words = self._in_words(message)
+
+    def _in_words(self, message: str | None) -> str:
         about = f"everything for {self.destination}" if self.destination else "the whole queue"
-        self.words = f"{about} of {mine}" if mine else about
+        about = message or about
+        if self.addresses:
+            about = f"{', '.join(self.addresses)} in {about}"
+        return f"{about} of {self.mine}" if self.mine else about
 
     def of(self, account: int | None) -> Chosen:
         return Chosen(
