@@ -28,24 +28,18 @@ _SUBJECT_CHARACTERS_MAX = 100
 
 def bounce(recipients: Sequence[Told], about: About) -> Explanation:
     """The report that these got nothing, for good."""
-    language = about.language
-    addresses = {told.address for told in recipients}
-    if len(addresses) == 1:
-        title = say("bounce.subject-one", language, address=recipients[0].address)
+    if about.partly:
+        several = "bounce.subject-partly"
+        greetings = ("bounce.greeting-partly", "bounce.greeting-partly-subject")
     else:
-        key = "bounce.subject-partly" if about.partly else "bounce.subject-many"
-        title = say(key, language, count=len(addresses))
-    if about.subject:
-        key = "bounce.greeting-partly-subject" if about.partly else "bounce.greeting-subject"
-        greeting = say(key, language, subject=_cut(about.subject, _SUBJECT_CHARACTERS_MAX))
-    else:
-        greeting = say("bounce.greeting-partly" if about.partly else "bounce.greeting", language)
+        several = "bounce.subject-many"
+        greetings = ("bounce.greeting", "bounce.greeting-subject")
     page = Page(
-        language=language,
+        language=about.language,
         tone="failed",
-        title=title,
-        greeting=greeting,
-        **_about_recipients(recipients, language),
+        title=_title("bounce.subject-one", several, recipients, about),
+        greeting=_greeting(*greetings, about),
+        **_about_recipients(recipients, about.language),
         **_closing("notice.closing", about),
     )
     return _explanation(page, _data("bounce", recipients, about))
@@ -53,23 +47,12 @@ def bounce(recipients: Sequence[Told], about: About) -> Explanation:
 
 def delay(recipients: Sequence[Told], about: About) -> Explanation:
     """The report that these have not got it yet, and that we go on."""
-    language = about.language
-    addresses = {told.address for told in recipients}
-    if len(addresses) == 1:
-        title = say("delay.subject-one", language, address=recipients[0].address)
-    else:
-        title = say("delay.subject-many", language, count=len(addresses))
-    if about.subject:
-        subject = _cut(about.subject, _SUBJECT_CHARACTERS_MAX)
-        greeting = say("delay.greeting-subject", language, subject=subject)
-    else:
-        greeting = say("delay.greeting", language)
     page = Page(
-        language=language,
+        language=about.language,
         tone="delayed",
-        title=title,
-        greeting=greeting,
-        **_about_recipients(recipients, language, returned=False),
+        title=_title("delay.subject-one", "delay.subject-many", recipients, about),
+        greeting=_greeting("delay.greeting", "delay.greeting-subject", about),
+        **_about_recipients(recipients, about.language, returned=False),
         **_closing("notice.closing", about),
     )
     return _explanation(page, _data("delay", recipients, about))
@@ -105,6 +88,21 @@ def success(addresses: Sequence[str], about: About, *, relayed: bool = False) ->
         **_closing("notice.closing", about),
     )
     return _explanation(page, b"")
+
+
+def _title(one: str, several: str, recipients: Sequence[Told], about: About) -> str:
+    """Names the address; where there are several, how many they are."""
+    addresses = {told.address for told in recipients}
+    if len(addresses) == 1:
+        return say(one, about.language, address=recipients[0].address)
+    return say(several, about.language, count=len(addresses))
+
+
+def _greeting(bare: str, named: str, about: About) -> str:
+    """Names the subject where there is one."""
+    if not about.subject:
+        return say(bare, about.language)
+    return say(named, about.language, subject=_cut(about.subject, _SUBJECT_CHARACTERS_MAX))
 
 
 def _explanation(page: Page, data: bytes) -> Explanation:

@@ -134,7 +134,7 @@ class Claims:
         if named is None:
             named, by = await self._tokens.read(identifier, "message-id"), "message-id"
         addressees = {r.address.lower() for r in incoming.envelope.recipients}
-        reported = {_lowered(each) for r in reading.recipients for each in _addresses(r)} - {""}
+        reported = {each.lower() for r in reading.recipients for each in _addresses(r)} - {""}
 
         def look(tx: Tx) -> tuple[int, str, list[Entry]] | None:
             if named is not None and ledger.find_acceptance(tx, named) is not None:
@@ -258,7 +258,7 @@ def _known(entries: Sequence[Entry], reported: set[str]) -> bool:
 
 def _number(entries: Sequence[Entry], recipient: ReportedRecipient) -> int:
     """Which of the message's recipients this is; the only one there is, whatever it is called."""
-    reported = {_lowered(each) for each in _addresses(recipient)} - {""}
+    reported = {each.lower() for each in _addresses(recipient)} - {""}
     for entry in entries:
         if not reported.isdisjoint(_names(entry)):
             return entry.n
@@ -267,10 +267,6 @@ def _number(entries: Sequence[Entry], recipient: ReportedRecipient) -> int:
 
 def _names(entry: Entry) -> set[str]:
     return {
-        _lowered(entry.recipient.address),
-        _lowered(entry.recipient.orcpt.partition(";")[2]),
+        entry.recipient.address.lower(),
+        entry.recipient.orcpt.partition(";")[2].lower(),
     } - {""}
-
-
-def _lowered(address: str) -> str:
-    return address.lower()
