@@ -5,6 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
+# Some images forbid Python to keep what it has compiled: then every start compiles what is new here.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo test test-peers interop lint format types docs bench score clean
 
 demo: $(STAMP)
