@@ -84,7 +84,7 @@ REFUSED = {"reply": "554 5.7.1 no"}
             "Someone who claims to be maria@example.org, from the servers of example.net, was asked"
             " to come again later, because your mailbox is full, and came 1 second later.",
             "Alguien que dice ser maria@example.org, desde los servidores de example.net, recibió"
-            " la petición de volver más tarde porque su buzón está lleno, y volvió 1 segundo"
+            " la petición de volver más tarde porque este buzón está lleno, y volvió 1 segundo"
             " después.",
         ),
         (
@@ -92,7 +92,7 @@ REFUSED = {"reply": "554 5.7.1 no"}
             "Someone who claims to be maria@example.org, from the servers of example.net, was"
             " refused because your mailbox is full.",
             "Alguien que dice ser maria@example.org, desde los servidores de example.net, no pudo"
-            " entrar porque su buzón está lleno.",
+            " entrar porque este buzón está lleno.",
         ),
         (
             {"sender": "", "cause": "blocked-ip", **REFUSED},
