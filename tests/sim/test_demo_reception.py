@@ -223,7 +223,8 @@ def test_what_the_senders_server_was_answered(tmp_path: Path) -> None:
 
     async def look() -> list[tuple[str, str]]:
         wish = Wish("sqlite", None, keep=True)
-        internet = Internet(tmp_path, SimpleNamespace(), SimpleNamespace(), wish, 1)  # type: ignore[arg-type]
+        world: Any = SimpleNamespace(dice=random.Random(1))
+        internet = Internet(tmp_path, SimpleNamespace(), world, wish, 1)  # type: ignore[arg-type]
         log = internet.installed[SUDOMINIO.domain].log
         log.parent.mkdir(parents=True)
         lines = [

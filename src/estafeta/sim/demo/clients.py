@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import imaplib
+import json
 import re
 import smtplib
 import ssl
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
 from estafeta.world.seams import Clock
 
@@ -147,6 +151,19 @@ def ask_recipients(
     finally:
         client.close()
     return tuple(f"{code} {text.decode(errors='replace')}" for code, text in replies)
+
+
+def ask_api(host: str, port: int, token: str, method: str, path: str, language: str) -> Any:
+    """What the HTTP API answers to whom the token is. Raises OSError, also where it says no."""
+    asking = HTTPConnection(host, port, timeout=TIMEOUT_SECONDS)
+    headers = {"Authorization": f"Bearer {token}", "Accept-Language": language}
+    with closing(asking):
+        asking.request(method, path, "{}" if method == "POST" else None, headers)
+        answer = asking.getresponse()
+        text = answer.read().decode()
+    if answer.status >= 300:
+        raise OSError(f"{method} {path}: {answer.status} {text}")
+    return json.loads(text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ from estafeta.sim.demo.troubles import (
     address_of,
 )
 from estafeta.sim.dns import DnsServer, serve
-from estafeta.store import accounts, credentials, policies
+from estafeta.store import accounts, bearers, credentials, policies
 from estafeta.store.engine import Tx
 from estafeta.store.open import open_store
 from estafeta.world.certificates import Authority, write_private
@@ -79,6 +79,7 @@ class Internet:
 
     dns: the server that both installations ask; its `log` is what it was asked. authority: PEM of
     the authority that signed their certificates, for clients to trust. wish: where mail is kept.
+    tokens: by which people of HUERTA ask the API of their server.
     """
 
     def __init__(self, folder: Path, ports: Ports, world: World, wish: Wish, workers: int) -> None:
@@ -98,6 +99,7 @@ class Internet:
         }
         self.dns = DnsServer(_zones())
         self.scripted: dict[str, Scripted] = {}
+        self.tokens = {one.address: bearers.new_token(world.dice) for one in PERSONS}
         self._logged_before: dict[str, int] = {}  # octets of logs that are of other runs
         self._processes: dict[str, asyncio.subprocess.Process] = {}
         self._stack = AsyncExitStack()
@@ -259,11 +261,16 @@ class Internet:
             if accounts.domain(tx, HUERTA) is None:
                 accounts.add_domain(tx, HUERTA, now, language=HUERTA_LANGUAGE)
             rules = {HUERTA: DOMAIN_RULES}
+            given = {bearer.name for bearer in bearers.bearers(tx)}
             for one in PERSONS:
                 made = accounts.account(tx, one.address) or accounts.add_account(
                     tx, one.address, now, name=one.person, password=password
                 )
                 accounts.set_account(tx, made.id, quota=one.quota, disabled=one.disabled)
+                if one.address in given:
+                    bearers.remove(tx, one.address)
+                token = self.tokens[one.address]
+                bearers.add(tx, one.address, token, account=made.id, now=now)
                 if one.rules:
                     rules[one.address] = one.rules
             for scope, said in rules.items():

@@ -8,7 +8,6 @@ recipient reads it and lets somebody in from it.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -40,7 +39,6 @@ POLL_SECONDS = 0.1
 TOLD_SECONDS_MAX = 5.0
 """Until the recipient must find in the list who tried."""
 
-COMMANDS_AT_ONCE = 2
 UNHEARD = "451 4.4."
 """What the sender's server says itself where it heard nothing: nobody listens while the other is
 started again, and on a machine with much else to do an answer may take longer than a second."""
@@ -115,7 +113,6 @@ class Receptions:
     def __init__(self, internet: Internet, language: str) -> None:
         self._internet = internet
         self._language = language
-        self._commands = asyncio.Semaphore(COMMANDS_AT_ONCE)
 
     async def rows(self) -> AsyncIterator[tuple[Reception, Row]]:
         """One for each, in their order."""
@@ -176,13 +173,12 @@ class Receptions:
         if reception.quota and reception.arrives:
             await self._until(lambda: self._told(call.letters[-1]).outcomes)
             more_room = ("account", "set", reception.address, "--quota", "none")
-            await self._command(*more_room)
+            await self._internet.command(SERVER, *more_room)
         await self._end(call)
         if reception.told:
             await self._look_up(call)
         if reception.let_in and call.knock:
-            let_in = ("tried", "let-in", reception.address, call.knock["row"])
-            await self._command(*let_in)
+            await self._api(reception, "POST", f"/{call.knock['row']}/let-in")
             call.again = self._letter(reception)
             await self._hand_in(call, [call.again])
             await self._arrival(call, call.again)
@@ -225,18 +221,21 @@ class Receptions:
 
     async def _look_up(self, call: Call) -> None:
         """The list of who tried is written once a second."""
-        reception = call.reception
-        ask = ("tried", "list", reception.address, "--json", "--lang", HUERTA_LANGUAGE)
         end = asyncio.get_running_loop().time() + TOLD_SECONDS_MAX
         while not call.knock and asyncio.get_running_loop().time() < end:
-            rows = json.loads(await self._command(*ask))
-            found = [row for row in rows if row["cause"] == reception.cause]
+            rows = (await self._api(call.reception, "GET"))["rows"]
+            found = [row for row in rows if row["cause"] == call.reception.cause]
             call.knock = found[0] if found else {}
+            await asyncio.sleep(POLL_SECONDS)
 
-    async def _command(self, *words: str) -> str:
-        """Of the receiving installation: each starts Python anew."""
-        async with self._commands:
-            return await self._internet.command(SERVER, *words)
+    async def _api(self, reception: Reception, method: str, path: str = "") -> Any:
+        """What the recipient's own program is told about who tried to reach them."""
+        internet = self._internet
+        return await asyncio.to_thread(
+            clients.ask_api,
+            *(SERVER.address, internet.ports.http, internet.tokens[reception.address]),
+            *(method, f"/api/v1/accounts/{reception.address}/tried{path}", HUERTA_LANGUAGE),
+        )
 
     async def _fetched(
         self, host: str, account: str, name: str, value: str
