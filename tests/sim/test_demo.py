@@ -33,6 +33,7 @@ from estafeta.world.seams import Endpoint
 COMMAND = [sys.executable, "-m", "estafeta", "demo"]
 STEPS = ("write", "submission", "queue", "dns", "smtp", "account", "mailbox")
 A, B, C, D = LETTERS
+TWO_DEMOS_SECONDS_MAX = 240  # with much else to do; half a minute each with nothing
 
 
 def demo(folder: Path, *words: str) -> subprocess.Popen[str]:
@@ -54,6 +55,7 @@ def until_it_waits(process: subprocess.Popen[str]) -> Iterator[str]:
             return
 
 
+@pytest.mark.timeout(TWO_DEMOS_SECONDS_MAX)
 def test_every_step_is_seen_and_the_people_stay_in_their_folder(tmp_path: Path) -> None:
     folder = tmp_path / "kept here"
     first = demo(folder, "--once", "--json", "--lang", "en")
@@ -97,6 +99,7 @@ def test_every_step_is_seen_and_the_people_stay_in_their_folder(tmp_path: Path) 
                 assert probe.connect_ex((place.address, port)) != 0, (place.address, port)
 
 
+@pytest.mark.timeout(TWO_DEMOS_SECONDS_MAX)
 def test_the_same_steps_over_postgresql() -> None:
     """On a private server of its own, and then on one that runs already."""
     server = postgres.required_server("fsync=off")
