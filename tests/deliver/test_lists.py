@@ -339,6 +339,25 @@ def test_a_list_that_fails_again_and_again_rests() -> None:
     play(scene, BLOCK, ALLOW)
 
 
+def test_a_clock_that_is_put_right_silences_no_list() -> None:
+    async def scene(place: Place) -> None:
+        place.dns.silent.add(AT_BL)
+        for _ in range(LIST_FAILURES_MAX):
+            assert await place.look() is None
+        place.dns.silent.clear()
+        place.dns.add(AT_BL, "A", "127.0.0.2")
+        place.pass_by(-86_400)
+        found = await place.look()
+        assert isinstance(found, Listed)
+        # Nor does a verdict last as long as it jumps.
+        place.dns.records.clear()
+        place.dns.names.clear()
+        place.pass_by(-86_400)
+        assert await place.look() is None
+
+    play(scene, BLOCK)
+
+
 def test_a_domain_that_cannot_be_asked_for_does_not_silence_a_list() -> None:
     async def scene(place: Place) -> None:
         place.dns.add("bad.example.dbl.example", "A", "127.0.0.2")

@@ -213,3 +213,16 @@ def test_a_bounded_number_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None
         assert remembered == [2, 3, 4]
 
     play(scene)
+
+
+def test_a_clock_that_is_put_right_makes_no_name_last() -> None:
+    async def scene(place: Place) -> None:
+        place.name("192.0.2.7", "mx1.correo.example")
+        assert (await place.visitors.of("192.0.2.7")).name
+        place.dns.records.clear()
+        place.dns.names.clear()
+        place.pass_by(-86_400)
+        assert place.visitors.known("192.0.2.7") is None
+        assert not (await place.visitors.of("192.0.2.7")).name
+
+    play(scene)

@@ -93,12 +93,13 @@ class Greylist:
         who = visitor.organisation or visitor.network
         seconds = self._clock.now()
         known = self._known
-        until = known.get(who)
-        if until is not None and seconds < until:
+        since = known.get(who)
+        # A clock that is put right must not make it last.
+        if since is not None and 0 <= seconds - since < GREYLIST_KNOWN_SECONDS:
             return None
         stranger = (who, reverse_path, account or address)
-        until = known.get(stranger)
-        if until is not None and seconds < until:
+        since = known.get(stranger)
+        if since is not None and 0 <= seconds - since < GREYLIST_KNOWN_SECONDS:
             return None
         return await self._ask(visitor, stranger, account, int(seconds * 1000))
 
@@ -154,7 +155,7 @@ class Greylist:
 
     def _keep(self, who: str | _Key) -> None:
         known = self._known
-        known[who] = self._clock.now() + GREYLIST_KNOWN_SECONDS
+        known[who] = self._clock.now()
         known.move_to_end(who)
         if len(known) > GREYLIST_KNOWN_MAX:
             known.popitem(last=False)

@@ -123,14 +123,15 @@ class Lists:
         now = self._clock.now()
         key = (visitor.address, visitor.name, sender_domain)
         entry = self._kept.get(key)
-        if entry is not None and entry[0] > now:
+        # A clock that is put right must not make a verdict last.
+        if entry is not None and 0 <= now - entry[0] < LIST_ANSWER_SECONDS:
             return entry[1]
         verdict = self._by_settings(visitor, sender_domain)
         sure = True
         if verdict is None and not visitor.exempt:
             verdict, sure = await self._by_dns(visitor, sender_domain)
         if sure:
-            self._kept[key] = (now + LIST_ANSWER_SECONDS, verdict)
+            self._kept[key] = (now, verdict)
             self._kept.move_to_end(key)
             if len(self._kept) > LIST_ANSWERS_MAX:
                 self._kept.popitem(last=False)
@@ -236,33 +237,33 @@ class _Failed(msgspec.Struct, frozen=True):
 class _Asked:
     """A list, and how it fares."""
 
-    __slots__ = ("_failures", "_log_at", "_rests_until", "answers", "list")
+    __slots__ = ("_failures", "_logged", "_rests_since", "answers", "list")
 
     def __init__(self, list_: DnsList) -> None:
         self.list = list_
         self.answers = _networks(list_.answers)
         self._failures = 0
-        self._rests_until = 0.0
-        self._log_at = 0.0
+        self._rests_since = -LIST_REST_SECONDS
+        self._logged = -LIST_LOG_SECONDS
 
     def rests(self, now: float) -> bool:
         """Not to be asked now. Where its rest is over, one question goes out and the others wait
         for what comes of it."""
         if self._failures < LIST_FAILURES_MAX:
             return False
-        if now < self._rests_until:
+        if 0 <= now - self._rests_since < LIST_REST_SECONDS:
             return True
-        self._rests_until = now + LIST_REST_SECONDS
+        self._rests_since = now
         return False
 
     def failed(self, now: float) -> bool:
         """True where the log should say so."""
         self._failures += 1
         if self._failures >= LIST_FAILURES_MAX:
-            self._rests_until = now + LIST_REST_SECONDS
-        if now < self._log_at:
+            self._rests_since = now
+        if 0 <= now - self._logged < LIST_LOG_SECONDS:
             return False
-        self._log_at = now + LIST_LOG_SECONDS
+        self._logged = now
         return True
 
     def answered(self) -> None:

@@ -68,7 +68,7 @@ class Visitors:
         self._resolver = resolver
         self._clock = clock
         self._meter = meter
-        self._kept: OrderedDict[str, tuple[float, Visitor]] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[float, float, Visitor]] = OrderedDict()
         self._asking: dict[str, asyncio.Task[Visitor]] = {}
         self.use(exempt_networks, wait_max)
 
@@ -81,8 +81,9 @@ class Visitors:
     def known(self, host: str) -> Visitor | None:
         """Where that takes no question."""
         entry = self._kept.get(host)
-        if entry is not None and entry[0] > self._clock.now():
-            return entry[1]
+        # A clock that is put right must not make a name last.
+        if entry is not None and 0 <= self._clock.now() - entry[0] < entry[1]:
+            return entry[2]
         if not within(host, self._exempt):
             return None
         return self._keep(host, self._visitor(address_of(host), exempt=True), VISITOR_SECONDS)
@@ -141,7 +142,7 @@ class Visitors:
         return Visitor(str(ip), network_of(str(ip)), name, owner, exempt)
 
     def _keep(self, host: str, visitor: Visitor, seconds: float) -> Visitor:
-        self._kept[host] = (self._clock.now() + seconds, visitor)
+        self._kept[host] = (self._clock.now(), seconds, visitor)
         self._kept.move_to_end(host)
         if len(self._kept) > VISITORS_MAX:
             self._kept.popitem(last=False)
