@@ -226,7 +226,7 @@ class Scene:
                         tokens=tokens[found : found + 5],
                         recipients_max=100,
                     ):
-                        queue._load(tx, leased)
+                        queue._leasing.load(tx, leased)
                         found += 1
 
         began = time.perf_counter()
@@ -272,7 +272,7 @@ class Scene:
             job = rows.take(
                 tx, rows.Leased(token, id, found[0], (), ()), [(0, 0, "")], now + DAY_MS
             )
-            loaded = queue._load(tx, job)
+            loaded = queue._leasing.load(tx, job)
             assert isinstance(loaded, Job)
             return loaded
 

@@ -20,19 +20,19 @@ import structlog
 
 from estafeta.mail.envelope import Recipient
 from estafeta.mail.protocols import Content, Meter, NoMeter
-from estafeta.queue import backoff, expired, holders, parked, rows, suspended, wish
+from estafeta.queue import backoff, expired, holders, parked, rows, suspended
 from estafeta.queue.contract import Acceptor, Attempt
 from estafeta.queue.errand import Errands, Job
 from estafeta.queue.flow import Flow
 from estafeta.queue.hosts import Hosts
 from estafeta.queue.insist import STORE_RETRY_SECONDS, insistently
 from estafeta.queue.lately import Lately
+from estafeta.queue.leasing import Found, Leasing, Term, Unloadable
 from estafeta.queue.limits import EXPIRED_SECONDS, FORGET_SECONDS
 from estafeta.queue.notices import Notices
 from estafeta.queue.plan import DomainRules, Rules
 from estafeta.queue.retries import BackoffSettings, Retries
-from estafeta.store import ledger
-from estafeta.store.bodies import Bodies, BodyMissing
+from estafeta.store.bodies import Bodies
 from estafeta.store.engine import (
     Listening,
     Store,
@@ -51,7 +51,6 @@ RENEW_SECONDS = LEASE_SECONDS / 3
 POLL_SECONDS = 5.0  # the net under hints that got lost
 STOP_GRACE_SECONDS = 2.0  # of a stop, for attempts that can be cut without loss
 LOOK_AGAIN_SECONDS = 0.02  # where nothing was due after all: others may have been at it
-LEASE_DESTINATIONS_MAX = 20  # looked at in one unit
 
 log = structlog.get_logger("queue")
 
@@ -64,13 +63,6 @@ class QueueSettings(msgspec.Struct, frozen=True):
     total: int = 200
     recipients: int = 100
     park_max: float = 0.0
-
-
-class Unloadable(msgspec.Struct):
-    """Leased rows whose message is not there. why: for the log."""
-
-    acceptance: int
-    why: str
 
 
 class Queue:
@@ -96,7 +88,6 @@ class Queue:
         only worker and the only node."""
         self._life = life or holders.Life(node="", run=ids.next())
         self._store = store
-        self._bodies = bodies
         self._ids = ids
         self._clock = world.clock
         self._meter = meter or NoMeter()
@@ -107,6 +98,7 @@ class Queue:
         )
         self._loop: asyncio.AbstractEventLoop | None = None  # whose time it is; once begun
         self._lately = Lately(self._loop_time)
+        self._leasing = Leasing(self._flow, bodies, self._lately)
         self._retries = Retries(
             world=world,
             hosts=self._hosts,
@@ -358,33 +350,11 @@ class Queue:
         assert self._tokens is not None
         spare = list(islice(self._tokens, room))
 
-        def unit(tx: Tx) -> list[Job | Unloadable]:
-            tokens = iter(spare)
-            until = self.lease_end()
-            jobs: list[Job | Unloadable] = []
-            most = LEASE_DESTINATIONS_MAX
+        def unit(tx: Tx) -> Found:
+            term = Term(now, self.lease_end(), spare, self._settings.recipients)
             if nothing_else:
-                found = [(rows.RETURNING, "", self._flow.places(rows.RETURNING))]
-            else:
-                probes = backoff.probes_due(tx, now, until, most, full)
-                found = [(name, probe, 1) for probe, name in probes]
-                names = rows.due_destinations(tx, now, most, full)
-                found += [(name, "", self._flow.places(name)) for name in names]
-            for name, probe, places in found:
-                wish.grant_due(tx, name, now)
-                leases = rows.lease(
-                    tx,
-                    name,
-                    now=now,
-                    until=until,
-                    tokens=list(islice(tokens, places)),
-                    recipients_max=self._settings.recipients,
-                    probe=probe,
-                )
-                if probe and not leases:
-                    backoff.settle(tx, probe)
-                jobs.extend(self._load(tx, leased) for leased in leases)
-            return jobs
+                return self._leasing.returning(tx, term)
+            return self._leasing.due(tx, term, full=full)
 
         return 0 if await self._take(unit, spare) else LOOK_AGAIN_SECONDS
 
@@ -406,7 +376,7 @@ class Queue:
         now, after = self._now(), self._expired
         ended: list[expired.Place | None] = []
 
-        def unit(tx: Tx) -> list[Job | Unloadable]:
+        def unit(tx: Tx) -> Found:
             found = expired.take(
                 tx,
                 after,
@@ -418,7 +388,7 @@ class Queue:
                 suspended=self.standing.suspensions,
             )
             ended.append(found.after)
-            return [self._load(tx, leased) for leased in found.jobs]
+            return [self._leasing.load(tx, leased) for leased in found.jobs]
 
         begun = await self._take(unit, spare)
         self._expired = ended[-1]
@@ -432,10 +402,10 @@ class Queue:
             return 0
         spare = list(islice(self._tokens, room))
 
-        def unit(tx: Tx) -> list[Job | Unloadable]:
-            found: list[Job | Unloadable] = []
+        def unit(tx: Tx) -> Found:
+            found: Found = []
             for each in parked.take_ended(tx, self._now(), until=self.lease_end(), tokens=spare):
-                job = self._load(tx, each.leased)
+                job = self._leasing.load(tx, each.leased)
                 if isinstance(job, Job):
                     job.decided = each.outcomes
                 found.append(job)
@@ -443,7 +413,7 @@ class Queue:
 
         return await self._take(unit, spare)
 
-    async def _take(self, unit: Unit[list[Job | Unloadable]], spare: Sequence[int]) -> int:
+    async def _take(self, unit: Unit[Found], spare: Sequence[int]) -> int:
         """Begins what `unit` leases under `spare`. Returns how many."""
         try:
             found = await self._store.run(unit)
@@ -474,20 +444,6 @@ class Queue:
             raise
         if before.drains != self.standing.drains:
             self.on_drains()
-
-    def _load(self, tx: Tx, leased: rows.Leased) -> Job | Unloadable:
-        """One message whose body or record is lost does not keep the others."""
-        kept = self._lately.find(leased.acceptance)
-        if kept is not None:
-            recipients = [kept.recipients[n] for n in leased.numbers]
-            return Job(leased, kept.acceptance, recipients, kept.content, fresh=True)
-        try:
-            acceptance = ledger.acceptance(tx, leased.acceptance)
-            recipients = [ledger.recipient(tx, leased.acceptance, n) for n in leased.numbers]
-            content = self._bodies.content(tx, acceptance.body)
-        except (BodyMissing, KeyError) as error:
-            return Unloadable(leased.acceptance, str(error))
-        return Job(leased, acceptance, recipients, content)
 
     # -- one job -------------------------------------------------------------------------------
 
