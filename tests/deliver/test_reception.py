@@ -8,7 +8,7 @@ from email.message import EmailMessage
 from typing import Any
 
 import pytest
-from tests.support.whole import CLIENT, HOST, TRUSTED, Talk, Whole, whole
+from tests.support.whole import CLIENT, ELSEWHERE, HOST, TRUSTED, Talk, Whole, whole
 
 from estafeta.deliver import letting
 from estafeta.deliver.limits import QUOTA_LOOK_OCTETS
@@ -19,6 +19,7 @@ from estafeta.sim.net import SimNet
 from estafeta.sim.quiet import quiet
 from estafeta.sim.tls import SimClientTls
 from estafeta.store import accounts, knocks
+from estafeta.store.admissions import NotLetIn
 from estafeta.store.engine import Tx
 
 BOB, EVE = "bob@client.example", "eve@client.example"
@@ -359,14 +360,18 @@ def test_a_full_mailbox_defers_or_rejects() -> None:
         assert await bob.rcpt(full) == [
             f"452 4.2.2 <{full}>: mailbox full, try again later [mailbox-full]"
         ]
-        assert await bob.rcpt(small, more=" SIZE=5000") == [
-            f"552 5.2.2 <{small}>: mailbox full [mailbox-full]"
-        ]
+        # What can never fit is not asked to come again.
+        too_big = f"552 5.3.4 <{small}>: message too big, the limit is 2000 octets"
+        assert await bob.rcpt(small, more=" SIZE=5000") == [f"{too_big} [message-too-large]"]
         large = PLAIN + b"x" * 3000 + b"\r\n"
-        assert (await bob.hand(large, small)) == f"552 5.2.2 <{small}>: mailbox full [mailbox-full]"
-        assert (await bob.hand(PLAIN, small)).startswith("250")
-        [row] = await journal(house, "small")
-        assert (row.cause, row.times, row.arrived) == ("mailbox-full", 2, 0)
+        assert (await bob.hand(large, small)) == f"{too_big} [message-too-large]"
+        half = PLAIN + (b"x" * 78 + b"\r\n") * 15
+        assert (await bob.hand(half, small)).startswith("250")
+        refused = f"552 5.2.2 <{small}>: mailbox full [mailbox-full]"
+        assert await bob.rcpt(small, more=" SIZE=1300") == [refused]
+        assert (await bob.hand(half, small)) == refused
+        rows = {row.cause: (row.times, row.arrived) for row in await journal(house, "small")}
+        assert rows == {"mailbox-full": (2, 0), "message-too-large": (2, 0)}
 
     with_house(work, {f"small@{HOST}": Rules(quota_full="reject")})
 
@@ -507,3 +512,147 @@ def test_our_own_people_are_told_at_once_in_their_language() -> None:
         assert await journal(house, "eva") == []  # who is here is asked
 
     with_house(work, {EVA: NO_MOV})
+
+
+# -- several recipients ----------------------------------------------------------------------------
+
+
+def test_an_alias_of_one_is_no_way_round_its_rules() -> None:
+    async def work(house: Whole, net: SimNet) -> None:
+        bob = await Caller.at(house, net)
+        assert (await bob.hand(film(), f"sales@{HOST}")).startswith("554")
+        [row] = await journal(house, "ana")
+        assert row.named == f"sales@{HOST}"
+        await let_in(house, "ana", row)
+        assert (await bob.hand(film(), f"sales@{HOST}")).startswith("250")
+        # An address of several is not for one of them to open.
+        assert (await bob.hand(film(), f"team@{HOST}", sender=EVE)).startswith("554")
+        [row] = [row for row in await journal(house, "ana") if row.sender == EVE]
+        with pytest.raises(NotLetIn, match="shared"):
+            await let_in(house, "ana", row)
+
+    with_house(work, {HOST: NO_MOV})
+
+
+def test_a_full_mailbox_keeps_nobody_else_from_a_message() -> None:
+    async def work(house: Whole, net: SimNet) -> None:
+        bob = await Caller.at(house, net)
+        small = f"small@{HOST}"
+        half = PLAIN + (b"x" * 78 + b"\r\n") * 15
+        assert (await bob.hand(half, small)).startswith("250")
+        # Beside one with room: taken, and nobody was put off.
+        assert (await bob.hand(half, small, ANA)).startswith("250")
+        assert await journal(house, "small") == []
+        assert await bob.rcpt(small) == [
+            f"452 4.2.2 <{small}>: mailbox full, try again later [mailbox-full]"
+        ]
+
+    with_house(work)
+
+
+def test_who_was_told_to_come_alone_is_not_kept_waiting_by_a_full_mailbox() -> None:
+    async def work(house: Whole, net: SimNet) -> None:
+        bob = await Caller.at(house, net)
+        small = f"small@{HOST}"
+        half = PLAIN + (b"x" * 78 + b"\r\n") * 15
+        assert (await bob.hand(half, small)).startswith("250")
+        first, second = await bob.rcpt(small, EVA)
+        assert (first[:3], second[:9]) == ("250", "452 4.5.3")
+        # Else a client that keeps its order would never come to her.
+        assert (await bob.data(half)).startswith("250")
+        assert (await bob.hand(half, EVA)).startswith("250")
+
+    with_house(work, {EVA: NO_MOV})
+
+
+def test_who_is_too_late_refuses_nobody_else() -> None:
+    async def work(house: Whole, net: SimNet) -> None:
+        bob = await Caller.at(house, net, "lmtp")
+        assert (await bob.hand(film(), EVA)).startswith("554")
+        [row] = await journal(house, "eva")
+        await let_in(house, "eva", row)
+        answers = await bob.rcpt(EVA, ANA)
+        assert [each[:3] for each in answers] == ["250", "250"]
+        assert (await bob.talk.say("DATA")).startswith("354")
+        bob.talk.stream.write(film())
+
+        def used_up(tx: Tx) -> None:
+            tx.run("UPDATE admission SET used = 1")
+
+        # Between the look and the unit somebody else's message comes in by it.
+        run_before(house, used_up)
+        assert (await bob.talk.say(".")).startswith("554 5.7.1 Attachments")
+        assert await bob.talk.reply() == (
+            f"450 4.2.1 <{ANA}>: mailbox busy, try again later [not-now]"
+        )
+        rows = [row for row in await journal(house, "eva") if row.cause == "policy-attachment"]
+        assert [(row.times, row.detail.subject) for row in rows] == [(2, "A film")]
+        assert await journal(house, "ana") == []
+
+    with_house(work, {EVA: NO_MOV})
+
+
+def run_before(house: Whole, unit: Callable[[Tx], None]) -> None:
+    """`unit` is done before the next one, which is the acceptance."""
+    inner = house.store.inner
+    accept = inner.run
+
+    async def first(work: Any, **given: Any) -> Any:
+        inner.run = accept
+        await accept(unit)
+        return await accept(work, **given)
+
+    inner.run = first
+
+
+def test_what_one_may_let_in_is_not_anothers_verdict() -> None:
+    async def work(house: Whole, net: SimNet) -> None:
+        bob = await Caller.at(house, net)
+        for person, address in (("eva", EVA), ("ana", ANA)):
+            assert (await bob.hand(film(), address)).startswith("554")
+            [row] = await journal(house, person)
+            await let_in(house, person, row)
+        await said(house, ANA, Rules(let_in=("greylist",)))
+        first, second = await bob.rcpt(EVA, ANA)
+        assert (first[:3], second[:9]) == ("250", "452 4.5.3")
+        assert (await bob.data(film())).startswith("250")
+
+    with_house(work, {"": NO_MOV})
+
+
+# -- who can always be reached, and what is always noted -------------------------------------------
+
+
+def test_postmaster_is_reached_by_whoever_is_refused() -> None:
+    async def work(house: Whole, net: SimNet) -> None:
+        bob = await Caller.at(house, net)
+        assert (await bob.rcpt(ANA))[0].startswith("550 5.7.10")
+        for address in ("postmaster", f"postmaster@{HOST}", f"Postmaster@{HOST}"):
+            assert (await bob.hand(PLAIN, address, sender="x@bad.example")).startswith("250")
+        assert len(await house.inbox("eva")) == 3
+
+    with_house(work, {"": Rules(greylist=True, tls=True)}, block_domains=["bad.example"])
+
+
+def test_who_is_disabled_and_what_the_session_refuses_is_noted() -> None:
+    async def work(house: Whole, net: SimNet) -> None:
+        bob = await Caller.at(house, net)
+        assert (await bob.rcpt(f"luis@{HOST}"))[0].startswith("550 5.2.1")
+        [row] = await journal(house, "luis")
+        assert row.cause == "mailbox-disabled"
+        assert (await bob.hand(b"Subject: x\n\nbare\r\n", EVA)).startswith("550 5.5.2")
+        [row] = await journal(house, "eva")
+        assert row.cause == "malformed-message"
+
+    with_house(work)
+
+
+def test_who_forges_a_domain_does_not_use_up_what_it_may_send() -> None:
+    async def work(house: Whole, net: SimNet) -> None:
+        forger = await Caller.at(house, net)
+        assert (await forger.hand(PLAIN, EVA)).startswith("250")
+        assert (await forger.hand(PLAIN, EVA)).startswith("450")
+        other = await Caller.at(house, net, source=ELSEWHERE)
+        assert (await other.hand(PLAIN, EVA)).startswith("250")
+
+    with_house(work, sender_domain="1/1h")

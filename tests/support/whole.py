@@ -41,6 +41,7 @@ HOST = "mx.example"
 HERE = "192.0.2.1"
 CLIENT = "198.51.100.7"
 TRUSTED = "198.51.100.200"
+ELSEWHERE = "203.0.113.9"
 PORTS = {"mx": 25, "lmtp": 24, "submission": 587, "submissions": 465, "imaps": 993}
 MESSAGE = b"Subject: one\r\nMessage-ID: <one@client.example>\r\n\r\nhello\r\n"
 FULL_QUOTA, SMALL_QUOTA = 100, 2000
@@ -363,7 +364,7 @@ async def whole(
         dice = random.Random(seed)
         internet = Internet(dice)
         machine = SimMachine("mx", [HERE], internet, dice, Path(folder))
-        net = SimNet(internet, [CLIENT, TRUSTED])
+        net = SimNet(internet, [CLIENT, TRUSTED, ELSEWHERE])
         with closing(machine):
             async with usual_store(machine.root, machine.world) as inner:
                 store = FaultyStore(inner)
@@ -429,6 +430,7 @@ async def _people(made: Whole) -> None:
 
 __all__ = [
     "CLIENT",
+    "ELSEWHERE",
     "HERE",
     "HOST",
     "PASSWORD",

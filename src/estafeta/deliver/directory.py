@@ -115,7 +115,7 @@ class _Walk:
     @staticmethod
     def _account(account: Account, written: str) -> Target | Objection:
         if account.disabled:
-            return objection(replies.USER_DISABLED, address=written)
+            return objection(replies.USER_DISABLED, address=written, account=account.id)
         return ToAccount(account, written)
 
     def _alias(self, addresses: list[str], written: str) -> Target | Objection | None:

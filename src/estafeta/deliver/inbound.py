@@ -60,5 +60,8 @@ class InboundRole:
     def accepted(self, transaction: Transaction) -> None:
         self._reception.accepted(transaction)
 
-    def refused(self, transaction: Transaction, reply: Reply) -> None:
-        self._reception.refused(transaction, reply)
+    def failed(self, transaction: Transaction, reply: Reply) -> None:
+        self._reception.failed(transaction, reply)
+
+    def refused(self, transaction: Transaction, reply: Reply) -> Sequence[Reply]:
+        return self._reception.refused(transaction, reply)

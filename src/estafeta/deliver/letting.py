@@ -14,7 +14,7 @@ from estafeta.deliver.policy.book import Book
 from estafeta.deliver.visitor import Visitor
 from estafeta.intake.prepared import RefusedInUnit
 from estafeta.mail.outcome import Reply
-from estafeta.store import admissions, knocks
+from estafeta.store import accounts, admissions, knocks
 from estafeta.store.admissions import KINDS, Admission, NotLetIn
 from estafeta.store.engine import Tx
 from estafeta.store.rows import Account
@@ -28,6 +28,8 @@ def grant(
     row = knocks.knock(tx, account.id, knock_id)
     if row is None:
         raise NotLetIn("unknown")
+    if len(accounts.targets(tx, row.named)) > 1:
+        raise NotLetIn("shared")  # whoever else stands behind that address has a say too
     # What holds for the address that was asked for.
     domain = row.named.rpartition("@")[2] or account.domain
     allowed = book.of(tx, domain, account).let_in

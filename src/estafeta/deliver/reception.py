@@ -7,6 +7,7 @@ off is noted for the owner of the account, who may let in some of it.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from functools import partial
 
@@ -14,7 +15,7 @@ from estafeta.deliver import letting
 from estafeta.deliver.contents import as_let_in, objection_to
 from estafeta.deliver.dossier import Dossier, Terms
 from estafeta.deliver.journal import Journal
-from estafeta.deliver.limits import QUOTA_LOOK_OCTETS
+from estafeta.deliver.limits import QUOTA_LOOK_OCTETS, VISITOR_SECONDS
 from estafeta.deliver.noting import Noting, noted
 from estafeta.deliver.policy.book import Book
 from estafeta.deliver.policy.finding import Finding, Late
@@ -25,7 +26,14 @@ from estafeta.deliver.visitor import Visitor
 from estafeta.intake.networks import network_of
 from estafeta.intake.objection import Objection, objection
 from estafeta.intake.role import Client, Transaction
-from estafeta.intake.target import Directory, Target, ToAccount, ToRemote, accounts_of, is_full
+from estafeta.intake.target import (
+    Directory,
+    Target,
+    ToRemote,
+    accounts_of,
+    is_full,
+    the_one_of,
+)
 from estafeta.mail.address import split
 from estafeta.mail.outcome import Reply
 from estafeta.store import accounts
@@ -60,10 +68,11 @@ class Reception:
         self._noting = Noting(journal)
         self._clock = clock
         self._strangers = strangers
+        self._names_until = 0.0
 
     def expect(self, client: Client) -> None:
-        """Somebody begins a message: who they are will be asked soon."""
-        if self._strangers is not None:
+        """Somebody begins a message: who they are will be asked soon, where it was of late."""
+        if self._strangers is not None and asyncio.get_running_loop().time() < self._names_until:
             self._strangers.visitors.expect(client.peer.host)
 
     # -- at RCPT -------------------------------------------------------------------------------
@@ -74,15 +83,19 @@ class Reception:
         """Where it leads, or why it is refused. Raises StoreError."""
         dossier = self._dossier(client, transaction)
         strangers = self._strangers
-        if strangers is not None and (guesses := await strangers.guesses(dossier.visitor)):
-            return guesses.said()
-        found = await self._store.read(
-            partial(self._look, address=address, dossier=dossier, transaction=transaction)
-        )
+        postmaster = split(address)[0].lower() == "postmaster"
+        if strangers is not None and not postmaster:
+            guesses = await strangers.guesses(dossier.visitor)
+            if guesses is not None:
+                return guesses.said()
+        found = await self._store.read(partial(self._look, address=address))
         if isinstance(found, Objection):
-            return await self._unreachable(transaction, dossier, address, found)
+            return await self._unreachable(client, transaction, dossier, address, found)
         target, terms = found
-        refused = await self._at_rcpt(client, transaction, dossier, target, terms)
+        if postmaster:
+            refused = await self._for_postmaster(client, transaction, dossier, terms)
+        else:
+            refused = await self._at_rcpt(client, transaction, dossier, target, terms)
         if refused is not None:
             return await self._refuse(client, transaction, dossier, terms, refused)
         dossier.terms.append(terms)
@@ -98,7 +111,7 @@ class Reception:
         """As far as that takes no question."""
         host = client.peer.host
         if self._strangers is None:
-            return Visitor(host, client.hello, exempt=True)
+            return Visitor(host, _network(host), exempt=True)
         return self._strangers.visitors.known(host) or Visitor(host, network_of(host))
 
     async def _named(self, client: Client, dossier: Dossier) -> Visitor:
@@ -107,35 +120,57 @@ class Reception:
             dossier.visitor = await self._strangers.visitors.of(client.peer.host)
         return dossier.visitor
 
-    def _look(
-        self, tx: Tx, *, address: str, dossier: Dossier, transaction: Transaction
-    ) -> tuple[Target, Terms] | Objection:
+    def _look(self, tx: Tx, *, address: str) -> tuple[Target, Terms] | Objection:
         target = self._directory(tx, address)
         if isinstance(target, Objection):
             return target
         if isinstance(target, ToRemote):
             return objection(replies.RELAY_DENIED, address=address)
-        terms = self._terms(tx, address, target)
-        if terms.rules.looks:
-            self._admit(tx, terms, dossier, transaction)
-        return target, terms
+        return target, self._terms(tx, address, target)
 
     def _terms(self, tx: Tx, address: str, target: Target) -> Terms:
-        account = target.account if isinstance(target, ToAccount) else None
+        account = the_one_of(target)
         own = account.domain if account is not None else ""
         rules = self._book.of(tx, split(address)[1] or own, account)
         reached = (account.id,) if account is not None else sorted(accounts_of((target,)))
         return Terms(address, rules, account, reached)
 
-    def _admit(self, tx: Tx, terms: Terms, dossier: Dossier, transaction: Transaction) -> None:
-        if terms.account is not None and terms.rules.let_in:
-            terms.admission = letting.admitted(
-                tx,
-                terms.account.id,
-                dossier.visitor,
-                transaction.mail.reverse_path,
-                int(self._clock.now() * 1000),
-            )
+    async def _ask_owners(
+        self,
+        client: Client,
+        transaction: Transaction,
+        dossier: Dossier,
+        named: Sequence[Terms],
+    ) -> None:
+        """Whether they let this sender in. Asked of each once, and only where it may matter."""
+        asked = [each for each in named if not each.asked]
+        for each in asked:
+            each.asked = True
+        owned = [each for each in asked if each.account is not None and each.rules.let_in]
+        if not owned:
+            return
+        visitor = await self._named(client, dossier)
+        sender, now = transaction.mail.reverse_path, int(self._clock.now() * 1000)
+
+        def look(tx: Tx) -> None:
+            for each in owned:
+                assert each.account is not None
+                each.admission = letting.admitted(tx, each.account.id, visitor, sender, now)
+
+        await self._store.read(look)
+
+    async def _has_place(
+        self, client: Client, transaction: Transaction, dossier: Dossier, terms: Terms
+    ) -> bool:
+        """Beside those who are named already, as far as a message must be judged alike for all."""
+        if not dossier.terms:
+            return True
+        looking = [each for each in (*dossier.terms, terms) if each.rules.looks]
+        await self._ask_owners(client, transaction, dossier, looking)
+        if dossier.has_place_for(terms, each=transaction.each):
+            return True
+        dossier.put_aside = True
+        return False
 
     async def _at_rcpt(
         self,
@@ -157,14 +192,11 @@ class Reception:
             if not await overruled(found):
                 return found
         if is_full(target, size):
-            return _full(terms)
-        if strangers is not None and (rules.greylist or rules.looks or strangers.lists.any):
-            before = dossier.visitor
-            if await self._named(client, dossier) != before and rules.looks:
-                await self._store.read(
-                    partial(self._admit, terms=terms, dossier=dossier, transaction=transaction)
-                )
-        if not dossier.has_place_for(terms, each=transaction.each):
+            return _full(terms, size)
+        if strangers is not None and (rules.greylist or strangers.lists.any):
+            self._names_until = asyncio.get_running_loop().time() + VISITOR_SECONDS
+            await self._named(client, dossier)
+        if not await self._has_place(client, transaction, dossier, terms):
             return objection(replies.OTHER_TRANSACTION, address=terms.address)
         if strangers is None:
             return None
@@ -181,6 +213,16 @@ class Reception:
             return None
         return passed
 
+    async def _for_postmaster(
+        self, client: Client, transaction: Transaction, dossier: Dossier, terms: Terms
+    ) -> Objection | None:
+        """Whoever is refused must be able to say so (RFC 5321 §4.5.1): only rates count."""
+        if not await self._has_place(client, transaction, dossier, terms):
+            return objection(replies.OTHER_TRANSACTION, address=terms.address)
+        if self._strangers is None or dossier.visitor.exempt:
+            return None
+        return await self._strangers.rates.recipient(dossier.visitor.network, "", None)
+
     async def _overruled(
         self,
         client: Client,
@@ -192,18 +234,19 @@ class Reception:
         """Whether the owner of the account lets it in all the same."""
         if KINDS.get(found.cause) not in terms.rules.let_in:
             return False
-        if terms.admission is None:
-            await self._named(client, dossier)
-            await self._store.read(
-                partial(self._admit, terms=terms, dossier=dossier, transaction=transaction)
-            )
+        await self._ask_owners(client, transaction, dossier, [terms])
         if not letting.lets_in(terms.admission, found.cause, terms.rules.let_in):
             return False
         terms.needed = found
         return True
 
     async def _unreachable(
-        self, transaction: Transaction, dossier: Dossier, address: str, found: Objection
+        self,
+        client: Client,
+        transaction: Transaction,
+        dossier: Dossier,
+        address: str,
+        found: Objection,
     ) -> Reply:
         """Nobody is there, or nobody of ours."""
         if self._strangers is not None and found.cause == "unknown-user":
@@ -219,7 +262,12 @@ class Reception:
             help = self._book.of(tx, domain).help
             return found.said(language=known.language, utf8=transaction.mail.smtputf8, help=help)
 
-        return await self._store.read(say)
+        reply = await self._store.read(say)
+        if owner := found.values.get("account"):  # of a mailbox that is disabled
+            await self._named(client, dossier)
+            terms = Terms(address, Effective(), None, (owner,))
+            self._noting.refused(dossier, transaction.mail, terms, found, reply)
+        return reply
 
     # -- after the message ---------------------------------------------------------------------
 
@@ -236,10 +284,17 @@ class Reception:
         assert isinstance(dossier, Dossier)
         if not any(terms.looked_at for terms in dossier.terms):
             return ()
+        dossier.size = body.size
         looked: Looked = {}
         verdicts: list[Reply | None] = []
-        for terms in dossier.terms:
-            found = await self._objection(terms, body, looked)
+        alone = transaction.each or len(dossier.terms) == 1
+        objections = [
+            await self._objection(client, transaction, terms, body, looked, alone=alone)
+            for terms in dossier.terms
+        ]
+        if not transaction.each and dossier.takes_although_full(objections):
+            objections = [None] * len(objections)
+        for terms, found in zip(dossier.terms, objections, strict=True):
             refusal = None
             if found is not None:
                 refusal = await self._refuse(
@@ -260,6 +315,9 @@ class Reception:
                 continue
             used.add(admission.id)
             refusal = await self._say(transaction, terms, needed)
+            for each in dossier.terms:
+                if each.admission is not None and each.admission.id == admission.id:
+                    each.lost = refusal
             now = int(self._clock.now() * 1000)
             transaction.units.append(letting.used(admission, transaction.id, now, refusal))
 
@@ -286,13 +344,23 @@ class Reception:
             )
         return objections
 
-    async def _objection(self, terms: Terms, body: Body, looked: Looked) -> Objection | None:
+    async def _objection(
+        self,
+        client: Client,
+        transaction: Transaction,
+        terms: Terms,
+        body: Body,
+        looked: Looked,
+        *,
+        alone: bool,
+    ) -> Objection | None:
+        """alone: nobody else is refused by it."""
         rules = terms.rules
         found = await self._found(rules, body, looked)
-        if found is not None and terms.admission is not None:
+        if found is not None:
             said = objection_to(found, terms.address, rules)
-            if letting.lets_in(terms.admission, said.cause, rules.let_in):
-                terms.needed = said
+            dossier = self._dossier(client, transaction)
+            if await self._overruled(client, transaction, dossier, terms, said):
                 found = await self._found(as_let_in(rules), body, looked)
         if found is not None:
             return objection_to(found, terms.address, rules)
@@ -302,7 +370,7 @@ class Reception:
             # left, the unit that places the message looks.
             now = await self._store.read(partial(accounts.account_by_id, id=account.id))
             if now is not None and accounts.is_full(now, body.size):
-                return _full(terms)
+                return _full(terms, body.size if alone else 0)
         return None
 
     async def _found(self, rules: Effective, body: Body, looked: Looked) -> Finding | Late | None:
@@ -317,13 +385,29 @@ class Reception:
         if isinstance(transaction.notes, Dossier):
             self._noting.accepted(transaction.notes, transaction.mail)
 
-    def refused(self, transaction: Transaction, reply: Reply) -> None:
-        """By the unit that was to accept it: an admission was used up by another message."""
+    def refused(self, transaction: Transaction, reply: Reply) -> list[Reply]:
+        """By the unit that was to accept it: an admission was used up by another message. Who has
+        nothing to do with that gets the message when it comes again."""
         dossier = transaction.notes
-        if isinstance(dossier, Dossier):
+        assert isinstance(dossier, Dossier)
+        said: list[Reply] = []
+        for terms in dossier.terms:
+            if terms.lost != reply or terms.needed is None:
+                said.append(replies.RECIPIENT_BUSY(address=terms.address))
+                continue
+            said.append(reply)
+            self._noting.refused(
+                dossier, transaction.mail, terms, terms.needed, reply, size=dossier.size
+            )
+        # A unit that was not of an admission: for all of them.
+        return said if reply in said else [reply] * len(said)
+
+    def failed(self, transaction: Transaction, reply: Reply) -> None:
+        """For what nobody here was asked about: its size, its line ends, a loop."""
+        dossier, found = transaction.notes, Objection(reply)
+        if isinstance(dossier, Dossier) and found.cause and noted(found):
             for terms in dossier.terms:
-                if (found := terms.needed) is not None and noted(found):
-                    self._noting.refused(dossier, transaction.mail, terms, found, reply)
+                self._noting.refused(dossier, transaction.mail, terms, found, reply)
 
     # -- words ---------------------------------------------------------------------------------
 
@@ -352,7 +436,19 @@ class Reception:
         )
 
 
-def _full(terms: Terms) -> Objection:
+def _network(host: str) -> str:
+    """A neighbour by a Unix socket has none."""
+    try:
+        return network_of(host)
+    except ValueError:
+        return host
+
+
+def _full(terms: Terms, size: int) -> Objection:
+    account = terms.account
+    if account is not None and size > account.quota > 0:
+        # It will not fit, however much is thrown away.
+        return objection(replies.TOO_BIG_FOR, address=terms.address, size_max=account.quota)
     if terms.rules.quota_full == "reject":
         return objection(replies.MAILBOX_FULL_FOR_GOOD, address=terms.address)
     return objection(replies.MAILBOX_FULL, address=terms.address)

@@ -71,9 +71,11 @@ class Strangers:
                 return self._listed(listed, asked.visitor)
         if asked.visitor.exempt:
             return Passed()
-        found = await self.rates.recipient(
-            asked.visitor.network, asked.sender_domain, asked.account
-        )
+        # Whoever forges a domain must not use up what its own servers may send.
+        domain = asked.sender_domain
+        if domain and not asked.visitor.aligned(domain):
+            domain = f"{domain} {asked.visitor.network}"
+        found = await self.rates.recipient(asked.visitor.network, domain, asked.account)
         if found is not None and not await overruled(found):
             return found
         if asked.rules.greylist and not isinstance(listed, Allowed):

@@ -126,6 +126,11 @@ class Role(Protocol):
         """The message is committed, for those whom `judge` let have it."""
         ...
 
-    def refused(self, transaction: Transaction, reply: Reply) -> None:
-        """The unit that was to accept the message refused it (`units` of the transaction)."""
+    def refused(self, transaction: Transaction, reply: Reply) -> Sequence[Reply]:
+        """The unit that was to accept the message refused it (`units` of the transaction): the
+        answer for each recipient."""
+        ...
+
+    def failed(self, transaction: Transaction, reply: Reply) -> None:
+        """The message is refused for all, by the session itself."""
         ...

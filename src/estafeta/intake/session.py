@@ -405,12 +405,16 @@ class Session:
             except StoreError as error:
                 problem = self._not_available(error)
             except RefusedInUnit as refused:
-                problem = refused.reply
-                self._desk.role.refused(transaction, problem)
+                said = list(self._desk.role.refused(transaction, refused.reply))
+                if not transaction.each:
+                    # Who has nothing to do with it gets the message when it comes again.
+                    said = [next((each for each in said if each.temporary), said[0])]
             except Exception:
                 # Our own fault; nothing was committed, so the client keeps the message.
                 self._log.exception("message not accepted")
                 problem = replies.LOCAL_ERROR
+        if problem is not None:
+            self._desk.role.failed(transaction, problem)
         # One for all: the machine knows how often it is wanted (RFC 2033 §4.2, §4.3).
         said = said if problem is None else [problem]
         if not any(answer.positive for answer in said):

@@ -64,3 +64,10 @@ def accounts_of(targets: Sequence[Target | None]) -> set[int]:
         elif isinstance(target, ToAlias):
             found |= accounts_of(target.targets)
     return found
+
+
+def the_one_of(target: Target) -> Account | None:
+    """The only account that it leads to, be it by aliases; None where there are more, or others."""
+    if isinstance(target, ToAlias) and len(target.targets) == 1:
+        return the_one_of(target.targets[0])
+    return target.account if isinstance(target, ToAccount) else None

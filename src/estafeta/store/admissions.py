@@ -30,13 +30,14 @@ KINDS: dict[str, Kind] = {
 }
 """Causes of attempts that an owner may let in. What only an administrator may is not among them."""
 
-WhyNot = Literal["unknown", "many", "cause", "policy", "size", "too-many"]
+WhyNot = Literal["unknown", "many", "shared", "cause", "policy", "size", "too-many"]
 
 _COLUMNS = "id, knock, domain, network, sender, at, until, used"
 
 
 class NotLetIn(Exception):
     """It cannot be let in. why: "unknown": no such row in this journal; "many": it stands for many;
+    "shared": it was for an address behind which others stand too;
     "cause": what kept it out is not an owner's matter; "policy": it is not this owner's; "size": it
     is larger than anything that is taken here; "too-many": as many as there may be are open."""
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal
 
+import msgspec
+
 from estafeta.intake.limits import RECEIVED_FIELDS_MAX
 from estafeta.intake.objection import Objection, objection
 from estafeta.intake.role import Client, Transaction
@@ -70,9 +72,10 @@ class SubmissionRole:
 
     async def sender(self, client: Client, mail: Mail) -> Reply:
         await self._tokens.ready()  # for a Message-ID
-        account, address = client.account, mail.reverse_path
-        if account is None:
+        address = mail.reverse_path
+        if client.account is None:
             return replies.SENDER_OK if client.trusted else replies.AUTH_REQUIRED
+        account = client.account = await self._speaking(client.account)
 
         def decide(tx: Tx) -> Reply:
             if not _may_come_in(tx, account):
@@ -88,6 +91,14 @@ class SubmissionRole:
             return replies.SENDER_OK
 
         return await self._store.read(decide)
+
+    async def _speaking(self, account: Account) -> Account:
+        """With the language of its domain, where it has none of its own."""
+        if account.language:
+            return account
+        domain = await self._store.read(lambda tx: accounts.domain(tx, account.domain))
+        language = domain.language if domain is not None else ""
+        return msgspec.structs.replace(account, language=language) if language else account
 
     async def recipient(
         self, client: Client, transaction: Transaction, recipient: Recipient
@@ -201,8 +212,11 @@ class SubmissionRole:
     def accepted(self, transaction: Transaction) -> None:
         """Nobody waits to hear of it."""
 
-    def refused(self, transaction: Transaction, reply: Reply) -> None:
+    def failed(self, transaction: Transaction, reply: Reply) -> None:
         """Nor of that."""
+
+    def refused(self, transaction: Transaction, reply: Reply) -> Sequence[Reply]:
+        return [reply] * len(transaction.recipients)
 
     @staticmethod
     def _said(client: Client, transaction: Transaction, found: Objection) -> Reply:
