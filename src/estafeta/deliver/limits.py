@@ -46,4 +46,5 @@ POLICY_CLASSES_MAX = 8
 # Octets that a message leaves free in a mailbox: where fewer, it is looked at once more after the
 # message; where more, only by the unit that places it.
 QUOTA_LOOK_OCTETS = 64 * 1024 * 1024
+NAMING_MAX = 1000  # refusals that wait for a client's name to be noted; others are noted without
 PUT_OFF_MAX = 10_000  # senders that were put off, remembered to note that they came in after all

@@ -15,7 +15,7 @@ from estafeta.deliver import letting
 from estafeta.deliver.contents import as_let_in, objection_to
 from estafeta.deliver.dossier import Dossier, Terms
 from estafeta.deliver.journal import Journal
-from estafeta.deliver.limits import QUOTA_LOOK_OCTETS, VISITOR_SECONDS
+from estafeta.deliver.limits import NAMING_MAX, QUOTA_LOOK_OCTETS, VISITOR_SECONDS
 from estafeta.deliver.noting import Noting, noted
 from estafeta.deliver.policy.book import Book
 from estafeta.deliver.policy.finding import Finding, Late
@@ -41,6 +41,7 @@ from estafeta.store.admissions import KINDS
 from estafeta.store.bodies import Body
 from estafeta.store.engine import Store, Tx
 from estafeta.wire import replies
+from estafeta.wire.smtp_server.events import Mail
 from estafeta.world.seams import Clock
 
 Looked = dict[bytes, Finding | Late | None]
@@ -69,6 +70,7 @@ class Reception:
         self._clock = clock
         self._strangers = strangers
         self._names_until = 0.0
+        self._naming: set[asyncio.Task[None]] = set()
 
     def expect(self, client: Client) -> None:
         """Somebody begins a message: who they are will be asked soon, where it was of late."""
@@ -264,9 +266,8 @@ class Reception:
 
         reply = await self._store.read(say)
         if owner := found.values.get("account"):  # of a mailbox that is disabled
-            await self._named(client, dossier)
             terms = Terms(address, Effective(), None, (owner,))
-            self._noting.refused(dossier, transaction.mail, terms, found, reply)
+            self._note(client, dossier, transaction.mail, terms, found, reply)
         return reply
 
     # -- after the message ---------------------------------------------------------------------
@@ -423,9 +424,48 @@ class Reception:
     ) -> Reply:
         reply = await self._say(transaction, terms, found)
         if noted(found):
-            await self._named(client, dossier)
-            self._noting.refused(dossier, transaction.mail, terms, found, reply, size=size)
+            self._note(client, dossier, transaction.mail, terms, found, reply, size=size)
         return reply
+
+    def _note(
+        self,
+        client: Client,
+        dossier: Dossier,
+        mail: Mail,
+        terms: Terms,
+        found: Objection,
+        reply: Reply,
+        *,
+        size: int = 0,
+    ) -> None:
+        """With the name of the client. Nobody waits for that to be told their answer."""
+
+        def note() -> None:
+            self._noting.refused(dossier, mail, terms, found, reply, size=size)
+
+        host, strangers = client.peer.host, self._strangers
+        known = None if strangers is None else strangers.visitors.known(host)
+        if strangers is None or known is not None or len(self._naming) >= NAMING_MAX:
+            dossier.visitor = known or dossier.visitor
+            note()
+            return
+
+        async def name() -> None:
+            try:
+                dossier.visitor = await strangers.visitors.of(host)
+            finally:
+                note()
+
+        task = asyncio.create_task(name(), name="noting")
+        self._naming.add(task)
+        task.add_done_callback(self._naming.discard)
+
+    async def close(self) -> None:
+        """What is to be noted still is, be it without a name."""
+        naming = list(self._naming)
+        for task in naming:
+            task.cancel()
+        await asyncio.gather(*naming, return_exceptions=True)
 
     async def _say(self, transaction: Transaction, terms: Terms, found: Objection) -> Reply:
         known = await self._store.read(partial(accounts.domain, name=terms.domain))

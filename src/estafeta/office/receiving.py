@@ -109,6 +109,7 @@ class Receiving:
         """It is needed to the last."""
 
     async def stop(self) -> None:
+        await self._of_strangers.close()
         await self.strangers.visitors.close()
         await self.journal.stop()
         await self.buckets.stop()
