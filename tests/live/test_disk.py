@@ -55,7 +55,9 @@ class Small:
                 "smtp": [
                     'relay_networks = ["127.0.0.0/8"]',
                     'plaintext_auth_networks = ["127.0.0.0/8"]',
-                ]
+                ],
+                # What happens when the disk is full, not shortly before.
+                "busy": ["disk_free_min = 0"],
             },
             trace=["unshare", "-rm", "sh", "-c", script, str(self.data)],
         )
