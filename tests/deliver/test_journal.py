@@ -395,3 +395,22 @@ def test_a_stop_in_the_middle_of_writing_loses_nothing_and_counts_nothing_twice(
 
 def test_every_cause_that_ends_with_coming_in_is_one() -> None:
     assert set(knocks.HELD_UP) <= set(causes())
+
+
+def test_a_bug_of_ours_does_not_end_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FLUSH_SECONDS", 0.05)
+
+    async def work(case: Case) -> None:
+        ana = await case.stand.account()
+        await case.journal.start()
+        case.store.away = KeyError("ours")
+        case.journal.note(knock(ana, "lost@x.example"))
+        await asyncio.sleep(0.2)
+        assert case.store.runs == 1
+        case.store.away = None
+        case.journal.note(knock(ana))
+        await asyncio.sleep(0.2)
+        assert [row.sender for row in await case.rows(ana)] == ["maria@x.example"]
+        await case.journal.stop()
+
+    with_case(tmp_path, work)

@@ -150,7 +150,8 @@ def test_a_unit_of_others_stands_and_falls_with_the_acceptance(
         return str(row[0])
 
     async def work(house: Whole, net: SimNet) -> None:
-        assert set(codes(await handed(house, net, content=LARGE, **how)).split()) <= {"451", "353", "450"}
+        said = codes(await handed(house, net, content=LARGE, **how)).split()
+        assert set(said) <= {"451", "353", "450"}
         assert await name(house) == ""
         assert await house.ledger() == []
         refusing.clear()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import apsw
+import msgspec
 import pytest
 from tests.support.peers import postgres
 from tests.support.stores import NOON
@@ -437,6 +438,16 @@ def test_memory_is_bounded_by_octets_as_well_as_rows() -> None:
 
 def test_only_texts_are_made_plain() -> None:
     assert plain((1, "a\0", b"a\0", None)) == (1, "a\ufffd", b"a\0", None)
+
+
+def test_where_a_move_broke_off_is_found_again_whatever_the_key_is() -> None:
+    values: dict[str, object] = {"TEXT": "añ\0", "INTEGER": 1 << 60, "BLOB": b"\0\xff key"}
+    for table in tables():
+        kinds = {c: "BLOB" if c in table.blobs else "TEXT" for c in (*table.texts, *table.blobs)}
+        row = tuple(values[kinds.get(column, "INTEGER")] for column in table.columns)
+        mark = msgspec.json.decode(msgspec.json.encode(table.noted(row)), type=list[int | str])
+        assert table.place(mark) == table.key_of(row)
+    assert any(table.blobs for table in tables())
 
 
 def test_what_a_running_worker_left_is_not_moved(source: str, target: str) -> None:

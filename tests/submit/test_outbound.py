@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -262,6 +263,20 @@ def test_what_this_process_remembers_stops_nobody() -> None:
         assert not await house.store.read(stopped.standing)
 
     with_house(work)
+
+
+def test_who_is_let_go_while_all_is_being_held_is_left_alone() -> None:
+    async def work(house: Whole, net: SimNet) -> None:
+        ana = house.accounts["ana"].id
+        talk = await logged_in(house, net)
+        for n in range(3):
+            assert (await send(talk, *(f"{n}-{m}" for m in range(90)))).startswith("250")
+        # Nobody stopped the account, or somebody let it go: nothing is held, and it ends.
+        async with asyncio.timeout(60):
+            await house.built.outbound.hold_all(ana)
+        assert not any(HELD in line for line in await held(house))
+
+    with_house(work, limit="1000/1h")
 
 
 def test_all_that_waits_is_held_however_much() -> None:

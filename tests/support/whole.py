@@ -134,12 +134,14 @@ class FaultyStore:
     def statistics(self) -> Any:
         return self.inner.statistics
 
-    async def run(self, unit: Any, *, accounts: Sequence[int] = ()) -> Any:
+    async def run(
+        self, unit: Any, *, accounts: Sequence[int] = (), names: Sequence[str] = ()
+    ) -> Any:
         if self.before is not None:
             self.before()
         if self.failing is not None:
             raise self.failing
-        result = await self.inner.run(unit, accounts=accounts)
+        result = await self.inner.run(unit, accounts=accounts, names=names)
         if self.losing_answers:
             raise StoreUncertain("the answer was lost")
         return result

@@ -127,7 +127,10 @@ class Greylist:
             return self._judged("early", found.left)
         if found is None and not self._room.take(now // DAY_MS, visitor):
             return await self._ask_crowd(visitor, now)
-        left = await self._store.run(partial(greylist.arrive, key=key, now=now, terms=terms))
+        left = await self._store.run(
+            partial(greylist.arrive, key=key, now=now, terms=terms),
+            names=("greylist " + key[:8].hex(),),
+        )
         if left is not None:
             return self._judged("stranger", left)
         self._keep(stranger)

@@ -18,6 +18,7 @@ import structlog
 from estafeta.deliver.folding import folded
 from estafeta.deliver.limits import (
     ARRIVALS_MAX,
+    AWAY_LOG_SECONDS,
     FLUSH_ROWS_MAX,
     FLUSH_SECONDS,
     KNOCK_TEXT_CHARACTERS_MAX,
@@ -97,6 +98,7 @@ class Journal:
         self._arrivals: dict[tuple[int, str, str], Arrival] = {}
         self._some = asyncio.Event()
         self._writing = asyncio.Lock()
+        self._told_away = -AWAY_LOG_SECONDS
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -139,13 +141,22 @@ class Journal:
         async with self._writing:
             rows, arrivals = self._take()
             try:
-                await self._store.run(partial(knocks.write, noted=rows, arrivals=arrivals))
+                await self._store.run(
+                    partial(knocks.write, noted=rows, arrivals=arrivals), names=("knocks",)
+                )
             except StoreError as error:
                 if not isinstance(error, StoreUncertain):
                     self._put_back(rows, arrivals)
-                log.warning("who tried to come in cannot be noted", error=str(error))
+                self._away(error)
                 return False
             return True
+
+    def _away(self, error: StoreError) -> None:
+        """Told now and then: the log may lie on the disk that is full."""
+        now = asyncio.get_running_loop().time()
+        if now - self._told_away >= AWAY_LOG_SECONDS:
+            self._told_away = now
+            log.warning("who tried to come in cannot be noted", error=str(error))
 
     # -- in memory -------------------------------------------------------------------------------
 
@@ -254,7 +265,11 @@ class Journal:
             await self._some.wait()
             await asyncio.sleep(FLUSH_SECONDS)
             self._some.clear()
-            await self.flush()
+            try:
+                await self.flush()
+            except Exception:
+                # A bug of ours in one of them must not keep the next ones from being noted.
+                log.exception("who tried to come in is not noted")
             if self._pages or self._arrivals:
                 self._some.set()
 

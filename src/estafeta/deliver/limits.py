@@ -10,6 +10,7 @@ PENDING_ACCOUNT_MAX = 50  # rows held of one account; further attempts are count
 PENDING_CROWDED_MAX = 5  # the same, once half of all rows are taken
 PENDING_OF_ONE_MAX = 10  # of those, of one organisation or network
 PENDING_PROOF_MAX = (20, 35, 50)  # of those: by servers without a name, with one, of the sender's
+AWAY_LOG_SECONDS = 60.0  # between two lines of the log while the store cannot be written
 ARRIVALS_MAX = 5000  # messages that came in after all, held to be noted
 KNOCK_TEXT_CHARACTERS_MAX = 400  # of each text that is kept of an attempt
 

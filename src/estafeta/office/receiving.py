@@ -111,8 +111,8 @@ class Receiving:
     async def stop(self) -> None:
         await self._of_strangers.close()
         await self.strangers.visitors.close()
+        await self.buckets.stop()  # one unit; the journal may have many
         await self.journal.stop()
-        await self.buckets.stop()
         await self.load.stop()
 
     async def reload(self) -> None:

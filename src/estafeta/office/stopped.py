@@ -59,9 +59,6 @@ class StoppedSenders:
                 await self.look()
             except (StoreError, OSError) as error:
                 log.warning("stopped accounts not looked after", error=str(error))
-            except Exception:
-                # A bug of ours in here must not keep the next one from being told.
-                log.exception("stopped accounts not looked after")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(STOPPED_LOOK_SECONDS):
                     await stirred.wait()
@@ -69,8 +66,14 @@ class StoppedSenders:
     async def look(self) -> None:
         """Everything once. Raises StoreError."""
         for each in await self._store.read(stopped.untold):
-            await self._installation.outbound.hold_all(each.account)
-            await self._tell(each)
+            try:
+                await self._installation.outbound.hold_all(each.account)
+                await self._tell(each)
+            except (StoreError, OSError):
+                raise
+            except Exception:
+                # A bug of ours in here must not keep the next one from being told.
+                log.exception("stopped account not looked after", account=each.account)
 
     async def _tell(self, what: Stopped) -> None:
         def read(tx: Tx) -> tuple[Account | None, int]:

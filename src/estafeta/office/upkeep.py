@@ -75,6 +75,10 @@ class Upkeep:
             except (StoreError, OSError) as error:
                 log.warning("upkeep failed", error=str(error))
                 await asyncio.sleep(LOOK_SECONDS)
+            except Exception:
+                # A bug of ours must not end it for good.
+                log.exception("upkeep failed")
+                await asyncio.sleep(LOOK_SECONDS)
 
     def _now(self) -> int:
         return int(self._clock.now() * 1000)

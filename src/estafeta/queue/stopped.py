@@ -68,10 +68,11 @@ def waiting(tx: Tx, account: int, after: Place = BEGIN) -> Found:
     return Found([(a, n) for a, n in keys], again or (last if _more(some) else None))
 
 
-def hold(tx: Tx, account: int, keys: Sequence[Key], *, now: int, event: int) -> int:
-    """Waiting -> held. Returns how many, which are being sent and held afterwards included."""
+def hold(tx: Tx, account: int, keys: Sequence[Key], *, now: int, event: int) -> int | None:
+    """Waiting -> held. Returns how many, which are being sent and held afterwards included; None:
+    the account may send again."""
     if stopped.find(tx, account) is None:
-        return 0
+        return None
     still = [
         key
         for key in sorted(keys)

@@ -323,7 +323,10 @@ class Buckets:
         """None: the store could not do it, or may have done it."""
         shares = [Share(name, known.limit, known.taken, wanted) for name, known in batch]
         try:
-            merged = await self._store.run(partial(merge, shares=shares, now=self._now()))
+            merged = await self._store.run(
+                partial(merge, shares=shares, now=self._now()),
+                names=[f"bucket {s.name}" for s in shares],
+            )
         except StoreUncertain as error:
             self._away(error)
             for share, (name, known) in zip(shares, batch, strict=True):

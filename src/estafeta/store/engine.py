@@ -89,10 +89,14 @@ class StoreClosed(StoreError):
 class Store(Protocol):
     """A store, on either engine."""
 
-    async def run(self, unit: Unit[T], *, accounts: Sequence[int] = ()) -> T:
+    async def run(
+        self, unit: Unit[T], *, accounts: Sequence[int] = (), names: Sequence[str] = ()
+    ) -> T:
         """Runs `unit` in a transaction and returns its result once that is committed and synced.
 
-        accounts: ids whose rows it reads in order to write; locked in ascending order.
+        accounts: ids whose rows it reads in order to write; locked in ascending order. names: what
+        else it will wait for, that units of other transactions may take in another order; all units
+        of a transaction take theirs sorted, before the first begins.
         An exception of the unit's own rolls back the unit alone and is raised here.
         Raises StoreError.
         """

@@ -32,8 +32,8 @@ _COLUMNS = (
     "account, id, who, sender, cause, named, proof, first, began, last, times, arrived, detail"
 )
 _ALONE = (
-    "NOT EXISTS (SELECT 1 FROM admission WHERE admission.account = knock.account"
-    " AND admission.knock = knock.id AND admission.used IS NULL)"
+    # Not EXISTS: PostgreSQL would walk the admissions of everybody for it.
+    "id NOT IN (SELECT knock FROM admission WHERE account = ? AND used IS NULL)"
 )
 _LEAST_TELLING = (
     "SELECT id, cause, first, last, times FROM knock WHERE account = ? AND who <> '*'"
@@ -263,7 +263,7 @@ def _bound(tx: Tx, account: int) -> None:
     """Takes away what is too much, and counts its attempts among those of many."""
     while (rows := _rows(tx, account)) > KNOCKS_MAX:
         # One more, as the row of many may have to be made.
-        gone = tx.rows(_LEAST_TELLING, (account, rows - KNOCKS_MAX + 1))
+        gone = tx.rows(_LEAST_TELLING, (account, account, rows - KNOCKS_MAX + 1))
         tx.run_many(
             "DELETE FROM knock WHERE account = ? AND id = ?", [(account, id) for id, *_ in gone]
         )

@@ -119,12 +119,12 @@ class Outbound:
             found = await self._store.read(
                 partial(queue_stopped.waiting, account=account, after=after)
             )
-            if found.keys:
-                await self._hold(account, found.keys)
+            if found.keys and await self._hold(account, found.keys) is None:
+                return  # let go meanwhile
             after = found.next
 
-    async def _hold(self, account: int, keys: list[Key]) -> None:
-        await self._store.run(
+    async def _hold(self, account: int, keys: list[Key]) -> int | None:
+        return await self._store.run(
             partial(
                 queue_stopped.hold,
                 account=account,

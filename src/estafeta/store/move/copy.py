@@ -29,13 +29,15 @@ async def copy_rows(source: Store, target: Store, mark: Mark, step: Step) -> Non
 
 async def _copy_table(source: Store, target: Store, table: Table, mark: Mark, step: Step) -> None:
     pace = Pace()
-    rows = await read_slice(source, table, mark.after, pace.rows)
+    rows = await read_slice(source, table, table.place(mark.after), pace.rows)
     while rows:
         octets = pace.learn(rows)
-        mark.after = table.key_of(rows[-1])  # type: ignore[assignment]
+        mark.after = table.noted(rows[-1])
         mark.rows[table.name] = mark.rows.get(table.name, 0) + len(rows)
         # The next rows are read while these are brought to the disk.
-        following = asyncio.ensure_future(read_slice(source, table, mark.after, pace.rows))
+        following = asyncio.ensure_future(
+            read_slice(source, table, table.key_of(rows[-1]), pace.rows)
+        )
         try:
             await target.run(partial(_write, table=table, rows=rows, mark=mark))
         except BaseException:

@@ -22,12 +22,27 @@ OWN_PREFIX = "worker "
 
 class Table(msgspec.Struct, frozen=True):
     """One table. key: the columns of its primary key, by which it is read in order; texts: those of
-    them that are text."""
+    them that are text; blobs: those that are octets."""
 
     name: str
     columns: tuple[str, ...]
     key: tuple[str, ...]
     texts: tuple[str, ...]
+    blobs: tuple[str, ...] = ()
+
+    def noted(self, row: Row) -> list[int | str]:
+        """The key of a row as a mark keeps it, in JSON."""
+        key = (row[self.columns.index(column)] for column in self.key)
+        return [value.hex() if isinstance(value, bytes) else value for value in key]
+
+    def place(self, noted: list[int | str] | None) -> list[object] | None:
+        """The key that was noted."""
+        if noted is None:
+            return None
+        return [
+            bytes.fromhex(str(value)) if column in self.blobs else value
+            for column, value in zip(self.key, noted, strict=True)
+        ]
 
     def key_of(self, row: Row) -> list[object]:
         return [row[self.columns.index(column)] for column in self.key]
@@ -91,4 +106,5 @@ def _table(scratch: apsw.Connection, name: str) -> Table:
     key = [column for _, column in sorted((place, column) for column, place, _ in found if place)]
     assert key, f"table {name} has no primary key: it could not be read in order"
     texts = tuple(column for column, place, kind in found if place and kind == "TEXT")
-    return Table(name, tuple(column for column, _, _ in found), tuple(key), texts)
+    blobs = tuple(column for column, place, kind in found if place and kind == "BLOB")
+    return Table(name, tuple(column for column, _, _ in found), tuple(key), texts, blobs)

@@ -25,18 +25,24 @@ from estafeta.store.postgres.transaction import PostgresTx
 from estafeta.store.statistics import Statistics
 
 _LOCK = "SELECT id FROM account WHERE id = ? FOR UPDATE"
+_LOCK_NAME = "SELECT pg_advisory_xact_lock(hashtextextended(?, 0))"
 
 
 class Job:
     """A unit on its way."""
 
-    __slots__ = ("accounts", "error", "future", "hints", "result", "unit")
+    __slots__ = ("accounts", "error", "future", "hints", "names", "result", "unit")
 
     def __init__(
-        self, unit: Unit[Any], accounts: Sequence[int], future: asyncio.Future[Any]
+        self,
+        unit: Unit[Any],
+        accounts: Sequence[int],
+        future: asyncio.Future[Any],
+        names: Sequence[str] = (),
     ) -> None:
         self.unit = unit
         self.accounts = accounts
+        self.names = names
         self.future = future
         self.result: Any = None
         self.error: Exception | None = None
@@ -143,6 +149,8 @@ class Writing:
         line.send("BEGIN")
         for account in sorted({account for job in jobs for account in job.accounts}):
             line.send(_LOCK, (account,))
+        for name in sorted({name for job in jobs for name in job.names}):
+            line.send(_LOCK_NAME, (name,))
         line.begun()
         tx = PostgresTx(line)
         good = 0

@@ -46,12 +46,14 @@ class InlinePostgresStore:
         self._closed = False
         self._abandoned = False
 
-    async def run(self, unit: Unit[T], *, accounts: Sequence[int] = ()) -> T:
+    async def run(
+        self, unit: Unit[T], *, accounts: Sequence[int] = (), names: Sequence[str] = ()
+    ) -> T:
         """See `engine.Store.run`."""
         self._must_be_open()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._queue.append(Job(unit, accounts, future))
+        self._queue.append(Job(unit, accounts, future, names))
         if not self._busy:
             self._busy = True
             loop.call_soon(self._work)

@@ -52,12 +52,14 @@ class Pool:
         self._planned = False
         self._drained: asyncio.Future[None] | None = None
 
-    def submit(self, unit: Unit[T], accounts: Sequence[int] = ()) -> asyncio.Future[T]:
+    def submit(
+        self, unit: Unit[T], accounts: Sequence[int] = (), names: Sequence[str] = ()
+    ) -> asyncio.Future[T]:
         loop = self._loop
         if loop is None:
             loop = self._loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._queue.append(Job(unit, accounts, future))
+        self._queue.append(Job(unit, accounts, future, names))
         self._plan()
         return future
 

@@ -65,11 +65,13 @@ class PostgresStore:
         """Units that were given to this process and no connection has yet."""
         return self._writers.waiting
 
-    async def run(self, unit: Unit[T], *, accounts: Sequence[int] = ()) -> T:
+    async def run(
+        self, unit: Unit[T], *, accounts: Sequence[int] = (), names: Sequence[str] = ()
+    ) -> T:
         """See `engine.Store.run`."""
         if self._closed:
             raise StoreClosed("the store is closed")
-        return await self._writers.submit(unit, accounts)
+        return await self._writers.submit(unit, accounts, names)
 
     async def read(self, unit: Unit[T]) -> T:
         """See `engine.Store.read`."""

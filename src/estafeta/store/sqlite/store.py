@@ -67,7 +67,9 @@ class SqliteStore:
         """Units that were given to this process and are not answered."""
         return self._writer.waiting
 
-    async def run(self, unit: Unit[T], *, accounts: Sequence[int] = ()) -> T:
+    async def run(
+        self, unit: Unit[T], *, accounts: Sequence[int] = (), names: Sequence[str] = ()
+    ) -> T:
         """See `engine.Store.run`. `accounts`: nothing to lock, the file has one writer."""
         if self._closed:
             raise StoreClosed("the store is closed")
