@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from estafeta.mail.outcome import Deferred, Reply
+from estafeta.store import stopped
 from estafeta.store.ids import queue_id
 
 Run = Callable[..., Any]
@@ -318,3 +319,28 @@ def test_an_account_that_was_stopped_is_shown_and_released(estafeta: Run, tmp_pa
     gone = estafeta("account", "release", "nobody@x.example")
     assert gone.code == 1
     assert "there is no account" in gone.err
+
+
+def test_who_has_mail_held_for_sending_too_much_is_not_removed(
+    estafeta: Run, tmp_path: Path
+) -> None:
+    ok(estafeta("domain", "add", "x.example"))
+    ok(estafeta("account", "add", "ana@x.example", "--password-stdin", given="secreto largo\n"))
+    store = apsw.Connection(str(tmp_path / "data" / "estafeta.db"))
+    [(account,)] = store.execute("SELECT id FROM account").fetchall()
+    store.execute(
+        "INSERT INTO acceptance (id, at, origin, account, reverse_path, body, size, recipients)"
+        " VALUES (7, 0, 'submission', ?, 'ana@x.example', 7, 1, 1)",
+        (account,),
+    )
+    store.execute(
+        "INSERT INTO queue (acceptance, n, destination, due, held) VALUES (7, 0, 'b.example', 0, ?)",
+        (stopped.HELD,),
+    )
+    done = estafeta("account", "remove", "ana@x.example", "--yes")
+    assert done.code == 1
+    assert "estafeta queue cancel --all --mine ana@x.example" in done.err
+    assert "estafeta account release ana@x.example" in done.err
+    store.execute("DELETE FROM queue")
+    store.close()
+    ok(estafeta("account", "remove", "ana@x.example", "--yes"))

@@ -59,6 +59,9 @@ class StoppedSenders:
                 await self.look()
             except (StoreError, OSError) as error:
                 log.warning("stopped accounts not looked after", error=str(error))
+            except Exception:
+                # A bug of ours must not end it for good.
+                log.exception("stopped accounts not looked after")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(STOPPED_LOOK_SECONDS):
                     await stirred.wait()
@@ -84,7 +87,8 @@ class StoppedSenders:
 
         account, held = await self._store.read(read)
         if account is None:
-            return  # removed meanwhile, and its row with it
+            await self._store.run(lambda tx: stopped.let(tx, what.account))  # removed meanwhile
+            return
         owner = await self._to_owner(account, what, held)
         try:
             both = [owner, await self._to_administrator(account, what, held)]

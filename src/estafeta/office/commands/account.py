@@ -271,8 +271,20 @@ def remove(
     if not yes and not typer.confirm(f"Remove {where} with all its mail?", err=True):
         raise CommandError("nothing was removed")
 
+    def unit(tx: Tx) -> None:
+        account = _existing(tx, where).id
+        if queue_stopped.held(tx, account, 1):
+            # Nobody could release it any more, nor tell whose it was.
+            raise CommandError(
+                f"mail of {where} is held, because it was stopped for sending too much: first "
+                f"`estafeta queue cancel --all --mine {where}`, or let it go by "
+                f"`estafeta account release {where}`"
+            )
+        accounts.remove_account(tx, account)
+
     async def work(store: Store, _world: World, _: Config) -> None:
-        await store.run(lambda tx: accounts.remove_account(tx, _existing(tx, where).id))
+        account = await store.read(lambda tx: _existing(tx, where).id)
+        await store.run(unit, accounts=(account,))
 
     in_store(config, work)
     say_done(f"account {where} removed")
