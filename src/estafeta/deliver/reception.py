@@ -194,7 +194,7 @@ class Reception:
             if not await overruled(found):
                 return found
         if is_full(target, size):
-            return _full(terms, size)
+            return _full(terms)
         if strangers is not None and (rules.greylist or strangers.lists.any):
             self._names_until = asyncio.get_running_loop().time() + VISITOR_SECONDS
             await self._named(client, dossier)
@@ -288,9 +288,8 @@ class Reception:
         dossier.size = body.size
         looked: Looked = {}
         verdicts: list[Reply | None] = []
-        alone = transaction.each or len(dossier.terms) == 1
         objections = [
-            await self._objection(client, transaction, terms, body, looked, alone=alone)
+            await self._objection(client, transaction, terms, body, looked)
             for terms in dossier.terms
         ]
         if not transaction.each and dossier.takes_although_full(objections):
@@ -352,10 +351,7 @@ class Reception:
         terms: Terms,
         body: Body,
         looked: Looked,
-        *,
-        alone: bool,
     ) -> Objection | None:
-        """alone: nobody else is refused by it."""
         rules = terms.rules
         found = await self._found(rules, body, looked)
         if found is not None:
@@ -371,7 +367,7 @@ class Reception:
             # left, the unit that places the message looks.
             now = await self._store.read(partial(accounts.account_by_id, id=account.id))
             if now is not None and accounts.is_full(now, body.size):
-                return _full(terms, body.size if alone else 0)
+                return _full(terms)
         return None
 
     async def _found(self, rules: Effective, body: Body, looked: Looked) -> Finding | Late | None:
@@ -484,11 +480,7 @@ def _network(host: str) -> str:
         return host
 
 
-def _full(terms: Terms, size: int) -> Objection:
-    account = terms.account
-    if account is not None and size > account.quota > 0:
-        # It will not fit, however much is thrown away.
-        return objection(replies.TOO_BIG_FOR, address=terms.address, size_max=account.quota)
+def _full(terms: Terms) -> Objection:
     if terms.rules.quota_full == "reject":
         return objection(replies.MAILBOX_FULL_FOR_GOOD, address=terms.address)
     return objection(replies.MAILBOX_FULL, address=terms.address)
