@@ -334,7 +334,8 @@ def test_who_has_mail_held_for_sending_too_much_is_not_removed(
         (account,),
     )
     store.execute(
-        "INSERT INTO queue (acceptance, n, destination, due, held) VALUES (7, 0, 'b.example', 0, ?)",
+        "INSERT INTO queue (acceptance, n, destination, due, held)"
+        " VALUES (7, 0, 'b.example', 0, ?)",
         (stopped.HELD,),
     )
     done = estafeta("account", "remove", "ana@x.example", "--yes")
